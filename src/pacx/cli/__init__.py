@@ -1,0 +1,1 @@
+"""The pacx command: argument parsing lives here and nowhere else."""

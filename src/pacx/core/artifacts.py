@@ -1,0 +1,124 @@
+"""Files that are either whole or not there.
+
+Everything the project writes goes through here: into a temporary sibling first, flushed to the disk, then renamed, so
+that a kill or a full disk never leaves something under the final name that a later run would take for complete.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pacx.core.errors import ArtifactError, DataError
+
+_PARTIAL = ".partial-"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(root: Path) -> None:
+    for path in [*root.rglob("*"), root]:
+        _sync(path)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _partial_beside(path: Path) -> Path:
+    return path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:12]}-{path.name}")
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path``; remove it on any failure, and say operating system errors in a sentence."""
+    partial = _partial_beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another place, then run again"
+        ) from error
+    finally:
+        _discard(partial)
+
+
+@contextlib.contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Write one file atomically: fill the yielded path; it takes its final name when the block ends without error.
+
+    Raises:
+        ArtifactError: the operating system refused (no space, no permission); nothing is left behind.
+    """
+    with _writing(path) as partial:
+        yield partial
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def staged_directory(path: Path) -> Iterator[Path]:
+    """Write one folder atomically: fill the yielded folder; it replaces ``path`` when the block ends without error.
+
+    Raises:
+        ArtifactError: the operating system refused (no space, no permission); nothing is left behind.
+    """
+    with _writing(path) as partial:
+        partial.mkdir()
+        yield partial
+        _sync_tree(partial)
+        if path.exists():
+            retired = _partial_beside(path)
+            path.rename(retired)
+            partial.rename(path)
+            _discard(retired)
+        else:
+            partial.rename(path)
+        _sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with staged_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write a JSON file atomically; NaN is refused, because readers disagree about it."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; the folder it belongs to is not complete") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}); make it again") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,39 @@
+"""The exception tree of the project, and the promise each error makes to the person who reads it.
+
+    PacxError                exit 1
+    ├── DataError            an image, table or pack is at fault
+    ├── ModelError           a checkpoint or encoder folder is at fault
+    ├── TrainingError        a run had to stop: NaN, damaged state
+    ├── ArtifactError        a file could not be written whole: no room, no permission
+    └── UsageError           exit 2: the call itself is at fault
+
+A message is one sentence: what, where, what was expected, what to do. Header values of medical files never enter one.
+"""
+
+
+class PacxError(Exception):
+    """An error whose message is meant for the user; the command prints it without a traceback."""
+
+    exit_code = 1
+
+
+class DataError(PacxError):
+    """An image, a table, a dataset tree or a pack is not what it has to be."""
+
+
+class ModelError(PacxError):
+    """A checkpoint or an encoder folder is missing, damaged, or made for something else."""
+
+
+class TrainingError(PacxError):
+    """A run had to stop before it did harm."""
+
+
+class ArtifactError(PacxError):
+    """A result could not be written whole; nothing half-written was left under its final name."""
+
+
+class UsageError(PacxError):
+    """The call is at fault: an option out of range, a path that is not there."""
+
+    exit_code = 2

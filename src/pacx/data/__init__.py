@@ -1,0 +1,1 @@
+"""Official files to records to packs to batches: the only way a film enters the project."""

@@ -1,0 +1,1 @@
+"""One file per physiological signal: raw recordings in, frozen target embeddings out."""

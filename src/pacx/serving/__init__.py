@@ -1,0 +1,1 @@
+"""The encoder in people's hands: the image alone, nothing of training."""

@@ -1,0 +1,1 @@
+"""One file per stage: what is trained, on which batches, with which loss."""
