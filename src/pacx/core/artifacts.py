@@ -36,7 +36,8 @@ def _discard(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
 
 def _partial_beside(path: Path) -> Path:
@@ -45,7 +46,7 @@ def _partial_beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of ``path``; remove it on any failure, and say operating system errors in a sentence."""
+    """Yield a temporary sibling of ``path``, removed on any failure; say operating system errors in a sentence."""
     partial = _partial_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
