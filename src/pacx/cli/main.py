@@ -1,0 +1,71 @@
+"""The ``pacx`` command: picks the verb, prints errors as one sentence, turns them into exit codes.
+
+A verb's module is imported only when it is called, so ``pacx --help`` answers at once. Exit codes: 0 done, 1 the data
+or the model is at fault, 2 the call is, 130 interrupted.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from pacx.cli.terminal import complain, say
+from pacx.core.errors import PacxError
+
+_VERBS = {
+    "demo": "the whole method on a simulated hospital, ending in a report (five minutes, no data needed)",
+    "simulate": "write a simulated hospital: films, masks, ECGs, laboratory values",
+    "data": "list datasets, pack images once for everything that follows",
+    "train": "run a recipe: mae, labs, ecg, distill and their variants",
+    "embed": "images or ECG records to embeddings, in one .npz file",
+    "evaluate": "probe, low-data, segment, align: result rows with intervals",
+    "report": "result rows and run folders to one self-contained page",
+}
+
+_HELP = """usage: pacx VERB ...   (pacx VERB --help explains one, with an example)
+
+{verbs}
+
+options:
+  --debug    show the traceback of an error
+  --version  print the version
+
+start with:  pacx demo --out runs/demo
+
+Research software, not a medical device.
+"""
+
+
+def _help() -> str:
+    return _HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    is_debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        say(_help())
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        say(f"pacx {metadata.version('pacx')}")
+        sys.exit(0)
+    verb, *rest = words
+    if verb not in _VERBS:
+        complain(f"'{verb}' is not a verb of pacx; it knows {', '.join(_VERBS)}")
+        sys.exit(2)
+    try:
+        importlib.import_module(f"pacx.cli.{verb}").main(rest)
+    except PacxError as error:
+        if is_debug:
+            raise
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted; what was finished is on disk, run the same command again to go on")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Curves drawn from result rows and journals: label efficiency and training."""
+
+from collections.abc import Mapping, Sequence
+
+from pacx.reporting.style import GREY, drawing, encoder_colour, png_bytes
+from pacx.reporting.tables import Rows
+from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, curve
+
+
+def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequence[str]) -> bytes:
+    """The paper's Figure 3: macro AUROC against the share of training labels, with intervals."""
+    with drawing(4.4 * len(datasets), 3.1) as figure:
+        panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True)[0]
+        for axes, dataset in zip(panels, datasets, strict=True):
+            for position, encoder in enumerate(encoders):
+                points = sorted(
+                    (row.fraction, row.value, row.ci_low, row.ci_high)
+                    for row in rows.rows
+                    if (row.protocol, row.dataset, row.encoder, row.label, row.metric)
+                    == ("low-data", dataset, encoder, "macro", "auroc")
+                )
+                if not points:
+                    continue
+                fractions, values, lows, highs = zip(*points, strict=True)
+                colour = encoder_colour(encoder, position)
+                axes.plot(fractions, values, marker="o", markersize=3.5, color=colour, label=encoder)
+                axes.fill_between(fractions, lows, highs, color=colour, alpha=0.13, linewidth=0)
+            axes.set_xscale("log")
+            axes.set_xticks([0.01, 0.1, 1.0], ["1 %", "10 %", "100 %"])
+            axes.minorticks_off()
+            axes.set_title(dataset)
+            axes.set_xlabel("training labels used")
+        panels[0].set_ylabel("macro AUROC")
+        panels[0].legend(loc="upper left")
+        return png_bytes(figure)
+
+
+def draw_training(journal: Sequence[JournalEntry], shown: Mapping[str, str], title: str, y_label: str) -> bytes:
+    """Training and validation curves of one run.
+
+    Args:
+        journal: the run's journal.
+        shown: metric name to legend text; a metric is drawn wherever the journal has it.
+        title: one line above.
+        y_label: what the vertical axis measures, with its unit.
+    """
+    with drawing(4.6, 2.9) as figure:
+        axes = figure.subplots()
+        for position, (metric, name) in enumerate(shown.items()):
+            for kind, style in ((TRAIN, ":"), (VALIDATION, "-")):
+                steps, values = curve(list(journal), kind, metric)
+                if steps:
+                    label = f"{name} ({'training' if kind == TRAIN else 'held out'})"
+                    axes.plot(steps, values, style, color=encoder_colour("", position), label=label)
+        axes.set_xlabel("optimiser steps")
+        axes.set_ylabel(y_label)
+        axes.set_title(title)
+        axes.grid(color=GREY, alpha=0.18, linewidth=0.5)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+        return png_bytes(figure)

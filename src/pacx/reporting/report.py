@@ -1,0 +1,217 @@
+"""One self-contained page from result rows, journals and kept pictures.
+
+Everything shown is read from files; nothing is remembered from a run. What is missing is said, not left out.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pacx.core.artifacts import read_json, write_text
+from pacx.core.errors import UsageError
+from pacx.evaluation.results import read_rows
+from pacx.reporting import tables
+from pacx.reporting.curves import draw_label_efficiency, draw_training
+from pacx.reporting.figures import read_figures
+from pacx.reporting.headlines import headlines
+from pacx.reporting.tables import Rows, Table
+from pacx.training.journal import read_journal
+
+NOTICE = (
+    "Research software, not a medical device. Simulated patients show that software and method work as described; "
+    "they say nothing about real ones."
+)
+_ENCODER_ORDER = ("random", "imagenet", "mae", "mae-mean", "pacx", "pacx-mean")
+_ABLATION_ORDER = ("mae", "ecg-only", "labs-only", "contrastive-only", "regression-only", "full")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture inside the page."""
+
+    title: str
+    caption: str
+    base64: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading with what stands below it."""
+
+    anchor: str
+    title: str
+    text: str = ""
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    details_title: str = ""
+    details: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.pictures or self.details or any(table.rows for table in self.tables))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Which metrics of a run's journal belong into one picture."""
+
+    run: str
+    section: str
+    title: str
+    y_label: str
+    metrics: tuple[tuple[str, str], ...]
+
+
+_CURVES = (
+    Curves(
+        run="mae",
+        section="reconstruction",
+        title="Stage 1: masked error",
+        y_label="mean squared error, normalised pixels",
+        metrics=(("loss", "MAE"), ("masked_mse", "MAE"), ("mean_image_masked_mse", "mean training film")),
+    ),
+    Curves(
+        run="pacx",
+        section="alignment",
+        title="Stage 2: loss",
+        y_label="0.5 contrastive + 1.0 regression",
+        metrics=(("loss", "total"),),
+    ),
+    Curves(
+        run="pacx",
+        section="alignment",
+        title="Stage 2: retrieval of the patient's own record",
+        y_label="recall at 5, held-out patients",
+        metrics=(("ecg_recall_at_5", "ECG"), ("labs_recall_at_5", "labs"), ("chance_recall_at_5", "chance")),
+    ),
+)
+
+
+def _picture(title: str, caption: str, png: bytes) -> Picture:
+    return Picture(title=title, caption=caption, base64=base64.b64encode(png).decode())
+
+
+def _kept_pictures(folder: Path | None, section: str) -> tuple[Picture, ...]:
+    if folder is None:
+        return ()
+    entries = [entry for entry in read_figures(folder / "figures") if entry.section == section]
+    return tuple(
+        _picture(entry.title, entry.caption, (folder / "figures" / entry.file).read_bytes()) for entry in entries
+    )
+
+
+def _training_pictures(folder: Path | None, section: str) -> tuple[Picture, ...]:
+    if folder is None:
+        return ()
+    found = []
+    for curves in _CURVES:
+        journal = read_journal(folder / "runs" / curves.run / "journal.jsonl")
+        if journal and curves.section == section:
+            png = draw_training(journal, dict(curves.metrics), curves.title, curves.y_label)
+            found.append(_picture(curves.title, "From the run's journal.", png))
+    return tuple(found)
+
+
+def _present(order: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Names in the paper's order, then whatever else was measured; differences and baselines are not encoders."""
+    plain = [name for name in names if " - " not in name and name not in ("chance", "constant")]
+    return [name for name in order if name in plain] + [name for name in plain if name not in order]
+
+
+def _sections(rows: Rows, folder: Path | None) -> list[Section]:
+    encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="linear-probe"))
+    aligned = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="alignment"))
+    ablations = _present(_ABLATION_ORDER, rows.values_of("encoder", protocol="ablation"))
+    low_data = rows.values_of("dataset", protocol="low-data")
+    efficiency: tuple[Picture, ...] = ()
+    if low_data:
+        named = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="low-data"))
+        png = draw_label_efficiency(rows, low_data, named)
+        efficiency = (_picture("Label efficiency", "Macro AUROC, mean over probe seeds, 95 % band.", png),)
+    return [
+        Section(anchor="inputs", title="What went in", pictures=_kept_pictures(folder, "inputs")),
+        Section(
+            anchor="reconstruction",
+            title="Stage 1: masked autoencoding",
+            text="The encoder sees a tenth of each film's patches; the decoder has to draw the rest.",
+            pictures=(*_kept_pictures(folder, "reconstruction"), *_training_pictures(folder, "reconstruction")),
+        ),
+        Section(
+            anchor="benchmarks",
+            title="Benchmarks (Table 1)",
+            tables=(tables.benchmark_table(rows, encoders), tables.label_table(rows, encoders)),
+            pictures=_kept_pictures(folder, "segmentation"),
+        ),
+        Section(
+            anchor="label-efficiency",
+            title="Label efficiency (Figure 3)",
+            tables=(tables.low_data_table(rows, encoders),),
+            pictures=efficiency,
+        ),
+        Section(
+            anchor="alignment",
+            title="Alignment with ECG and labs (Table 2)",
+            tables=(tables.alignment_table(rows, aligned),),
+            pictures=_training_pictures(folder, "alignment"),
+        ),
+        Section(anchor="ablation", title="Ablations (Table 3)", tables=(tables.ablation_table(rows, ablations),)),
+        Section(
+            anchor="attention",
+            title="Where the encoder looks (Figure 4)",
+            text="Attention rollout of the class token. Pictures suggest, they do not prove.",
+            pictures=_kept_pictures(folder, "attention"),
+        ),
+    ]
+
+
+def _what_was_run(folder: Path | None, sources: Sequence[Path]) -> Section:
+    about = folder / "demo.json" if folder is not None else None
+    if about is None or not about.exists():
+        listed = "\n".join(str(source) for source in sources)
+        return Section(anchor="run", title="What was run", details_title="Result files", details=listed)
+    text = json.dumps(read_json(about), indent=2)
+    return Section(
+        anchor="run",
+        title="What was run",
+        text="Configuration, seed, versions and the time each step took.",
+        details_title="Everything needed to make this page again",
+        details=text,
+    )
+
+
+def write_report(results: Sequence[Path], out: Path, *, title: str = "PaCX report", subtitle: str = "") -> None:
+    """Write the page.
+
+    Args:
+        results: ``results.json`` files, or folders that hold one; the first folder's journals and pictures are shown.
+        out: the HTML file.
+        title: heading of the page.
+        subtitle: one line below it.
+
+    Raises:
+        UsageError: a path holds no results.
+        DataError: a results file cannot be read.
+    """
+    files = [path / "results.json" if path.is_dir() else path for path in results]
+    for file in files:
+        if not file.exists():
+            raise UsageError(f"{file} does not exist; give a results.json or a folder that holds one")
+    folder = next((path for path in results if path.is_dir()), None)
+    rows = tables.read_all(read_rows(file) for file in files)
+    sections = [section for section in _sections(rows, folder) if not section.is_empty]
+    environment = Environment(
+        loader=PackageLoader("pacx.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        subtitle=subtitle or f"{len(rows.rows)} result rows from {len(files)} file(s)",
+        notice=NOTICE,
+        headlines=headlines(rows),
+        sections=[*sections, _what_was_run(folder, files)],
+    )
+    write_text(out, page)

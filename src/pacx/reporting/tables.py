@@ -1,0 +1,219 @@
+"""Result rows to tables in the shape of the paper's Tables 1, 2 and 3.
+
+A cell shows a value and, small below it, its 95 % interval. A difference whose interval includes 0 is printed grey and
+says "not distinguishable": nobody should have to do that comparison in their head.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+
+MISSING = "not run"
+_SHOWN_METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1_at_0.5": "F1 at 0.5",
+    "f1_tuned": "F1, tuned threshold",
+    "iou": "IoU",
+    "dice": "Dice",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cell: main text, small text below, and how it is set."""
+
+    text: str
+    small: str = ""
+    is_quiet: bool = False
+    is_best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table; a row of a single cell is a heading between rows."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Result rows that can be asked for; where several fit, the last one written counts."""
+
+    rows: tuple[ResultRow, ...]
+
+    def find(self, **fields: object) -> ResultRow | None:
+        """The row whose fields equal those given, or None."""
+        found = [row for row in self.rows if all(getattr(row, name) == value for name, value in fields.items())]
+        return found[-1] if found else None
+
+    def values_of(self, field: str, **fields: object) -> list[str]:
+        """Distinct values of a field among the rows that match, in the order they were written."""
+        matching = (row for row in self.rows if all(getattr(row, name) == value for name, value in fields.items()))
+        return list(dict.fromkeys(str(getattr(row, field)) for row in matching))
+
+
+def is_distinguishable(row: ResultRow) -> bool:
+    """Whether a difference's interval excludes 0; without an interval it is not."""
+    return row.ci_low > 0 or row.ci_high < 0
+
+
+def format_interval(row: ResultRow, digits: int = 3, scale: float = 1.0) -> str:
+    """The interval in square brackets; empty when there is none."""
+    if math.isnan(row.ci_low):
+        return ""
+    return f"[{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]"
+
+
+def value_cell(row: ResultRow | None, *, digits: int = 3, is_best: bool = False) -> Cell:
+    """A score with its interval."""
+    if row is None:
+        return Cell(text=MISSING, is_quiet=True)
+    if math.isnan(row.value):
+        return Cell(text="undefined", small=row.provenance, is_quiet=True)
+    return Cell(text=f"{row.value:.{digits}f}", small=format_interval(row, digits), is_best=is_best)
+
+
+def difference_cell(row: ResultRow | None) -> Cell:
+    """A paired difference in points (hundredths); grey and named when it cannot be told from 0."""
+    if row is None or math.isnan(row.value):
+        return Cell(text="" if row is None else "undefined", is_quiet=True)
+    small = format_interval(row, digits=1, scale=100)
+    if is_distinguishable(row):
+        return Cell(text=f"{100 * row.value:+.1f}", small=small)
+    return Cell(text=f"{100 * row.value:+.1f}", small=f"{small} not distinguishable", is_quiet=True)
+
+
+def _score_row(
+    rows: Rows, encoders: Sequence[str], first: Cell, shown_metric: str, query: dict[str, object], metric: str
+) -> tuple[Cell, ...]:
+    scores = [rows.find(encoder=encoder, metric=metric, **query) for encoder in encoders]
+    best = max((row.value for row in scores if row is not None and not math.isnan(row.value)), default=math.nan)
+    cells = [value_cell(row, is_best=row is not None and row.value == best) for row in scores]
+    difference = rows.find(encoder=difference_name("pacx", "mae"), metric=difference_metric(metric), **query)
+    return (first, Cell(text=shown_metric), *cells, difference_cell(difference))
+
+
+def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """The paper's Table 1: every dataset and metric, one column per encoder, PaCX minus MAE in points."""
+    body: list[tuple[Cell, ...]] = []
+    for protocol, label_of in (("linear-probe", None), ("segmentation", "every mask")):
+        for dataset in rows.values_of("dataset", protocol=protocol):
+            labels = ["macro"] if label_of is None else rows.values_of("label", protocol=protocol, dataset=dataset)
+            for label in labels:
+                known = rows.values_of("metric", protocol=protocol, dataset=dataset, label=label)
+                metrics = [metric for metric in _SHOWN_METRICS if metric in known]
+                for metric in metrics:
+                    name = dataset if label == "macro" else f"{dataset}: {label}"
+                    first = Cell(text=name if metric == metrics[0] else "")
+                    query: dict[str, object] = {
+                        "protocol": protocol,
+                        "dataset": dataset,
+                        "label": label,
+                        "fraction": 1.0,
+                    }
+                    body.append(_score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
+    return Table(
+        caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points.",
+        header=("dataset", "metric", *encoders, "PaCX - MAE"),
+        rows=tuple(body),
+    )
+
+
+def label_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """AUROC of every single label under the linear probe with all training labels."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol="linear-probe"):
+        body.append((Cell(text=dataset),))
+        for label in rows.values_of("label", protocol="linear-probe", dataset=dataset, metric="auroc"):
+            query: dict[str, object] = {"protocol": "linear-probe", "dataset": dataset, "label": label, "fraction": 1.0}
+            name = label.replace("_", " ")
+            body.append(_score_row(rows, encoders, Cell(text=name), "AUROC", query, "auroc"))
+    return Table(
+        caption="Every label on its own; macro is the mean over the labels that the test set can score.",
+        header=("label", "metric", *encoders, "PaCX - MAE"),
+        rows=tuple(body),
+    )
+
+
+def low_data_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """The paper's Figure 3 in numbers: macro AUROC at each share of the training labels."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol="low-data"):
+        fractions = sorted({row.fraction for row in rows.rows if row.protocol == "low-data" and row.dataset == dataset})
+        for fraction in fractions:
+            query: dict[str, object] = {
+                "protocol": "low-data",
+                "dataset": dataset,
+                "label": "macro",
+                "fraction": fraction,
+            }
+            first = Cell(text=dataset if fraction == fractions[0] else "")
+            body.append(_score_row(rows, encoders, first, f"AUROC at {100 * fraction:g} %", query, "auroc"))
+    return Table(
+        caption="Mean over the probe seeds; the interval covers another test set and another training subset.",
+        header=("dataset", "metric", *encoders, "PaCX - MAE"),
+        rows=tuple(body),
+    )
+
+
+_ALIGNMENT = {
+    "cosine": "cosine",
+    "cosine_centred": "cosine, centred",
+    "r2": "R²",
+    "recall_at_1": "R@1",
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+}
+
+
+def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """The paper's Table 2: how well a ridge regression finds the patient's own ECG and lab embedding."""
+    body: list[tuple[Cell, ...]] = []
+    for label in rows.values_of("label", protocol="alignment"):
+        known = rows.values_of("metric", protocol="alignment", label=label)
+        for metric, shown in _ALIGNMENT.items():
+            if metric not in known:
+                continue
+            query: dict[str, object] = {"protocol": "alignment", "label": label}
+            cells = _score_row(rows, encoders, Cell(text=label), shown, query, metric)
+            chance = rows.find(**query, metric=metric, encoder="chance") or rows.find(
+                **query, metric=metric, encoder="constant"
+            )
+            body.append((*cells[:-1], value_cell(chance) if chance else Cell(text=""), cells[-1]))
+    return Table(
+        caption="Ridge from the frozen image embedding to the frozen target; retrieval among unique test patients. "
+        "Baseline: chance for retrieval, the training mean as constant prediction otherwise.",
+        header=("target", "metric", *encoders, "baseline", "PaCX - MAE"),
+        rows=tuple(body),
+    )
+
+
+def ablation_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """The paper's Table 3: one modality or one loss at a time, beside the full recipe."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol="ablation"):
+        for fraction in sorted({row.fraction for row in rows.rows if row.protocol == "ablation"}):
+            query: dict[str, object] = {
+                "protocol": "ablation",
+                "dataset": dataset,
+                "label": "macro",
+                "fraction": fraction,
+                "metric": "auroc",
+            }
+            cells = [value_cell(rows.find(encoder=encoder, **query)) for encoder in encoders]
+            body.append((Cell(text=dataset), Cell(text=f"AUROC at {100 * fraction:g} %"), *cells))
+    return Table(
+        caption="Each column is a Stage 2 of its own, equally long, from the same MAE.",
+        header=("dataset", "metric", *encoders),
+        rows=tuple(body),
+    )
+
+
+def read_all(paths: Iterable[Sequence[ResultRow]]) -> Rows:
+    """Several files' rows as one set to ask."""
+    return Rows(rows=tuple(row for rows in paths for row in rows))
