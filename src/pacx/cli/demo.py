@@ -1,0 +1,16 @@
+"""``pacx demo``: the whole method on a simulated hospital."""
+
+from collections.abc import Sequence
+
+from pacx.cli.terminal import parse, say
+from pacx.recipes.demo import DemoConfig, run_demo
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the verb."""
+    config = parse(DemoConfig, words, verb="demo", example="pacx demo --out runs/demo")
+    elapsed_s = run_demo(config)
+    say(
+        f"finished in {elapsed_s / 60:.1f} minutes; open {config.out / 'report.html'} in a browser "
+        f"(rows: {config.out / 'results.json'}, encoder: {config.out / 'encoder'})"
+    )

@@ -1,0 +1,85 @@
+"""Stage 1a: masked autoencoding of chest films."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+
+from pacx.data.augment import Augmentation
+from pacx.data.pack import Pack
+from pacx.models.mae import MAEConfig
+from pacx.recipes.recipe import Run
+from pacx.recipes.rows import train_and_held_out
+from pacx.training.loop import TrainingConfig, TrainingSummary, train
+from pacx.training.tasks.mae import MAETask, MAETaskConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAERun(Run):
+    """Pretrain a chest X-ray encoder as a masked autoencoder."""
+
+    pack: Path
+    """A pack made by `pacx data pack`; its images decide the input size."""
+
+    out: Path = Path("runs/mae")
+    """The run folder; the encoder ends up in OUT/encoder."""
+
+    task: MAETaskConfig = field(default_factory=MAETaskConfig)
+    """Model, mask ratio, augmentation."""
+
+    training: TrainingConfig
+    """Optimiser, schedule, machine."""
+
+    resume: bool = False
+    """Go on with an interrupted run of the same configuration."""
+
+    def run(self) -> TrainingSummary:
+        """Train on the pack's training films, measure on its validation films."""
+        pack = Pack.open(self.pack)
+        fitting, held_out = train_and_held_out(pack, self.training.seed)
+        task = MAETask(pack, fitting, held_out, self.task, self.training.seed)
+        return train(task, self.training, self.out, resume=self.resume)
+
+
+def mae() -> MAERun:
+    """The paper's Stage 1: ViT-B/16 at 224 px, 90 % masked, 400 epochs, batch 512."""
+    training = TrainingConfig(
+        epochs=400,
+        batch_size=512,
+        learning_rate=1.5e-4,
+        warmup_epochs=10,
+        weight_decay=0.05,
+        betas=(0.9, 0.95),
+        checkpoint_every_epochs=5,
+    )
+    return MAERun(pack=tyro.MISSING, training=training)
+
+
+def mae_released_code() -> MAERun:
+    """As the authors' code really runs: 75 % masked, flips (docs/architecture.md)."""
+    paper = mae()
+    task = MAETaskConfig(model=replace(paper.task.model, mask_ratio=0.75), augmentation=Augmentation.STAGE1_RELEASED)
+    return replace(paper, task=task, out=Path("runs/mae-released-code"))
+
+
+def mae_tiny() -> MAERun:
+    """A small model for two CPU cores: 64 px, patches of 8, minutes instead of days."""
+    model = MAEConfig(
+        img_size=64,
+        patch_size=8,
+        embed_dim=128,
+        depth=6,
+        num_heads=4,
+        decoder_embed_dim=64,
+        decoder_depth=2,
+        decoder_num_heads=4,
+    )
+    training = TrainingConfig(
+        epochs=40, batch_size=64, learning_rate=1.5e-3, warmup_epochs=2, weight_decay=0.05, betas=(0.9, 0.95)
+    )
+    return MAERun(
+        pack=tyro.MISSING, out=Path("runs/mae-tiny"), task=MAETaskConfig(model=model), training=training
+    )
+
+
+RECIPES = (mae, mae_released_code, mae_tiny)

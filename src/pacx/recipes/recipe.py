@@ -1,0 +1,31 @@
+"""What a recipe returns, and how recipes are found.
+
+A recipe is a function without arguments that returns a complete, typed run; its name with hyphens is what the user
+types after ``pacx train``. A file of recipes lists its functions in ``RECIPES``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from pacx.core.discovery import discover
+from pacx.training.loop import TrainingSummary
+
+
+class Run(ABC):
+    """A configured run; its fields are the options of ``pacx train NAME``."""
+
+    out: Path
+
+    @abstractmethod
+    def run(self) -> TrainingSummary:
+        """Train and write what the stage releases into ``out``."""
+
+
+Recipe = Callable[[], Run]
+
+
+def all_recipes() -> dict[str, Recipe]:
+    """Every recipe by the name a user types, in the order of files and of their lists."""
+    found = discover("pacx.recipes", "RECIPES", tuple)
+    return {recipe.__name__.replace("_", "-"): recipe for recipes in found.values() for recipe in recipes}
