@@ -1,0 +1,134 @@
+"""How long, how fast and on what a stage trains: the part of a recipe that is the same for every stage.
+
+`recipes -> TrainingConfig -> loop`. Refuses values that cannot train anything, before the first batch.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+from pacx.core.errors import UsageError
+
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The optimiser, its schedule and the machine.
+
+    Two runs whose configs differ only in ``num_workers``, ``devices``, ``accelerator``, ``log_every_steps`` or
+    ``checkpoint_every_epochs`` see the same batches; these five may therefore change when a run is resumed.
+
+    Args:
+        epochs: passes over the training samples, at least 1.
+        batch_size: samples per optimiser step over *all* devices; the last, incomplete batch of an epoch is dropped.
+        learning_rate: the peak rate itself; a recipe that scales a base rate by the batch size does so before.
+        warmup_epochs: linear warm-up from 0, in epochs (fractions allowed); not together with ``warmup_steps``.
+        warmup_steps: the same in optimiser steps.
+        final_lr_fraction: where the cosine ends, as a fraction of ``learning_rate``, in [0, 1].
+        weight_decay: AdamW's decoupled decay; each task says which parameters it applies to.
+        betas: AdamW's two moments.
+        gradient_clip: largest L2 norm of all gradients together; None leaves them alone.
+        seed: of order, augmentation, masks, initialisation; nothing else is random.
+        num_workers: threads or processes that prepare batches; never changes a bit of the result.
+        precision: number format of the forward pass, in Fabric's spelling.
+        accelerator: "cpu", "cuda", "mps" or "auto".
+        devices: how many of them.
+        log_every_steps: how often the means of loss and metrics are fetched from the device and written down.
+        validate_every_epochs: how often the task measures itself; always after the last epoch.
+        checkpoint_every_epochs: how often a checkpoint is written; always after the last epoch.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_epochs: float = 0.0
+    warmup_steps: int | None = None
+    final_lr_fraction: float = 0.0
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.999)
+    gradient_clip: float | None = None
+    seed: int = 0
+    num_workers: int = 0
+    precision: Precision = "32-true"
+    accelerator: str = "auto"
+    devices: int = 1
+    log_every_steps: int = 50
+    validate_every_epochs: int = 1
+    checkpoint_every_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        counts = (
+            "epochs",
+            "batch_size",
+            "devices",
+            "log_every_steps",
+            "validate_every_epochs",
+            "checkpoint_every_epochs",
+        )
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise UsageError(f"training: {name} is {getattr(self, name)}; give at least 1")
+        for name in ("learning_rate", "warmup_epochs", "weight_decay", "num_workers"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"training: {name} is {getattr(self, name)}; give 0 or more")
+        if not 0 <= self.final_lr_fraction <= 1:
+            raise UsageError(f"training: final_lr_fraction is {self.final_lr_fraction}; give a fraction in [0, 1]")
+        if self.warmup_steps is not None and self.warmup_epochs:
+            raise UsageError("training: both warmup_steps and warmup_epochs are given; give one of them")
+        if self.gradient_clip is not None and self.gradient_clip <= 0:
+            raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
+        if self.batch_size % self.devices:
+            raise UsageError(
+                f"training: batch_size {self.batch_size} does not divide over {self.devices} devices; "
+                "it counts the samples of all devices together, so give a multiple"
+            )
+
+
+MAY_CHANGE_ON_RESUME = frozenset(
+    f"training.{name}"
+    for name in ("num_workers", "devices", "accelerator", "log_every_steps", "checkpoint_every_epochs")
+)
+"""Settings that move work around without changing which numbers are computed from which samples."""
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
+    """A configuration as JSON values: dataclasses become objects, enums their value, tuples lists, paths text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _dotted(value: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _dotted(item, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two configurations in a way that changes results: dotted name to (before, after)."""
+    old, new = _dotted(before), _dotted(after)
+    return {
+        name: (old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if name not in MAY_CHANGE_ON_RESUME and old.get(name) != new.get(name)
+    }
+
+
+def config_sha256(config: dict[str, Any]) -> str:
+    """The fingerprint of what decides a run's results; settings that may change on resume do not enter."""
+    decisive = {name: value for name, value in _dotted(config).items() if name not in MAY_CHANGE_ON_RESUME}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

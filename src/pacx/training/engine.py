@@ -1,0 +1,72 @@
+"""Devices, precision and processes: everything Lightning Fabric does for us, and private seeding of torch.
+
+`TrainingConfig -> Fabric -> loop`. Under torchrun or SLURM, Fabric takes rank and world size from the environment.
+Refuses to touch a global random generator: what torch must draw itself, it draws inside ``seeded``.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import AdamW
+
+from pacx.core.errors import UsageError
+from pacx.core.randomness import seed_of
+from pacx.training.config import TrainingConfig
+from pacx.training.task import StageTask, StepLoss
+
+
+@contextlib.contextmanager
+def seeded(seed: int, *labels: str | int, device: torch.device | None = None) -> Iterator[None]:
+    """Let torch draw from its default generator, privately: seeded by (seed, labels), restored afterwards.
+
+    For weight initialisation and for dropout, which take no generator; ``device`` is where the drawing happens.
+    """
+    is_cuda = device is not None and device.type == "cuda"
+    index = (device.index or 0) if device is not None else 0
+    with torch.random.fork_rng(devices=[index] if is_cuda else []):
+        torch.default_generator.manual_seed(seed_of(seed, *labels))
+        if is_cuda:
+            torch.cuda.default_generators[index].manual_seed(seed_of(seed, *labels))
+        yield
+
+
+class LossModule(nn.Module):
+    """The module Fabric wraps, so that the task's whole loss runs inside its precision and its gradient exchange."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, compute: Callable[[], StepLoss]) -> StepLoss:
+        """Run the loss of one batch; the closure keeps Fabric from casting what is in the batch."""
+        return compute()
+
+
+def build_fabric(config: TrainingConfig) -> Fabric:
+    """Fabric for the configured accelerator, devices and precision, launched.
+
+    Raises:
+        UsageError: the accelerator is not on this machine, or has fewer devices.
+    """
+    try:
+        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"training: {config.devices} x accelerator '{config.accelerator}' with precision {config.precision} "
+            f"cannot be had here ({error}); choose --training.accelerator cpu or another number of devices"
+        ) from error
+    return fabric
+
+
+def build_optimizer(task: StageTask, config: TrainingConfig, device: torch.device) -> AdamW:
+    """AdamW over the task's parameter groups, in one fused kernel where gradient scaling allows it."""
+    groups = [
+        {"params": list(group.parameters), "weight_decay": group.weight_decay}
+        for group in task.parameter_groups(config.weight_decay)
+    ]
+    is_fused = device.type in {"cpu", "cuda"} and config.precision != "16-mixed"
+    return AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=is_fused)

@@ -1,0 +1,118 @@
+"""A run's folder: what it was asked to do, how it went, and whether it is done.
+
+    RUN/config.json      stage, TrainingConfig, task configuration, provenance
+    RUN/journal.jsonl    curves
+    RUN/checkpoints/     newest two, and the best
+    RUN/summary.json     only when finished
+    RUN/...              what the task releases
+
+Refuses a folder that already holds something unless told to resume, and to resume under another configuration.
+"""
+
+import math
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pacx.core.artifacts import read_json, write_json
+from pacx.core.errors import UsageError
+from pacx.core.provenance import provenance
+from pacx.training.checkpoints import Checkpoints
+from pacx.training.config import TrainingConfig, changed_fields, config_sha256, plain
+from pacx.training.journal import Journal
+from pacx.training.task import StageTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary:
+    """How a finished run went.
+
+    Args:
+        stage: the task's name.
+        epochs: epochs trained.
+        steps: optimiser steps trained.
+        elapsed_s: training time over all sessions.
+        samples_per_s: training samples a second, validation and checkpoints included.
+        released_step: the step whose weights were released.
+        train: the last means of loss and metrics.
+        validation: the last validation.
+    """
+
+    stage: str
+    epochs: int
+    steps: int
+    elapsed_s: float
+    samples_per_s: float
+    released_step: int
+    train: dict[str, float]
+    validation: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """An opened run folder."""
+
+    path: Path
+    journal: Journal
+    checkpoints: Checkpoints
+
+    @property
+    def summary_path(self) -> Path:
+        """Where the summary lies when the run is finished."""
+        return self.path / "summary.json"
+
+    def finished(self) -> TrainingSummary | None:
+        """The summary of a finished run, else None."""
+        if not self.summary_path.exists():
+            return None
+        raw = read_json(self.summary_path)
+        for part in ("train", "validation"):
+            raw[part] = {name: math.nan if value is None else value for name, value in raw[part].items()}
+        return TrainingSummary(**raw)
+
+    def finish(self, summary: TrainingSummary) -> None:
+        """Mark the run as finished; a metric that is not a number is written as null."""
+        raw = asdict(summary)
+        for part in ("train", "validation"):
+            raw[part] = {name: value if math.isfinite(value) else None for name, value in raw[part].items()}
+        write_json(self.summary_path, raw)
+
+
+def open_run(path: Path, task: StageTask, config: TrainingConfig, *, resume: bool, is_writer: bool) -> RunFolder:
+    """Begin a run in an empty folder, or go on in the folder of a run of the same configuration.
+
+    Args:
+        path: the run folder; made if missing.
+        task: the stage.
+        config: its training configuration.
+        resume: go on; a folder where nothing has been written yet is begun.
+        is_writer: whether this process writes (the first of several does).
+
+    Raises:
+        UsageError: the folder holds something and ``resume`` is off, or the run in it had other settings.
+    """
+    asked = plain({"stage": task.name, "training": config, "task": task.describe()})
+    config_path = path / "config.json"
+    if config_path.exists() and resume:
+        written = read_json(config_path)
+        recorded = {name: written.get(name) for name in asked}
+        if changes := changed_fields(recorded, asked):
+            listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changes.items())
+            raise UsageError(f"{path} cannot be resumed with other settings ({listed}); start a new run folder")
+    elif is_writer and path.exists() and any(path.iterdir()) and not _is_only_debris(path):
+        remedy = "pass --resume to go on, or choose another folder" if config_path.exists() else "choose another folder"
+        raise UsageError(f"{path} is not empty; {remedy}")
+    elif is_writer:
+        write_json(config_path, {**asked, "provenance": provenance(f"train {task.name}", config.seed).to_json()})
+    checkpoints = Checkpoints(path / "checkpoints", config_sha256=config_sha256(asked))
+    return RunFolder(path=path, journal=Journal(path / "journal.jsonl"), checkpoints=checkpoints)
+
+
+def _is_only_debris(path: Path) -> bool:
+    """Whether a folder holds nothing but half-written files of a killed process; they are removed."""
+    leftovers = list(path.iterdir())
+    if any(not leftover.name.startswith(".partial-") for leftover in leftovers):
+        return False
+    for leftover in leftovers:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return True

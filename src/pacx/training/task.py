@@ -1,0 +1,148 @@
+"""What a stage of the method has to say so that the one loop can train it.
+
+`tasks/* implement StageTask -> loop`. A task owns its data, its module and its loss; it never steps an optimiser,
+writes a checkpoint or draws from a global generator.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pacx.core.errors import UsageError
+from pacx.core.randomness import order
+from pacx.training.config import TrainingConfig
+
+B = TypeVar("B")
+
+
+class StepLoss(NamedTuple):
+    """What one batch gives: the scalar to minimise, and scalars to write down (detached, on the device)."""
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The validation metric by which the released weights are chosen; without one the last weights are."""
+
+    metric: str
+    is_higher_better: bool
+
+    def is_improvement(self, value: float, best: float | None) -> bool:
+        """Whether ``value`` beats ``best``; NaN never does."""
+        if best is None:
+            return value == value
+        return value > best if self.is_higher_better else value < best
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Parameters that share a weight decay."""
+
+    parameters: tuple[nn.Parameter, ...]
+    weight_decay: float
+
+
+class StageTask(ABC, Generic[B]):
+    """One stage: data, module, loss, validation and what it releases.
+
+    A task sets ``module`` (everything that trains, with whatever is frozen inside it) in its constructor, initialised
+    under ``pacx.training.engine.seeded``.
+    """
+
+    name: str
+    unit: str = "samples"
+    module: nn.Module
+
+    @property
+    @abstractmethod
+    def num_samples(self) -> int:
+        """Training samples in one epoch."""
+
+    @abstractmethod
+    def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[B]:
+        """This rank's share of every global batch of ``epoch``: a pure function of the arguments and the seed."""
+
+    @abstractmethod
+    def sample_ids(self, batch: B) -> Sequence[str]:
+        """Who is in the batch; asked for only when it has to be named in an error."""
+
+    @abstractmethod
+    def loss(self, batch: B, epoch: int) -> StepLoss:
+        """Forward pass; random numbers are functions of (seed, epoch, sample key)."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Measure on held-out samples, without gradients; the loop has put the module into eval mode."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Everything besides ``TrainingConfig`` that decides the result, as JSON: task config, data fingerprint."""
+
+    @abstractmethod
+    def release(self, out: Path) -> None:
+        """Write what later stages and users load into the folder ``out``, through ``pacx.core.artifacts``."""
+
+    @property
+    def selection(self) -> Selection | None:
+        """How the released weights are chosen among the epochs; None means the last epoch's."""
+        return None
+
+    def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
+        """What trains, and how strongly each part decays; by default all alike."""
+        trained = tuple(parameter for parameter in self.module.parameters() if parameter.requires_grad)
+        return [ParameterGroup(parameters=trained, weight_decay=weight_decay)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is now."""
+        return next(self.module.parameters()).device
+
+    def num_batches(self, config: TrainingConfig) -> int:
+        """Optimiser steps an epoch: whole batches only, except that a set smaller than a batch is one batch.
+
+        Raises:
+            UsageError: there is nothing to train on.
+        """
+        if self.num_samples < 1:
+            raise UsageError(f"{self.name}: no training samples; check the split of the pack")
+        return max(1, self.num_samples // config.batch_size)
+
+
+def decay_matrices_only(module: nn.Module, weight_decay: float) -> list[ParameterGroup]:
+    """Weight decay on weight matrices; none on biases, norms, scalars, tokens and positions.
+
+    Source: He et al. 2022 (MAE); the released code of the paper skips one-dimensional parameters.
+    """
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            is_matrix = parameter.ndim > 1 and not name.endswith(("token", "pos_embed"))
+            (decayed if is_matrix else spared).append(parameter)
+    groups = [
+        ParameterGroup(parameters=tuple(decayed), weight_decay=weight_decay),
+        ParameterGroup(parameters=tuple(spared), weight_decay=0.0),
+    ]
+    return [group for group in groups if group.parameters]
+
+
+def shuffled_rows(
+    keys: NDArray[np.uint64], config: TrainingConfig, epoch: int, rank: int, world_size: int
+) -> Iterator[NDArray[np.int64]]:
+    """Positions 0..N-1 in this epoch's order, cut into whole global batches, this rank's slice of each.
+
+    For stages whose samples lie in memory as arrays; stages that read a pack use ``pacx.data.batches``.
+    """
+    shuffled = order(config.seed, "order", epoch, keys)
+    for start in range(0, max(1, len(keys) // config.batch_size) * config.batch_size, config.batch_size):
+        whole = shuffled[start : start + config.batch_size]
+        yield np.array_split(whole, world_size)[rank]
