@@ -1,0 +1,104 @@
+"""Result rows: the only thing a report is made from.
+
+A protocol ends in rows, rows go into one JSON file, and every table or figure reads that file; nothing is carried over
+in memory. Refuses infinite values and files whose rows have other fields than these. It knows nothing of metrics.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pacx.core.artifacts import read_json, write_json
+from pacx.core.errors import DataError
+
+_NUMBERS = ("value", "ci_low", "ci_high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """One number with its interval and everything needed to say what it is.
+
+    Args:
+        protocol: which protocol made it ("linear-probe", "low-data", "segmentation", "alignment", "attention").
+        dataset: the dataset's name.
+        encoder: the encoder's name; ``difference_name`` for a paired difference of two.
+        label: a label, mask or target name, or "macro" for the mean over the labels that are defined.
+        metric: the metric's name; ``difference_metric`` of it for a paired difference.
+        value: the estimate on the test set; NaN = undefined there (for example a label without positives).
+        ci_low: lower end of the 95 % interval; NaN = no interval.
+        ci_high: upper end of the 95 % interval; NaN = no interval.
+        n: how many test images (alignment: patients) the value rests on.
+        seed: the seed the protocol was run with; everything random follows from it.
+        fraction: share of the training labels that was used, in (0, 1].
+        provenance: commit, run or remark, in words.
+
+    Raises:
+        DataError: a value is infinite, which no metric here can be.
+    """
+
+    protocol: str
+    dataset: str
+    encoder: str
+    label: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    seed: int
+    fraction: float
+    provenance: str
+
+    def __post_init__(self) -> None:
+        for name in _NUMBERS:
+            if math.isinf(getattr(self, name)):
+                raise DataError(
+                    f"result row {self.protocol}/{self.dataset}/{self.encoder}/{self.label}/{self.metric} has an "
+                    f"infinite {name}; expected a finite number, or NaN for undefined"
+                )
+
+
+def difference_name(encoder: str, baseline: str) -> str:
+    """The name under which the paired difference ``encoder`` minus ``baseline`` stands in the column encoder."""
+    return f"{encoder} - {baseline}"
+
+
+def difference_metric(metric: str) -> str:
+    """The name of a metric's paired difference, so that no reader takes a difference for a score."""
+    return f"{metric}_difference"
+
+
+def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
+    """Write rows as a JSON list of objects, atomically; NaN becomes null, because JSON has no NaN."""
+    values = [asdict(row) for row in rows]
+    for value in values:
+        for name in _NUMBERS:
+            value[name] = None if math.isnan(value[name]) else float(value[name])
+    write_json(path, values)
+
+
+def read_rows(path: Path) -> list[ResultRow]:
+    """Read what ``write_rows`` wrote; null becomes NaN.
+
+    Raises:
+        DataError: the file is missing, is not JSON, or a row has other fields than ``ResultRow``.
+    """
+    values = read_json(path)
+    expected = {field.name for field in fields(ResultRow)}
+    if not isinstance(values, list):
+        raise DataError(f"{path} holds {type(values).__name__}, expected a list of result rows; run the protocol again")
+    rows = []
+    for number, value in enumerate(values):
+        if not isinstance(value, dict) or set(value) != expected:
+            found = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise DataError(
+                f"{path}: row {number} has {found}, expected the fields {sorted(expected)}; "
+                "it was written by another version, run the protocol again"
+            )
+        rows.append(ResultRow(**{**value, **{name: _number(value[name]) for name in _NUMBERS}}))
+    return rows
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

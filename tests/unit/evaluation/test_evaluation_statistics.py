@@ -1,0 +1,105 @@
+"""Bootstrap: whole patients, honest coverage, paired differences, macro averages that name what they miss."""
+
+import numpy as np
+import pytest
+
+from pacx.core.errors import DataError
+from pacx.evaluation.metrics import auroc
+from pacx.evaluation.statistics import (
+    RowMaker,
+    interval,
+    macro_average,
+    mean_over_seeds,
+    patient_bootstrap,
+)
+
+
+def test_draws_are_of_whole_patients_and_begin_with_the_test_set():
+    draws = patient_bootstrap(["b", "a", "b", "c"], num_draws=50, seed=1)
+    assert (draws.counts[:, 0] == 1).all()
+    assert (draws.counts.sum(axis=0) == 3).all()
+    np.testing.assert_array_equal(draws.patient, [1, 0, 1, 2])
+    again = patient_bootstrap(["b", "a", "b", "c"], num_draws=50, seed=1)
+    np.testing.assert_array_equal(draws.counts, again.counts)
+    assert (draws.counts != patient_bootstrap(["b", "a", "b", "c"], num_draws=50, seed=2).counts).any()
+    with pytest.raises(DataError, match="test split is empty"):
+        patient_bootstrap([], seed=0)
+
+
+def coverage_of_the_mean(ids_of, num_trials=250):
+    """How often the interval holds the true mean 0 when patients differ and films of a patient hardly do."""
+    random = np.random.default_rng(5)
+    patients = np.repeat(np.arange(60), 4)
+    hits = 0
+    for trial in range(num_trials):
+        values = random.normal(size=60)[patients] + 0.3 * random.normal(size=len(patients))
+        draws = patient_bootstrap(ids_of(patients), num_draws=300, seed=trial)
+        found = interval(draws.weighted_mean(values[:, None])[:, 0])
+        hits += found.low <= 0 <= found.high
+    return hits / num_trials
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    assert 0.90 <= coverage_of_the_mean(lambda patients: patients) <= 0.985
+    # the trap: films drawn one by one claim a certainty that is not there
+    assert coverage_of_the_mean(lambda patients: np.arange(len(patients))) < 0.80
+
+
+def test_auroc_interval_covers_the_known_area():
+    random = np.random.default_rng(6)
+    truth = 0.7602499389  # normal scores one standard deviation apart: Phi(1 / sqrt 2)
+    hits = 0
+    for trial in range(200):
+        labels = (np.arange(120) % 3 == 0).astype(float)
+        scores = random.normal(size=120) + labels
+        found = interval(
+            auroc(scores[:, None], labels[:, None], patient_bootstrap(np.arange(120), num_draws=300, seed=trial))[:, 0]
+        )
+        hits += found.low <= truth <= found.high
+    assert 0.89 <= hits / 200 <= 0.985
+
+
+def test_paired_difference_is_narrower_than_either_interval():
+    random = np.random.default_rng(7)
+    labels = (random.random(400) < 0.3).astype(float)
+    shared_part = random.normal(size=400) + labels
+    scores = [shared_part + 0.1 * random.normal(size=400), shared_part + 0.1 * random.normal(size=400)]
+    draws = patient_bootstrap(np.arange(400), num_draws=500, seed=0)
+    first, second = (auroc(s[:, None], labels[:, None], draws)[:, 0] for s in scores)
+    maker = RowMaker(protocol="p", dataset="d", seed=0, provenance="x")
+    row = maker.difference(first, second, encoder="a", baseline="b", label="l", metric="auroc", n=400)
+    assert (row.encoder, row.metric) == ("a - b", "auroc_difference")
+    assert row.value == pytest.approx(first[0] - second[0])
+    alone = interval(first)
+    assert row.ci_high - row.ci_low < (alone.high - alone.low) / 3
+
+
+def test_seeds_widen_the_interval_and_keep_the_value():
+    random = np.random.default_rng(8)
+    over_patients = random.normal(size=(1, 2001, 1)) * 0.01
+    over_patients[:, 0] = 0
+    per_seed = over_patients + np.array([-0.1, -0.05, 0.0, 0.05, 0.1])[:, None, None]
+    pooled = mean_over_seeds(per_seed, seed=1)
+    assert pooled[0, 0] == pytest.approx(0)
+    wide, narrow = interval(pooled[:, 0]), interval(over_patients[0, :, 0])
+    # seeds: population sd .0707 over sqrt(5) = .0316; patients .01; together .0332, times 2 x 1.96
+    assert wide.high - wide.low == pytest.approx(0.130, abs=0.01)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    np.testing.assert_allclose(mean_over_seeds(over_patients, seed=1), over_patients[0])
+
+
+def test_macro_average_names_what_it_leaves_out():
+    labels = np.array([[1, 0, np.nan], [0, 0, 1], [1, 0, 1]], float)
+    draws = np.array([[0.5, 0.9, 0.9], [0.7, np.nan, np.nan], [np.nan, np.nan, np.nan]])
+    macro = macro_average(draws, labels, ["effusion", "hernia", "mass"])
+    np.testing.assert_allclose(macro.draws, [0.5, 0.7, np.nan])
+    assert macro.undefined == ("hernia", "mass")
+    assert "hernia, mass" in macro.remark
+    assert macro_average(draws[:, :1], labels[:, :1], ["effusion"]).remark == ""
+
+
+def test_interval_of_nothing_is_nothing():
+    assert np.isnan(interval(np.array([np.nan, 1.0, 2.0]))).sum() == 2 + 1
+    found = interval(np.array([0.5, np.nan, np.nan]))
+    assert found.value == 0.5
+    assert np.isnan(found.low)
