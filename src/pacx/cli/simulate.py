@@ -51,4 +51,6 @@ def main(words: Sequence[str]) -> None:
         site=_SITES[name],
     )
     write_hospital(call.out, config, num_workers=call.num_workers)
-    say(f"{call.out} holds pretraining, triplets and downstream; next: pacx data pack folder --root {call.out}/downstream")
+    say(
+        f"{call.out} holds pretraining, triplets and downstream; next: pacx data pack folder --root {call.out}/downstream"
+    )

@@ -77,9 +77,7 @@ def mae_tiny() -> MAERun:
     training = TrainingConfig(
         epochs=40, batch_size=64, learning_rate=1.5e-3, warmup_epochs=2, weight_decay=0.05, betas=(0.9, 0.95)
     )
-    return MAERun(
-        pack=tyro.MISSING, out=Path("runs/mae-tiny"), task=MAETaskConfig(model=model), training=training
-    )
+    return MAERun(pack=tyro.MISSING, out=Path("runs/mae-tiny"), task=MAETaskConfig(model=model), training=training)
 
 
 RECIPES = (mae, mae_released_code, mae_tiny)

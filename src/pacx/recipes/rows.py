@@ -9,7 +9,9 @@ from pacx.data.pack import Pack
 from pacx.data.splits import assign_splits
 
 
-def train_and_held_out(pack: Pack, seed: int, held_out_fraction: float = 0.05) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def train_and_held_out(
+    pack: Pack, seed: int, held_out_fraction: float = 0.05
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on while learning.
 
     The pack's own train and validation splits where it has both; otherwise a share of patients is held out. Rows of a
@@ -26,7 +28,9 @@ def train_and_held_out(pack: Pack, seed: int, held_out_fraction: float = 0.05) -
         )
         fitting, held_out = usable[(split == "train").to_numpy()], usable[(split == "val").to_numpy()]
     if len(fitting) == 0 or len(held_out) == 0:
-        raise DataError(f"{pack.path} gives {len(fitting)} training and {len(held_out)} validation films; pack more films")
+        raise DataError(
+            f"{pack.path} gives {len(fitting)} training and {len(held_out)} validation films; pack more films"
+        )
     return fitting, held_out
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pacx.reporting.style import GREY, drawing, encoder_colour, png_bytes
-from pacx.reporting.tables import Rows
+from pacx.reporting.tables import SHOWN_ENCODERS, Rows
 from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, curve
 
 
@@ -23,7 +23,14 @@ def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequenc
                     continue
                 fractions, values, lows, highs = zip(*points, strict=True)
                 colour = encoder_colour(encoder, position)
-                axes.plot(fractions, values, marker="o", markersize=3.5, color=colour, label=encoder)
+                axes.plot(
+                    fractions,
+                    values,
+                    marker="o",
+                    markersize=3.5,
+                    color=colour,
+                    label=SHOWN_ENCODERS.get(encoder, encoder),
+                )
                 axes.fill_between(fractions, lows, highs, color=colour, alpha=0.13, linewidth=0)
             axes.set_xscale("log")
             axes.set_xticks([0.01, 0.1, 1.0], ["1 %", "10 %", "100 %"])

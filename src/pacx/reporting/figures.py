@@ -140,8 +140,9 @@ def draw_ecg(signal_mv: NDArray[np.floating], sample_rate_hz: int, title: str) -
             part = signal_mv[index, column * window : (column + 1) * window]
             time_s = (np.arange(len(part)) + column * window) / sample_rate_hz
             axes.plot(time_s, part - 2.5 * row, color=INK, linewidth=0.7)
-            axes.text(column * 2.5 + 0.03, -2.5 * row + 0.95, lead, fontsize=8, color="#c0392b")
+            axes.text(column * 2.5 + 0.05, -2.5 * row + 0.85, lead, fontsize=8, color="#c0392b")
         axes.set_xlim(0, 10)
+        axes.set_ylim(-7.0, 2.0)
         axes.set_xlabel("seconds")
         axes.set_ylabel("millivolt, rows 2.5 mV apart")
         axes.set_title(title)

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 
 INK = "#1f2933"
 GREY = "#8a94a0"
-ENCODER_COLOURS = {"pacx": "#c0392b", "mae": "#5b6b7b", "random": "#b9c0c8", "imagenet": "#2f7fb8"}
+ENCODER_COLOURS = {
+    "pacx": "#c0392b",
+    "pacx-mean": "#e08a80",
+    "mae": "#3d4b59",
+    "mae-mean": "#8fa1b3",
+    "random": "#c3c9cf",
+    "imagenet": "#2f7fb8",
+}
 SPARE_COLOURS = ("#2f7fb8", "#2a9d78", "#c98a1b", "#7b5ea7", "#5b6b7b")
 
 _RC = {

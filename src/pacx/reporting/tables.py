@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 
 MISSING = "not run"
+SHOWN_ENCODERS = {
+    "random": "random ViT (no ImageNet weights at hand)",
+    "imagenet": "ImageNet",
+    "mae": "MAE",
+    "mae-mean": "MAE, mean of patches",
+    "pacx": "PaCX",
+    "pacx-mean": "PaCX, mean of patches",
+}
+"""How the encoders of the paper are called in a heading; others keep their own name."""
 _SHOWN_METRICS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
-    "f1_at_0.5": "F1 at 0.5",
-    "f1_tuned": "F1, tuned threshold",
+    "f1": "F1 at 0.5",
+    "f1_tuned": "F1, threshold from validation",
     "iou": "IoU",
     "dice": "Dice",
 }
@@ -88,6 +97,11 @@ def difference_cell(row: ResultRow | None) -> Cell:
     return Cell(text=f"{100 * row.value:+.1f}", small=f"{small} not distinguishable", is_quiet=True)
 
 
+def shown(encoders: Sequence[str]) -> tuple[str, ...]:
+    """Encoder names as a reader should see them."""
+    return tuple(SHOWN_ENCODERS.get(encoder, encoder) for encoder in encoders)
+
+
 def _score_row(
     rows: Rows, encoders: Sequence[str], first: Cell, shown_metric: str, query: dict[str, object], metric: str
 ) -> tuple[Cell, ...]:
@@ -119,7 +133,7 @@ def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
                     body.append(_score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
     return Table(
         caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points.",
-        header=("dataset", "metric", *encoders, "PaCX - MAE"),
+        header=("dataset", "metric", *shown(encoders), "PaCX - MAE"),
         rows=tuple(body),
     )
 
@@ -135,7 +149,7 @@ def label_table(rows: Rows, encoders: Sequence[str]) -> Table:
             body.append(_score_row(rows, encoders, Cell(text=name), "AUROC", query, "auroc"))
     return Table(
         caption="Every label on its own; macro is the mean over the labels that the test set can score.",
-        header=("label", "metric", *encoders, "PaCX - MAE"),
+        header=("label", "metric", *shown(encoders), "PaCX - MAE"),
         rows=tuple(body),
     )
 
@@ -156,7 +170,7 @@ def low_data_table(rows: Rows, encoders: Sequence[str]) -> Table:
             body.append(_score_row(rows, encoders, first, f"AUROC at {100 * fraction:g} %", query, "auroc"))
     return Table(
         caption="Mean over the probe seeds; the interval covers another test set and another training subset.",
-        header=("dataset", "metric", *encoders, "PaCX - MAE"),
+        header=("dataset", "metric", *shown(encoders), "PaCX - MAE"),
         rows=tuple(body),
     )
 
@@ -176,11 +190,11 @@ def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
     body: list[tuple[Cell, ...]] = []
     for label in rows.values_of("label", protocol="alignment"):
         known = rows.values_of("metric", protocol="alignment", label=label)
-        for metric, shown in _ALIGNMENT.items():
+        for metric, name in _ALIGNMENT.items():
             if metric not in known:
                 continue
             query: dict[str, object] = {"protocol": "alignment", "label": label}
-            cells = _score_row(rows, encoders, Cell(text=label), shown, query, metric)
+            cells = _score_row(rows, encoders, Cell(text=label), name, query, metric)
             chance = rows.find(**query, metric=metric, encoder="chance") or rows.find(
                 **query, metric=metric, encoder="constant"
             )
@@ -188,7 +202,7 @@ def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
     return Table(
         caption="Ridge from the frozen image embedding to the frozen target; retrieval among unique test patients. "
         "Baseline: chance for retrieval, the training mean as constant prediction otherwise.",
-        header=("target", "metric", *encoders, "baseline", "PaCX - MAE"),
+        header=("target", "metric", *shown(encoders), "baseline", "PaCX - MAE"),
         rows=tuple(body),
     )
 
@@ -209,7 +223,7 @@ def ablation_table(rows: Rows, encoders: Sequence[str]) -> Table:
             body.append((Cell(text=dataset), Cell(text=f"AUROC at {100 * fraction:g} %"), *cells))
     return Table(
         caption="Each column is a Stage 2 of its own, equally long, from the same MAE.",
-        header=("dataset", "metric", *encoders),
+        header=("dataset", "metric", *shown(encoders)),
         rows=tuple(body),
     )
 
