@@ -1,7 +1,7 @@
 """``pacx simulate``: write a simulated hospital."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacx.cli.terminal import choose, parse, say
@@ -31,7 +31,7 @@ class SimulateCall:
     num_workers: int = 2
     """Processes; never changes a byte."""
 
-    visibility: Visibility = Visibility()
+    visibility: Visibility = field(default_factory=Visibility)
     """How strongly a film shows each mechanism; 0 = not at all, 1 = as in life."""
 
 
@@ -52,5 +52,6 @@ def main(words: Sequence[str]) -> None:
     )
     write_hospital(call.out, config, num_workers=call.num_workers)
     say(
-        f"{call.out} holds pretraining, triplets and downstream; next: pacx data pack folder --root {call.out}/downstream"
+        f"{call.out} holds pretraining, triplets and downstream; "
+        f"next: pacx data pack folder --root {call.out}/downstream"
     )
