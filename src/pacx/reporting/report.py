@@ -73,7 +73,7 @@ _CURVES = (
         section="reconstruction",
         title="Stage 1: masked error",
         y_label="mean squared error, normalised pixels",
-        metrics=(("loss", "MAE"), ("masked_mse", "MAE"), ("mean_image_masked_mse", "mean training film")),
+        metrics=(("loss", "MAE"), ("masked_mse", "MAE"), ("mean_image_mse", "mean training film")),
     ),
     Curves(
         run="pacx",

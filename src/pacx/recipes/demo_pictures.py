@@ -1,0 +1,88 @@
+"""The demo's pictures: inputs, reconstructions, segmentations, attention. Arrays in, PNG files of a run folder out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pacx.core.preprocessing import Preprocessing
+from pacx.core.randomness import uniform
+from pacx.data.augment import to_input
+from pacx.data.pack import Pack
+from pacx.models.mae import MaskedAutoencoder
+from pacx.reporting.figures import FigureEntry, draw_ecg, draw_films, draw_reconstructions, save_figure
+
+_NUM_FILMS = 16
+_NUM_RECONSTRUCTIONS = 7
+
+
+def _caption(pack: Pack, row: int) -> str:
+    present = [
+        name.replace("_", " ") for name, value in zip(pack.label_names, pack.labels[row], strict=True) if value == 1
+    ]
+    view = str(pack.table["view"].iloc[row])
+    return f"{view}: {', '.join(present) or 'no finding'}"[:34]
+
+
+def picture_films(folder: Path, pack: Pack) -> None:
+    """A gallery of films with the outlines of their exact masks."""
+    rows = np.arange(min(_NUM_FILMS, len(pack.table)))
+    outlines = [] if pack.masks is None else [np.asarray(pack.masks[rows, k]) for k in range(len(pack.mask_names))]
+    names = ", ".join(pack.mask_names)
+    png = draw_films(np.asarray(pack.images[rows]), [_caption(pack, row) for row in rows], outlines)
+    entry = FigureEntry(
+        file="films.png",
+        section="inputs",
+        title="Simulated films as the encoders see them",
+        caption=f"Outlines: {names}, exact because the projection knows them." if names else "",
+    )
+    save_figure(folder, entry, png)
+
+
+def picture_ecg(folder: Path, signal_mv: NDArray[np.floating], sample_rate_hz: int, patient: str) -> None:
+    """One patient's twelve leads."""
+    entry = FigureEntry(
+        file="ecg.png", section="inputs", title="One simulated ECG", caption="Twelve leads, 10 s, noise included."
+    )
+    save_figure(folder, entry, draw_ecg(signal_mv, sample_rate_hz, patient))
+
+
+def _to_grey(images: Tensor, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Normalised (B, C, S, S) back to grey uint8 (B, S, S); channels are averaged, values clipped."""
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    grey = (images * std + mean).mean(dim=1)  # (B, S, S)
+    return (grey.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def picture_reconstructions(
+    folder: Path, pack: Pack, rows: NDArray[np.int64], model: MaskedAutoencoder, seed: int
+) -> None:
+    """Figure 2: held-out films, what the encoder saw of them, and the decoder's drawing with visible patches kept."""
+    rows = rows[:_NUM_RECONSTRUCTIONS]
+    images = to_input(torch.from_numpy(np.asarray(pack.images[rows])), pack.preprocessing)
+    noise = torch.from_numpy(uniform(seed, "picture", 0, pack.keys[rows], model.config.num_patches)).float()
+    with torch.inference_mode():
+        output = model(images, noise)
+    hidden = output.mask[..., None]  # (B, L, 1)
+    patches = model.patchify(images)  # (B, L, P)
+    black = (0 - torch.tensor(pack.preprocessing.mean)) / torch.tensor(pack.preprocessing.std)  # (C,)
+    blank = black.repeat(patches.shape[-1] // len(black))  # (P,): channels run fastest within a patch
+    seen = model.unpatchify(patches * (1 - hidden) + blank * hidden)
+    drawn = model.unpatchify(patches * (1 - hidden) + output.prediction * hidden)
+    png = draw_reconstructions(*(_to_grey(part, pack.preprocessing) for part in (images, seen, drawn)))
+    entry = FigureEntry(
+        file="reconstructions.png",
+        section="reconstruction",
+        title="Held-out films with 90 % of their patches hidden",
+        caption=f"{model.num_visible} of {model.config.num_patches} patches go through the encoder; these stay as they "
+        "are in the bottom row, everything else is drawn by the decoder.",
+    )
+    save_figure(folder, entry, png)
+
+
+def captions_of(pack: Pack, rows: Sequence[int]) -> list[str]:
+    """One line per film: view and findings."""
+    return [_caption(pack, row) for row in rows]
