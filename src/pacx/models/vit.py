@@ -7,14 +7,11 @@ renames weights to make them fit.
 """
 
 import enum
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import huggingface_hub
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from timm.layers import Attention, LayerNorm, Mlp
@@ -27,9 +24,6 @@ from pacx.models.initialization import initialize_patch_projection, initialize_t
 
 NORM_EPS = 1e-6
 """Of every LayerNorm in every stage; the authors' Stage 2 silently used 1e-5 on weights trained with 1e-6."""
-
-_IMAGENET_NAME = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
-_HUB_TIMEOUT_S = 10.0
 
 
 class Pooling(enum.Enum):
@@ -239,46 +233,6 @@ def random_vit(config: ViTConfig, seed: int) -> VisionTransformer:
         vit = VisionTransformer(**construction_arguments(config))
         initialize_encoder(vit)
     return vit.eval()
-
-
-def imagenet_vit(config: ViTConfig) -> VisionTransformer:
-    """The ImageNet baseline of every table: timm's supervised ViT-B/16.
-
-    Its authors normalised inputs with mean and standard deviation 0.5; the paper feeds it ImageNet statistics like
-    every other encoder. Waits at most a few seconds when the hub cannot be reached.
-
-    Raises:
-        ModelError: another size than ViT-B/16 at 224 is asked for, or the weights cannot be fetched.
-
-    Source: paper section 4; timm model ``vit_base_patch16_224``, its default weights.
-    """
-    wanted, published = architecture_arguments(config), architecture_arguments(ViTConfig())
-    if wanted != published:
-        raise ModelError("ImageNet weights exist here for ViT-B/16 at 224 pixels only; ask for that size")
-    weights = _imagenet_weights_path()
-    vit = timm.create_model(_IMAGENET_NAME, pretrained=True, pretrained_cfg_overlay={"file": weights}, num_classes=0)
-    return vit_with_weights(config, vit.state_dict())
-
-
-def _imagenet_weights_path() -> str:
-    """From the local cache, else from the hub after one quick question whether it is there at all.
-
-    Left to itself the hub client asks six times for each of two files: the best part of a minute without a network.
-    """
-    repository = f"timm/{_IMAGENET_NAME}"
-    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
-    if isinstance(cached, str | os.PathLike):
-        return os.fspath(cached)
-    try:
-        url = huggingface_hub.hf_hub_url(repository, "model.safetensors")
-        huggingface_hub.get_hf_file_metadata(url, timeout=_HUB_TIMEOUT_S)
-        return huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=_HUB_TIMEOUT_S)
-    except Exception as error:  # the client's HTTP library, and so its errors, change with its version
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"cannot fetch ImageNet weights {repository} from {huggingface_hub.constants.ENDPOINT} ({reason}); "
-            "connect to the network once, or copy them into the Hugging Face cache"
-        ) from error
 
 
 def pooled(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> Tensor:

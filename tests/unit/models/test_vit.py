@@ -1,7 +1,3 @@
-import socket
-from pathlib import Path
-
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -12,7 +8,6 @@ from pacx.models.vit import (
     Pooling,
     ViTConfig,
     config_of,
-    imagenet_vit,
     patch_tokens,
     pooled,
     random_vit,
@@ -86,23 +81,3 @@ def test_weights_that_do_not_fit_are_named():
 def test_sizes_that_do_not_divide_are_refused(sizes: dict):
     with pytest.raises(ModelError):
         ViTConfig(**{**vars(TINY), **sizes})
-
-
-def test_imagenet_weights_exist_for_one_size_only():
-    with pytest.raises(ModelError, match="ViT-B/16 at 224"):
-        imagenet_vit(TINY)
-
-
-def test_imagenet_without_network_says_so_quickly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    with socket.socket() as unused:  # bound, not listening: a connection is refused at once
-        unused.bind(("127.0.0.1", 0))
-        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", nowhere)
-        monkeypatch.setattr(
-            huggingface_hub.constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            nowhere + "/{repo_id}/resolve/{revision}/{filename}",
-        )
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-        with pytest.raises(ModelError, match="connect to the network once"):
-            imagenet_vit(ViTConfig())
