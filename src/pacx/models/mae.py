@@ -1,0 +1,228 @@
+"""Masked autoencoding: hide nine patches in ten, and learn anatomy by painting them back.
+
+Stage 1a of the method. The encoder (the layers of timm's VisionTransformer) sees the visible patches only; a light
+decoder sees them with mask tokens in the gaps and predicts pixels. State-dict keys are those of facebookresearch/mae.
+It refuses images of another size, and it counts the visible patches at run time: the authors' release was configured
+for a mask ratio of 0.90 and silently trained at 0.75.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from timm.layers import LayerNorm
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from pacx.core.errors import ModelError
+from pacx.core.randomness import seed_of
+from pacx.models.initialization import initialize_transformer, seeded_rng
+from pacx.models.vit import (
+    NORM_EPS,
+    ViTConfig,
+    class_token_and_positions,
+    construction_arguments,
+    initialize_encoder,
+    require_multiple,
+    require_positive,
+    sincos_positions,
+    vit_with_weights,
+)
+
+_PIXEL_VARIANCE_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAEConfig(ViTConfig):
+    """Encoder, decoder and masking; the defaults are the paper's.
+
+    Args:
+        decoder_embed_dim: decoder width; a multiple of ``decoder_num_heads`` and of 4.
+        decoder_depth: decoder blocks.
+        decoder_num_heads: attention heads per decoder block.
+        mask_ratio: share of patches hidden from the encoder, in (0, 1); at least one patch stays visible.
+        norm_pix_loss: predict each patch's pixels normalized by that patch's own mean and variance.
+
+    Raises:
+        ModelError: sizes that do not divide, or a mask that leaves no patch visible or none hidden.
+
+    Source: paper appendix A.1.1.
+    """
+
+    decoder_embed_dim: int = 512
+    decoder_depth: int = 8
+    decoder_num_heads: int = 16
+    mask_ratio: float = 0.9
+    norm_pix_loss: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "decoder_embed_dim", "decoder_depth", "decoder_num_heads")
+        require_multiple(self, "decoder_embed_dim", self.decoder_num_heads, "decoder_num_heads")
+        require_multiple(self, "decoder_embed_dim", 4, "four, for sine-cosine positions")
+        if not 0 < self.num_visible < self.num_patches:
+            raise ModelError(
+                f"mask_ratio {self.mask_ratio} leaves {self.num_visible} of {self.num_patches} patches visible; "
+                "choose a ratio that leaves some visible and some hidden"
+            )
+
+    @property
+    def num_visible(self) -> int:
+        """Patches the encoder sees: the whole part of L * (1 - mask_ratio), in exact decimal arithmetic.
+
+        In floats 1 - 0.9 is a little less than a tenth, so that of 100 patches nine would be kept instead of ten.
+        """
+        return int(self.num_patches * (1 - Fraction(str(self.mask_ratio))))
+
+
+class MAEOutput(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        loss: scalar, mean squared error over the hidden patches.
+        latent: (B, 1 + num_visible, D) normed encoder tokens, class token first, then patches in order of noise.
+        prediction: (B, L, patch_size**2 * in_chans) predicted patches, hidden and visible.
+        mask: (B, L), 1 = hidden, 0 = visible.
+    """
+
+    loss: Tensor
+    latent: Tensor
+    prediction: Tensor
+    mask: Tensor
+
+
+class MaskedAutoencoder(nn.Module):
+    """The masked autoencoder of Stage 1a.
+
+    Args:
+        config: sizes and masking.
+        seed: fixes the initial weights; torch's global generator is left alone.
+
+    Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners"; paper appendix A.1.1.
+    """
+
+    def __init__(self, config: MAEConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        with seeded_rng(seed_of(seed, "mae")):
+            vit = VisionTransformer(**construction_arguments(config))
+            initialize_encoder(vit)
+            # the encoder's own layers under their own names: a checkpoint of either fits the other
+            self.cls_token, self.pos_embed = class_token_and_positions(vit)
+            self.patch_embed, self.blocks, self.norm = vit.patch_embed, vit.blocks, vit.norm
+            self._add_decoder(config)
+
+    def _add_decoder(self, config: MAEConfig) -> None:
+        width = config.decoder_embed_dim
+        norm_layer = cast("type[nn.Module]", partial(LayerNorm, eps=NORM_EPS))
+        self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
+        self.decoder_pos_embed = nn.Parameter(torch.empty(1, 1 + config.num_patches, width), requires_grad=False)
+        self.decoder_embed = nn.Linear(config.embed_dim, width)
+        self.decoder_blocks = nn.Sequential(
+            *(
+                Block(width, config.decoder_num_heads, config.mlp_ratio, qkv_bias=True, norm_layer=norm_layer)
+                for _ in range(config.decoder_depth)
+            )
+        )
+        self.decoder_norm = LayerNorm(width, eps=NORM_EPS)
+        self.decoder_pred = nn.Linear(width, config.patch_size**2 * config.in_chans)
+        for layer in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
+            initialize_transformer(layer)
+        with torch.no_grad():
+            self.decoder_pos_embed.copy_(sincos_positions(width, config.grid_size))
+
+    @property
+    def num_visible(self) -> int:
+        """Patches per image that the encoder sees."""
+        return self.config.num_visible
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of tokens and positions, in timm's convention."""
+        return {"cls_token", "pos_embed", "mask_token", "decoder_pos_embed"}
+
+    def patchify(self, images: Tensor) -> Tensor:
+        """(B, C, S, S) to (B, L, p*p*C): patches row by row, inside a patch row, column, channel.
+
+        Raises:
+            ModelError: images of another shape.
+        """
+        size, patch, channels = self.config.img_size, self.config.patch_size, self.config.in_chans
+        if tuple(images.shape[1:]) != (channels, size, size):
+            raise ModelError(f"images have shape {tuple(images.shape)}, expected (B, {channels}, {size}, {size})")
+        grid = images.reshape(-1, channels, size // patch, patch, size // patch, patch)  # (B, C, h, p, w, q)
+        return grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, h*w, p*q*C)
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """The inverse of ``patchify``: (B, L, p*p*C) to (B, C, S, S)."""
+        side, patch, channels = self.config.grid_size, self.config.patch_size, self.config.in_chans
+        grid = patches.reshape(-1, side, side, patch, patch, channels)  # (B, h, w, p, q, C)
+        return grid.permute(0, 5, 1, 3, 2, 4).reshape(-1, channels, side * patch, side * patch)  # (B, C, S, S)
+
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> MAEOutput:
+        """Hide patches, encode the rest, predict all, and score the hidden ones.
+
+        Args:
+            images: normalized (B, C, S, S).
+            noise: (B, L); the ``num_visible`` patches with the smallest noise are kept, in ascending order of noise
+                (ties by place). Training passes stateless noise; None draws from torch's default generator.
+
+        Raises:
+            ModelError: images or noise of another shape.
+        """
+        patches = self.patchify(images)  # (B, L, P)
+        if noise is None:
+            noise = torch.rand(patches.shape[:2], device=images.device)  # (B, L)
+        if noise.shape != patches.shape[:2]:
+            raise ModelError(f"mask noise has shape {tuple(noise.shape)}, expected {tuple(patches.shape[:2])}")
+        kept = noise.argsort(dim=1, stable=True)[:, : self.num_visible]  # (B, V)
+        mask = torch.ones_like(patches[..., 0]).scatter(1, kept, 0.0)  # (B, L)
+        latent = self._encode(patches, kept)  # (B, 1 + V, D)
+        self._require_mask_ratio(num_seen=latent.shape[1] - 1)
+        prediction = self._decode(latent, kept)  # (B, L, P)
+        return MAEOutput(self._loss(patches, prediction, mask), latent, prediction, mask)
+
+    def encoder(self) -> VisionTransformer:
+        """A plain encoder with a copy of the present weights, in eval mode."""
+        decoder = ("decoder_", "mask_token")
+        state = self.state_dict()
+        return vit_with_weights(
+            self.config, {key: tensor.clone() for key, tensor in state.items() if not key.startswith(decoder)}
+        )
+
+    def _require_mask_ratio(self, num_seen: int) -> None:
+        """Compare what went through the encoder with the configured ratio itself, not with a count derived from it."""
+        hidden_ratio = 1 - num_seen / self.config.num_patches
+        if not -1e-9 < hidden_ratio - self.config.mask_ratio < 1 / self.config.num_patches:
+            raise ModelError(
+                f"the encoder saw {num_seen} of {self.config.num_patches} patches, which is no mask ratio of "
+                f"{self.config.mask_ratio}; the masking was changed after the model was configured"
+            )
+
+    def _encode(self, patches: Tensor, kept: Tensor) -> Tensor:
+        """Embed and encode the kept patches only; the patch convolution is a linear map of unfolded patches."""
+        visible = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+        convolution = self.patch_embed.proj
+        weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)  # (D, p*p*C): the order inside a patch
+        tokens = F.linear(visible, weight, convolution.bias) + self.pos_embed[0, 1:][kept]  # (B, V, D)
+        class_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, D)
+        return self.norm(self.blocks(torch.cat([class_token, tokens], dim=1)))
+
+    def _decode(self, latent: Tensor, kept: Tensor) -> Tensor:
+        """Put visible tokens back in their places, mask tokens elsewhere, and predict every patch."""
+        tokens = self.decoder_embed(latent)  # (B, 1 + V, W)
+        batch, _, width = tokens.shape
+        hidden = self.mask_token.to(tokens.dtype).expand(batch, self.config.num_patches, width)  # (B, L, W)
+        placed = hidden.scatter(1, kept[..., None].expand(-1, -1, width), tokens[:, 1:])  # (B, L, W)
+        sequence = torch.cat([tokens[:, :1], placed], dim=1) + self.decoder_pos_embed  # (B, 1 + L, W)
+        return self.decoder_pred(self.decoder_norm(self.decoder_blocks(sequence)))[:, 1:]
+
+    def _loss(self, patches: Tensor, prediction: Tensor, mask: Tensor) -> Tensor:
+        target = patches
+        if self.config.norm_pix_loss:
+            variance, mean = torch.var_mean(target, dim=-1, keepdim=True)  # (B, L, 1)
+            target = (target - mean) / (variance + _PIXEL_VARIANCE_EPS).sqrt()
+        per_patch = (prediction.to(target.dtype) - target).square().mean(dim=-1)  # (B, L)
+        return (per_patch * mask).sum() / mask.sum()

@@ -1,0 +1,303 @@
+"""The encoder: timm's VisionTransformer, at any size, with fixed sine-cosine positions.
+
+Everything downstream (probes, distillation, serving) sees this one class, whether its weights come from ImageNet,
+from masked autoencoding or from distillation. This file builds it, and reads its two kinds of output: one embedding
+per image, one token per patch. It refuses sizes that do not divide into patches or heads, and it never resizes or
+renames weights to make them fit.
+"""
+
+import enum
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import huggingface_hub
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from timm.layers import Attention, LayerNorm, Mlp
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from pacx.core.errors import ModelError
+from pacx.core.randomness import seed_of
+from pacx.models.initialization import initialize_patch_projection, initialize_transformer, seeded_rng
+
+NORM_EPS = 1e-6
+"""Of every LayerNorm in every stage; the authors' Stage 2 silently used 1e-5 on weights trained with 1e-6."""
+
+_IMAGENET_NAME = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+_HUB_TIMEOUT_S = 10.0
+
+
+class Pooling(enum.Enum):
+    """Which part of the encoder's output stands for the whole image."""
+
+    CLASS_TOKEN = "token"
+    PATCH_MEAN = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig:
+    """The shape of an encoder, in timm's names; the defaults are ViT-B/16.
+
+    Args:
+        img_size: side of the square input, pixels; a multiple of ``patch_size``.
+        patch_size: side of a patch, pixels.
+        in_chans: input channels; a grey film is repeated over them.
+        embed_dim: token width; a multiple of ``num_heads`` and of 4 (two sines and two cosines per position).
+        depth: number of blocks.
+        num_heads: attention heads per block.
+        mlp_ratio: hidden width of a block's MLP over ``embed_dim``.
+
+    Raises:
+        ModelError: sizes that do not divide.
+
+    Source: paper appendix A.1.1.
+    """
+
+    img_size: int = 224
+    patch_size: int = 16
+    in_chans: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio")
+        require_multiple(self, "img_size", self.patch_size, "patch_size")
+        require_multiple(self, "embed_dim", self.num_heads, "num_heads")
+        require_multiple(self, "embed_dim", 4, "four, for sine-cosine positions")
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side."""
+        return self.img_size // self.patch_size
+
+    @property
+    def num_patches(self) -> int:
+        """Patches in an image, L."""
+        return self.grid_size**2
+
+
+def require_positive(config: object, *fields: str) -> None:
+    """Refuse sizes that are not positive.
+
+    Raises:
+        ModelError: names the first such field.
+    """
+    for field in fields:
+        if not getattr(config, field) > 0:
+            raise ModelError(f"{field} is {getattr(config, field)}; give a positive size")
+
+
+def require_multiple(config: object, field: str, divisor: int, divisor_name: str) -> None:
+    """Refuse a width that does not divide.
+
+    Raises:
+        ModelError: names the field, its value and what it must be a multiple of.
+    """
+    if getattr(config, field) % divisor:
+        raise ModelError(f"{field} is {getattr(config, field)}; give a multiple of {divisor_name} ({divisor})")
+
+
+def sincos_positions(embed_dim: int, grid_size: int) -> Tensor:
+    """Fixed 2-D positions, float32 (1, 1 + L, D): zeros for the class token, then patches row by row.
+
+    The first half of the width encodes the column and the second half the row (MAE's "w goes first"), each as sines
+    followed by cosines of geometrically falling frequencies; computed in float64 and rounded once.
+
+    Source: He et al. 2021, ``util/pos_embed.py`` of facebookresearch/mae.
+    """
+    rows, columns = np.divmod(np.arange(grid_size**2), grid_size)  # (L,) each
+    patches = np.concatenate([_sincos(embed_dim // 2, columns), _sincos(embed_dim // 2, rows)], axis=1)  # (L, D)
+    with_class = np.concatenate([np.zeros((1, embed_dim)), patches])[None]  # (1, 1 + L, D)
+    return torch.from_numpy(with_class.astype(np.float32))
+
+
+def _sincos(width: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    frequencies = 10000.0 ** -(np.arange(width // 2) / (width / 2))  # (width / 2,)
+    angles = places[:, None] * frequencies[None, :]  # (L, width / 2)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def architecture_arguments(config: ViTConfig, pooling: Pooling = Pooling.CLASS_TOKEN) -> dict[str, Any]:
+    """The arguments with which timm builds this encoder; plain JSON values, so that a file can carry them.
+
+    With ``PATCH_MEAN`` timm would move the final norm behind the pooling; ``fc_norm=False`` keeps it before, so that
+    the model's own forward equals ``pooled`` and the weights keep their names.
+    """
+    return {
+        "img_size": config.img_size,
+        "patch_size": config.patch_size,
+        "in_chans": config.in_chans,
+        "embed_dim": config.embed_dim,
+        "depth": config.depth,
+        "num_heads": config.num_heads,
+        "mlp_ratio": config.mlp_ratio,
+        "num_classes": 0,
+        "global_pool": "token" if pooling is Pooling.CLASS_TOKEN else "avg",
+        "fc_norm": False,
+    }
+
+
+def construction_arguments(config: ViTConfig, pooling: Pooling = Pooling.CLASS_TOKEN) -> dict[str, Any]:
+    """``architecture_arguments`` and what is no JSON: our norm, and no initialization by timm."""
+    return {
+        **architecture_arguments(config, pooling),
+        "norm_layer": partial(LayerNorm, eps=NORM_EPS),
+        "weight_init": "skip",
+    }
+
+
+def config_of(vit: VisionTransformer) -> ViTConfig:
+    """Read an encoder's shape back from its layers.
+
+    Raises:
+        ModelError: the encoder is not a plain ViT of the kind this project releases.
+    """
+    plain = (
+        vit.num_prefix_tokens == 1
+        and vit.has_class_token
+        and isinstance(vit.head, nn.Identity)
+        and isinstance(vit.norm, nn.LayerNorm)
+        and vit.norm.eps == NORM_EPS
+    )
+    if not plain:
+        raise ModelError(
+            "this VisionTransformer is not a plain encoder; expected one class token, no register tokens, no head, "
+            f"and a final LayerNorm with eps {NORM_EPS:g}"
+        )
+    block = cast("Block", vit.blocks[0])
+    return ViTConfig(
+        img_size=vit.patch_embed.img_size[0],
+        patch_size=vit.patch_embed.patch_size[0],
+        in_chans=vit.patch_embed.proj.in_channels,
+        embed_dim=vit.embed_dim,
+        depth=len(vit.blocks),
+        num_heads=cast("Attention", block.attn).num_heads,
+        mlp_ratio=cast("nn.Linear", cast("Mlp", block.mlp).fc1).out_features / vit.embed_dim,
+    )
+
+
+def vit_with_weights(
+    config: ViTConfig, weights: dict[str, Tensor], pooling: Pooling = Pooling.CLASS_TOKEN
+) -> VisionTransformer:
+    """Build an encoder around tensors that already exist, in eval mode; they are used as they are, not copied.
+
+    Raises:
+        ModelError: a key is missing or extra, or a tensor has another shape.
+    """
+    with torch.device("meta"):  # no memory, no random numbers
+        vit = VisionTransformer(**construction_arguments(config, pooling))
+    expected = {key: tensor.shape for key, tensor in vit.state_dict().items()}
+    missing, extra = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    if missing or extra:
+        raise ModelError(
+            f"encoder weights do not fit a ViT of {config}: {_some(missing)} missing, {_some(extra)} not expected; "
+            "give the encoder's own weights"
+        )
+    for key, shape in expected.items():
+        if weights[key].shape != shape:
+            raise ModelError(f"encoder weight {key} has shape {tuple(weights[key].shape)}, expected {tuple(shape)}")
+    vit.load_state_dict(weights, assign=True)
+    class_token_and_positions(vit)[1].requires_grad_(False)
+    return vit.eval()
+
+
+def class_token_and_positions(vit: VisionTransformer) -> tuple[nn.Parameter, nn.Parameter]:
+    """The two parameters that timm leaves optional and every encoder here has: (1, 1, D) and (1, 1 + L, D)."""
+    assert vit.cls_token is not None
+    assert vit.pos_embed is not None
+    return vit.cls_token, vit.pos_embed
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(keys[:3]) or "nothing"
+    return f"{shown} and {len(keys) - 3} more" if len(keys) > 3 else shown
+
+
+@torch.no_grad()
+def initialize_encoder(vit: VisionTransformer) -> None:
+    """Fill an encoder as MAE does, and fix its positions; call inside ``seeded_rng``.
+
+    Source: He et al. 2021, ``models_mae.py`` of facebookresearch/mae.
+    """
+    initialize_transformer(vit)
+    initialize_patch_projection(vit.patch_embed.proj.weight)
+    class_token, positions = class_token_and_positions(vit)
+    nn.init.normal_(class_token, std=0.02)
+    positions.copy_(sincos_positions(vit.embed_dim, vit.patch_embed.grid_size[0])).requires_grad_(False)
+
+
+def random_vit(config: ViTConfig, seed: int) -> VisionTransformer:
+    """An encoder that has seen nothing: the floor every trained one must clear. Same seed, same weights."""
+    with seeded_rng(seed_of(seed, "vit")):
+        vit = VisionTransformer(**construction_arguments(config))
+        initialize_encoder(vit)
+    return vit.eval()
+
+
+def imagenet_vit(config: ViTConfig) -> VisionTransformer:
+    """The ImageNet baseline of every table: timm's supervised ViT-B/16.
+
+    Its authors normalised inputs with mean and standard deviation 0.5; the paper feeds it ImageNet statistics like
+    every other encoder. Waits at most a few seconds when the hub cannot be reached.
+
+    Raises:
+        ModelError: another size than ViT-B/16 at 224 is asked for, or the weights cannot be fetched.
+
+    Source: paper section 4; timm model ``vit_base_patch16_224``, its default weights.
+    """
+    wanted, published = architecture_arguments(config), architecture_arguments(ViTConfig())
+    if wanted != published:
+        raise ModelError("ImageNet weights exist here for ViT-B/16 at 224 pixels only; ask for that size")
+    weights = _imagenet_weights_path()
+    vit = timm.create_model(_IMAGENET_NAME, pretrained=True, pretrained_cfg_overlay={"file": weights}, num_classes=0)
+    return vit_with_weights(config, vit.state_dict())
+
+
+def _imagenet_weights_path() -> str:
+    """From the local cache, else from the hub after one quick question whether it is there at all.
+
+    Left to itself the hub client asks six times for each of two files: the best part of a minute without a network.
+    """
+    repository = f"timm/{_IMAGENET_NAME}"
+    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
+    if isinstance(cached, str | os.PathLike):
+        return os.fspath(cached)
+    try:
+        url = huggingface_hub.hf_hub_url(repository, "model.safetensors")
+        huggingface_hub.get_hf_file_metadata(url, timeout=_HUB_TIMEOUT_S)
+        return huggingface_hub.hf_hub_download(repository, "model.safetensors", etag_timeout=_HUB_TIMEOUT_S)
+    except Exception as error:  # the client's HTTP library, and so its errors, change with its version
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"cannot fetch ImageNet weights {repository} from {huggingface_hub.constants.ENDPOINT} ({reason}); "
+            "connect to the network once, or copy them into the Hugging Face cache"
+        ) from error
+
+
+def pooled(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> Tensor:
+    """One embedding per image, after the final norm.
+
+    Args:
+        vit: an encoder, also one with LoRA adapters.
+        images: normalised (B, C, S, S).
+        pooling: the class token, or the mean over patch tokens (each normed first).
+
+    Returns:
+        (B, D).
+    """
+    tokens = vit.forward_features(images)  # (B, 1 + L, D)
+    if pooling is Pooling.CLASS_TOKEN:
+        return tokens[:, 0]
+    return tokens[:, vit.num_prefix_tokens :].mean(dim=1)
+
+
+def patch_tokens(vit: VisionTransformer, images: Tensor) -> Tensor:
+    """One token per patch, row by row, after the final norm: (B, L, D) from normalised (B, C, S, S)."""
+    return vit.forward_features(images)[:, vit.num_prefix_tokens :]
