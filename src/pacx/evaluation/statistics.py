@@ -8,7 +8,7 @@ Two encoders compared on the same columns are a paired comparison.
 Refuses to hide anything: a label that cannot be scored is named, never averaged away in silence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 
@@ -177,6 +177,40 @@ def macro_average(draws: Float, labels: ArrayLike, label_names: Sequence[str]) -
     return MacroAverage(draws=mean, undefined=missing, num_labels=int(usable.sum()))
 
 
+class Column(NamedTuple):
+    """Draws of one metric, (R, ...), of one encoder or of the paired difference of two."""
+
+    encoder: str
+    metric: str
+    draws: Float
+
+
+def with_differences(draws: Mapping[str, Float], metric: str, baseline: str | None) -> list[Column]:
+    """Every encoder's draws and, after them, every encoder minus the baseline over the same draws.
+
+    The mean over labels of a difference is the difference of the means, because what is undefined in a draw depends on
+    its labels only and so is undefined for both.
+
+    Args:
+        draws: per encoder name (R, ...), all from the same ``PatientDraws``.
+        metric: the metric's name.
+        baseline: the encoder that the others are compared with; None = no differences.
+
+    Raises:
+        UsageError: the baseline is not among the encoders.
+    """
+    if baseline is not None and baseline not in draws:
+        raise UsageError(f"baseline '{baseline}' is not among the encoders {sorted(draws)}; name one of them")
+    columns = [Column(name, metric, values) for name, values in draws.items()]
+    if baseline is not None:
+        columns += [
+            Column(difference_name(name, baseline), difference_metric(metric), values - draws[baseline])
+            for name, values in draws.items()
+            if name != baseline
+        ]
+    return columns
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowMaker:
     """Turns draws into result rows; holds what all rows of one protocol run have in common."""
@@ -187,24 +221,16 @@ class RowMaker:
     provenance: str
 
     def row(
-        self,
-        draws: Float,
-        *,
-        encoder: str,
-        label: str,
-        metric: str,
-        n: int,
-        fraction: float = 1.0,
-        remark: str = "",
+        self, column: Column, draws: Float, *, label: str, n: int, fraction: float = 1.0, remark: str = ""
     ) -> ResultRow:
-        """One statistic over draws (R,) as a row with its percentile interval."""
+        """One statistic over draws (R,), belonging to ``column``, as a row with its percentile interval."""
         estimate = interval(draws)
         return ResultRow(
             protocol=self.protocol,
             dataset=self.dataset,
-            encoder=encoder,
+            encoder=column.encoder,
             label=label,
-            metric=metric,
+            metric=column.metric,
             value=estimate.value,
             ci_low=estimate.low,
             ci_high=estimate.high,
@@ -212,28 +238,4 @@ class RowMaker:
             seed=self.seed,
             fraction=fraction,
             provenance="; ".join(part for part in (self.provenance, remark) if part),
-        )
-
-    def difference(
-        self,
-        draws: Float,
-        baseline_draws: Float,
-        *,
-        encoder: str,
-        baseline: str,
-        label: str,
-        metric: str,
-        n: int,
-        fraction: float = 1.0,
-        remark: str = "",
-    ) -> ResultRow:
-        """The paired difference of two encoders over the same draws (R,), as a row of its own."""
-        return self.row(
-            draws - baseline_draws,
-            encoder=difference_name(encoder, baseline),
-            label=label,
-            metric=difference_metric(metric),
-            n=n,
-            fraction=fraction,
-            remark=remark,
         )

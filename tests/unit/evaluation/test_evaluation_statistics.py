@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.metrics import auroc
 from pacx.evaluation.statistics import (
     RowMaker,
@@ -11,6 +11,7 @@ from pacx.evaluation.statistics import (
     macro_average,
     mean_over_seeds,
     patient_bootstrap,
+    with_differences,
 )
 
 
@@ -67,11 +68,17 @@ def test_paired_difference_is_narrower_than_either_interval():
     draws = patient_bootstrap(np.arange(400), num_draws=500, seed=0)
     first, second = (auroc(s[:, None], labels[:, None], draws)[:, 0] for s in scores)
     maker = RowMaker(protocol="p", dataset="d", seed=0, provenance="x")
-    row = maker.difference(first, second, encoder="a", baseline="b", label="l", metric="auroc", n=400)
+    *_, column = with_differences({"a": first, "b": second}, "auroc", "b")
+    row = maker.row(column, column.draws, label="l", n=400)
     assert (row.encoder, row.metric) == ("a - b", "auroc_difference")
     assert row.value == pytest.approx(first[0] - second[0])
     alone = interval(first)
     assert row.ci_high - row.ci_low < (alone.high - alone.low) / 3
+
+
+def test_unknown_baseline_is_refused():
+    with pytest.raises(UsageError, match="baseline 'mae' is not among"):
+        with_differences({"pacx": np.zeros(2)}, "auroc", "mae")
 
 
 def test_seeds_widen_the_interval_and_keep_the_value():

@@ -299,8 +299,8 @@ class _CsvReader:
             wrong = sorted({text for text in texts if text not in _LABEL_VALUES})
             if wrong:
                 raise DataError(
-                    f"label column '{name}' of {self._csv} holds {len(wrong)} values other than 1, 0, -1 and blank, such "
-                    f"as '{wrong[0][:20]}'; a column of findings is read with finding_column"
+                    f"label column '{name}' of {self._csv} holds {len(wrong)} values other than 1, 0, -1 and blank, "
+                    f"such as '{wrong[0][:20]}'; a column of findings is read with finding_column"
                 )
             labels[name] = [_LABEL_VALUES[text] for text in texts]
         return labels
