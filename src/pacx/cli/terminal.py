@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeVar, get_origin
 
 import tyro
 
@@ -29,7 +29,8 @@ def parse(kind: type[T], words: Sequence[str], *, verb: str, example: str, defau
         example: one line that works, shown in the help.
         default: values to start from (a recipe); without it the dataclass's own defaults count.
     """
-    description = f"{(kind.__doc__ or '').strip()}\n\nExample:\n  {example}"
+    documented = get_origin(kind) or kind
+    description = f"{(documented.__doc__ or '').strip()}\n\nExample:\n  {example}"
     if default is None:
         return tyro.cli(kind, args=list(words), prog=f"pacx {verb}", description=description)
     return tyro.cli(kind, args=list(words), prog=f"pacx {verb}", description=description, default=default)

@@ -184,7 +184,7 @@ def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
                 _check_size(image.height, image.width)
                 if getattr(image, "n_frames", 1) > 1:
                     raise UnreadableImage("the file holds more than one image")
-                return _grey_from_image(image)
+                return grey_from_image(image)
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:
@@ -197,7 +197,12 @@ def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
         raise UnreadableImage(_DAMAGED) from None
 
 
-def _grey_from_image(image: Image.Image) -> NDArray[np.uint8]:
+def grey_from_image(image: Image.Image) -> NDArray[np.uint8]:
+    """A decoded Pillow image as grey uint8 (H, W); transparency is laid over black, colour becomes luma.
+
+    Raises:
+        UnreadableImage: pixels of a kind that is not read.
+    """
     if image.mode.startswith("I;16"):
         return _grey_from_16_bit(np.asarray(image))
     if image.mode in _ALPHA_MODES or "transparency" in image.info:

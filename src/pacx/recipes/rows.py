@@ -1,11 +1,14 @@
 """Which rows of a pack a stage learns from and which it is measured on; whole patients on either side."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.data.pack import Pack
+from pacx.data.records import Records
 from pacx.data.splits import assign_splits
 
 
@@ -34,8 +37,31 @@ def train_and_held_out(
     return fitting, held_out
 
 
-def evaluation_split(pack: Pack, seed: int) -> pd.Series:
-    """Train, val and test for every row: the pack's own where it has all three, else 70/10/20 by patient."""
-    if all(len(pack.rows(split)) for split in ("train", "val", "test")):
-        return pack.table["split"]
-    return assign_splits(pack.table, pack.label_names, fractions=(0.7, 0.1, 0.2), seed=seed)
+def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of these samples belong to the pack's training and validation films, by id and never by position.
+
+    Raises:
+        DataError: no sample belongs to one of the two.
+    """
+    split = dict(zip(pack.sample_ids, pack.table["split"], strict=True))
+    of_sample = np.array([split.get(str(sample), "") for sample in sample_ids])
+    fitting, held_out = np.flatnonzero(of_sample == "train"), np.flatnonzero(of_sample == "val")
+    if len(fitting) == 0 or len(held_out) == 0:
+        raise DataError(
+            f"of {len(sample_ids)} samples {len(fitting)} are in the training and {len(held_out)} in the validation "
+            f"split of {pack.path}; check that both carry the same sample ids"
+        )
+    return fitting, held_out
+
+
+def with_splits(records: Records, seed: int) -> Records:
+    """Records whose every film has a split: the dataset's own where it has one, else by patient.
+
+    Labelled or masked films 70/10/20, others 95/5/0 (nothing to test on).
+    """
+    if (records.table["split"] != "").any():
+        return records
+    fractions = (0.7, 0.1, 0.2) if records.label_names or records.mask_names else (0.95, 0.05, 0.0)
+    split = assign_splits(records.table, records.label_names, fractions=fractions, seed=seed)
+    note = f"splits drawn by patient, {'/'.join(f'{100 * part:g}' for part in fractions)}, seed {seed}"
+    return replace(records, table=records.table.assign(split=split), notes=(*records.notes, note))

@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
-from pacx.data.images import decode_grey, grey_from_pil, to_square
+from pacx.data.images import decode_grey, grey_from_image, to_square
 from pacx.models.encoder_folder import load_encoder as load_encoder_folder
 from pacx.models.rollout import attention_rollout
 from pacx.models.vit import Pooling, pooled
@@ -86,7 +86,7 @@ def _grey(film: Film) -> NDArray[np.uint8]:
     if isinstance(film, (str, Path)):
         return decode_grey(Path(film))
     if isinstance(film, Image.Image):
-        return grey_from_pil(film)
+        return grey_from_image(film)
     if film.ndim != 2 or film.dtype != np.uint8:
         raise DataError(
             f"an array of shape {film.shape} and type {film.dtype} is not a film; give grey uint8 of shape (H, W)"

@@ -1,0 +1,164 @@
+"""The whole method on a simulated hospital: simulate, pack, pretrain, distil, evaluate, report.
+
+Every step writes what it made under OUT and is skipped when that is already there and whole, so that a demo that was
+killed goes on where it stopped. The sizes are for two CPU cores and five minutes; they show that the method runs and
+learns, not how good it can get.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pacx.core.artifacts import read_json, write_json
+from pacx.core.errors import UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.core.provenance import provenance
+from pacx.data.datasets.folder import DATASET as FOLDER
+from pacx.data.packing import pack_records
+from pacx.recipes.demo_evaluation import DemoFolders, evaluate_demo
+from pacx.recipes.distill import DistillRun, distill_tiny
+from pacx.recipes.ecg import ecg_tiny
+from pacx.recipes.labs import labs
+from pacx.recipes.mae import mae_tiny
+from pacx.recipes.rows import with_splits
+from pacx.recipes.side_by_side import run_side_by_side
+from pacx.reporting.report import write_report
+from pacx.simulation.hospital import HospitalConfig, write_hospital
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Run the whole method on a simulated hospital and write a report of it."""
+
+    out: Path = Path("runs/demo")
+    """The folder for everything; report.html, results.json and encoder/ are the ones to look at."""
+
+    seed: int = 0
+    """Of patients, films, weights, masks, probes: everything random follows from it."""
+
+    num_pretraining_patients: int = 2400
+    """Patients whose films are pretrained on, without labels."""
+
+    num_triplet_patients: int = 1400
+    """Patients with film, ECG and labs."""
+
+    num_downstream_patients: int = 1600
+    """Patients with labelled films and masks, for the benchmarks."""
+
+    num_processes: int = 2
+    """How many processes simulate and distil at once; never changes a result."""
+
+    def hospital(self) -> HospitalConfig:
+        """The hospital this demo simulates."""
+        return HospitalConfig(
+            num_pretraining_patients=self.num_pretraining_patients,
+            num_triplet_patients=self.num_triplet_patients,
+            num_downstream_patients=self.num_downstream_patients,
+            image_size_px=128,
+            seed=self.seed,
+        )
+
+
+class _Clock:
+    """Seconds per step, kept in a file so that a demo that goes on later still knows them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 1)
+        write_json(self._path, self.seconds)
+
+
+def _require_same_config(config: DemoConfig) -> None:
+    """A folder holds one demo; another configuration needs another folder."""
+    path = config.out / "config.json"
+    asked = json.loads(json.dumps({**asdict(config), "out": None, "num_processes": None}))
+    if path.exists() and read_json(path) != asked:
+        raise UsageError(f"{config.out} holds a demo of another configuration; choose another --out or delete it")
+    write_json(path, asked)
+
+
+def _pack_cohorts(config: DemoConfig, folders: DemoFolders) -> None:
+    preprocessing = Preprocessing(image_size_px=mae_tiny().task.model.img_size)
+    for cohort in ("pretraining", "triplets", "downstream"):
+        records = FOLDER.read(folders.hospital / cohort)
+        pack_records(
+            with_splits(records, config.seed),
+            folders.pack(cohort),
+            preprocessing=preprocessing,
+            num_workers=config.num_processes,
+        )
+
+
+def _train_unimodal(config: DemoConfig, folders: DemoFolders) -> None:
+    film, ecg, lab = mae_tiny(), ecg_tiny(), labs()
+    triplets = folders.pack("triplets")
+    recordings = folders.hospital / "triplets" / "ecg.npy"
+    table = folders.hospital / "triplets" / "labs.csv"
+    seeded = [replace(run.training, seed=config.seed) for run in (film, ecg, lab)]
+    runs = [
+        replace(film, pack=folders.pack("pretraining"), out=folders.run("mae"), training=seeded[0], resume=True),
+        replace(ecg, recordings=recordings, pack=triplets, out=folders.run("ecg"), training=seeded[1], resume=True),
+        replace(lab, table=table, pack=triplets, out=folders.run("labs"), training=seeded[2], resume=True),
+    ]
+    run_side_by_side(runs, config.num_processes)
+
+
+def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]:
+    """The full recipe and the four of Table 3, equally long, from the same MAE."""
+    ecg, lab = (folders.run(name) / "targets" for name in ("ecg", "labs"))
+    tiny = distill_tiny()
+    full = replace(
+        tiny,
+        encoder=folders.run("mae") / "encoder",
+        pack=folders.pack("triplets"),
+        targets=(ecg, lab),
+        out=folders.run("pacx"),
+        training=replace(tiny.training, seed=config.seed),
+        resume=True,
+    )
+    return [
+        full,
+        replace(full, targets=(ecg,), out=folders.run("ecg-only")),
+        replace(full, targets=(lab,), out=folders.run("labs-only")),
+        replace(full, task=replace(full.task, regression_weight=0.0), out=folders.run("contrastive-only")),
+        replace(full, task=replace(full.task, contrastive_weight=0.0), out=folders.run("regression-only")),
+    ]
+
+
+def run_demo(config: DemoConfig) -> float:
+    """Run every step that is not done yet; returns the seconds all steps took together.
+
+    Raises:
+        UsageError: the folder holds a demo of another configuration.
+    """
+    folders = DemoFolders(out=config.out)
+    _require_same_config(config)
+    clock = _Clock(config.out / "seconds.json")
+    with clock.step("simulate the hospital"):
+        write_hospital(folders.hospital, config.hospital(), num_workers=config.num_processes)
+    with clock.step("pack the films"):
+        _pack_cohorts(config, folders)
+    with clock.step("stage 1: films, ECGs, labs"):
+        _train_unimodal(config, folders)
+    with clock.step("stage 2: distil, with four ablations"):
+        run_side_by_side(_distillations(config, folders), config.num_processes)
+    with clock.step("stage 3: evaluate"):
+        evaluate_demo(folders, seed=config.seed)
+    about = {"provenance": provenance("pacx demo", config.seed).to_json(), "seconds": clock.seconds}
+    write_json(config.out / "demo.json", {**about, "config": read_json(config.out / "config.json")})
+    write_report(
+        [config.out],
+        config.out / "report.html",
+        title="PaCX demo",
+        subtitle=f"The whole method on a simulated hospital, seed {config.seed}.",
+    )
+    return sum(clock.seconds.values())

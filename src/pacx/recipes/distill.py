@@ -1,0 +1,81 @@
+"""Stage 2: distil frozen ECG and laboratory embeddings into the film encoder."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+
+from pacx.data.pack import Pack
+from pacx.modalities.targets import FrozenTargets
+from pacx.models.encoder_folder import load_encoder
+from pacx.recipes.recipe import Run
+from pacx.recipes.rows import train_and_held_out
+from pacx.training.loop import TrainingConfig, TrainingSummary, train
+from pacx.training.tasks.distill import DistillTask, DistillTaskConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillRun(Run):
+    """Teach a film encoder physiology; the result needs the film alone."""
+
+    encoder: Path
+    """The Stage 1 encoder folder."""
+
+    pack: Path
+    """Films of the patients whose ECG and labs were embedded."""
+
+    targets: tuple[Path, ...]
+    """Frozen target folders, one per modality; leave one out for an ablation."""
+
+    out: Path = Path("runs/distill")
+    """The run folder; the released encoder ends up in OUT/encoder."""
+
+    task: DistillTaskConfig = field(default_factory=DistillTaskConfig)
+    """Adapters, objectives and their weights, augmentation."""
+
+    training: TrainingConfig
+    """Optimiser, schedule, machine."""
+
+    resume: bool = False
+    """Go on with an interrupted run of the same configuration."""
+
+    def run(self) -> TrainingSummary:
+        """Distil on the pack's training patients, measure retrieval on its validation patients."""
+        pack = Pack.open(self.pack)
+        opened = [FrozenTargets.open(path) for path in self.targets]
+        loaded = load_encoder(self.encoder)
+        fitting, held_out = train_and_held_out(pack, self.training.seed)
+        task = DistillTask(
+            loaded,
+            pack,
+            {target.modality: target for target in opened},
+            fitting,
+            held_out,
+            self.task,
+            self.training.seed,
+        )
+        return train(task, self.training, self.out, resume=self.resume)
+
+
+def distill() -> DistillRun:
+    """The paper's Stage 2: LoRA r 8 alpha 8 and all norms, 50 epochs, batch 128."""
+    training = TrainingConfig(
+        epochs=50,
+        batch_size=128,
+        learning_rate=1e-4,
+        warmup_epochs=5,
+        final_lr_fraction=0.01,
+        weight_decay=0.05,
+        gradient_clip=1.0,
+    )
+    return DistillRun(encoder=tyro.MISSING, pack=tyro.MISSING, targets=tyro.MISSING, training=training)
+
+
+def distill_tiny() -> DistillRun:
+    """For the tiny encoder on two CPU cores: fewer epochs, a higher rate."""
+    paper = distill()
+    training = replace(paper.training, epochs=15, learning_rate=2e-3, warmup_epochs=1)
+    return replace(paper, out=Path("runs/distill-tiny"), training=training)
+
+
+RECIPES = (distill, distill_tiny)
