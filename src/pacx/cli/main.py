@@ -5,6 +5,7 @@ or the model is at fault, 2 the call is, 130 interrupted.
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         complain(str(error))
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         complain("interrupted; what was finished is on disk, run the same command again to go on")
         sys.exit(130)

@@ -1,5 +1,6 @@
 """What the command says, and how the words after a verb become a typed object."""
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import TypeVar, get_origin
@@ -29,8 +30,8 @@ def parse(kind: type[T], words: Sequence[str], *, verb: str, example: str, defau
         example: one line that works, shown in the help.
         default: values to start from (a recipe); without it the dataclass's own defaults count.
     """
-    documented = get_origin(kind) or kind
-    description = f"{(documented.__doc__ or '').strip()}\n\nExample:\n  {example}"
+    explanation = inspect.getdoc(get_origin(kind) or kind) or ""
+    description = f"{explanation}\n\nExample:\n  {example}"
     if default is None:
         return tyro.cli(kind, args=list(words), prog=f"pacx {verb}", description=description)
     return tyro.cli(kind, args=list(words), prog=f"pacx {verb}", description=description, default=default)

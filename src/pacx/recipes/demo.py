@@ -48,6 +48,18 @@ class DemoConfig:
     num_downstream_patients: int = 1600
     """Patients with labelled films and masks, for the benchmarks."""
 
+    film_epochs: int = 40
+    """Epochs of the film autoencoder (Stage 1a)."""
+
+    ecg_epochs: int = 12
+    """Epochs of the ECG autoencoder (Stage 1c)."""
+
+    lab_epochs: int = 50
+    """Epochs of the laboratory autoencoder (Stage 1b)."""
+
+    distillation_epochs: int = 15
+    """Epochs of Stage 2, and of each of its four ablations."""
+
     num_processes: int = 2
     """How many processes simulate and distil at once; never changes a result."""
 
@@ -103,7 +115,11 @@ def _train_unimodal(config: DemoConfig, folders: DemoFolders) -> None:
     triplets = folders.pack("triplets")
     recordings = folders.hospital / "triplets" / "ecg.npy"
     table = folders.hospital / "triplets" / "labs.csv"
-    seeded = [replace(run.training, seed=config.seed) for run in (film, ecg, lab)]
+    epochs = (config.film_epochs, config.ecg_epochs, config.lab_epochs)
+    seeded = [
+        replace(run.training, epochs=number, seed=config.seed)
+        for run, number in zip((film, ecg, lab), epochs, strict=True)
+    ]
     runs = [
         replace(film, pack=folders.pack("pretraining"), out=folders.run("mae"), training=seeded[0], resume=True),
         replace(ecg, recordings=recordings, pack=triplets, out=folders.run("ecg"), training=seeded[1], resume=True),
@@ -122,7 +138,7 @@ def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]
         pack=folders.pack("triplets"),
         targets=(ecg, lab),
         out=folders.run("pacx"),
-        training=replace(tiny.training, seed=config.seed),
+        training=replace(tiny.training, epochs=config.distillation_epochs, seed=config.seed),
         resume=True,
     )
     return [
