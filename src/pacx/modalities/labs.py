@@ -65,7 +65,7 @@ def read_wide_csv(path: Path) -> LabTable:
         table = pd.read_csv(path, dtype={"sample_id": str})
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as a csv of lab values; give a file with sample_id and item ids"
+            f"{path} is no readable csv of lab values; give sample_id and item ids"
         ) from error
     missing = [name for name in ("sample_id", *map(str, LAB_ITEM_IDS)) if name not in table.columns]
     if missing:
