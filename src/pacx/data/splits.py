@@ -87,7 +87,7 @@ def low_data_subset(
     Raises:
         UsageError: the fraction is not in (0, 1].
 
-    Source: paper section 4 (stratified 1 % and 10 % of the training split, every label keeps a positive).
+    Source: paper appendix A.2.2 (stratified subsets of the training split).
     """
     if not 0 < fraction <= 1:
         raise UsageError(f"fraction is {fraction}, expected a share above 0 and at most 1")
