@@ -1,0 +1,158 @@
+"""Low-rank adapters: teach an encoder physiology by moving one weight in a hundred.
+
+Stage 2 freezes the anatomical prior and trains LoRA matrices on the attention and MLP projections together with the
+LayerNorms (peft does the work); afterwards the matrices are merged, and what is left is a plain encoder again. It
+refuses to merge when the merged encoder does not give the same embeddings.
+"""
+
+import copy
+import enum
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from pacx.core.errors import ModelError
+from pacx.core.randomness import seed_of
+from pacx.models.initialization import seeded_rng
+from pacx.models.vit import config_of, vit_with_weights
+
+_LARGEST_MERGE_ERROR = 1e-5
+_PROBE_IMAGES = 2
+
+
+class NormsTrained(enum.Enum):
+    """Which LayerNorms train beside the adapters."""
+
+    ALL = "all"
+    """Every one: the paper."""
+    FINAL = "final"
+    """The one behind the last block: the authors' released code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRAConfig:
+    """What trains in Stage 2; the defaults are the paper's.
+
+    Args:
+        rank: inner width of the adapters, r.
+        alpha: their strength; the update is scaled by alpha / rank.
+        dropout: on the adapters' input while training.
+        targets: the linear layers of each block that are adapted.
+        norms: the LayerNorms that train beside them.
+
+    Raises:
+        ModelError: a rank or alpha that is not positive, a dropout outside [0, 1), or no target.
+
+    Source: paper appendix A.1.2; Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
+    """
+
+    rank: int = 8
+    alpha: float = 8
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("qkv", "fc1", "fc2")
+    norms: NormsTrained = NormsTrained.ALL
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1 or not self.targets:
+            raise ModelError(
+                f"{self} is no usable adapter; give a positive rank and alpha, a dropout in [0, 1), targets"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainableSummary:
+    """How much of a model trains, in numbers of parameters."""
+
+    num_total: int
+    num_trainable: int
+    num_lora: int
+    num_norm: int
+
+    @property
+    def trainable_fraction(self) -> float:
+        """Trainable share of all parameters, adapters included."""
+        return self.num_trainable / self.num_total
+
+
+def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftModel:
+    """Give a copy of an encoder adapters; nothing else than adapters and the chosen norms requires a gradient.
+
+    Before the first step the adapted encoder computes exactly what the encoder does (one factor starts at zero).
+
+    Args:
+        vit: a plain encoder; it is left as it is.
+        config: what trains.
+        seed: fixes the adapters' start; torch's global generator is left alone.
+
+    Raises:
+        ModelError: a target names no linear layer of the blocks.
+    """
+    adapted = copy.deepcopy(vit)
+    names = [name for name, layer in adapted.blocks.named_modules() if isinstance(layer, nn.Linear)]
+    unknown = [target for target in config.targets if not any(name.endswith(f".{target}") for name in names)]
+    if unknown:
+        raise ModelError(
+            f"LoRA target '{unknown[0]}' is no linear layer of the encoder's blocks; use qkv, proj, fc1, fc2"
+        )
+    settings = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]  # annotated int, used as a factor
+        lora_dropout=config.dropout,
+        target_modules=rf"blocks\.\d+\.(attn|mlp)\.({'|'.join(config.targets)})",
+        bias="none",
+    )
+    with seeded_rng(seed_of(seed, "lora")):
+        model = get_peft_model(adapted, settings)
+    norms = adapted.modules() if config.norms is NormsTrained.ALL else adapted.norm.modules()
+    for layer in norms:
+        if isinstance(layer, nn.LayerNorm):
+            layer.requires_grad_(True)
+    return model
+
+
+def trainable_summary(model: nn.Module) -> TrainableSummary:
+    """Count what trains in an adapted encoder, or in any model."""
+    named = list(model.named_parameters())
+    norms = {
+        id(parameter)
+        for layer in model.modules()
+        if isinstance(layer, nn.LayerNorm)
+        for parameter in layer.parameters()
+    }
+    trainable = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    return TrainableSummary(
+        num_total=sum(parameter.numel() for _, parameter in named),
+        num_trainable=sum(parameter.numel() for _, parameter in trainable),
+        num_lora=sum(parameter.numel() for name, parameter in trainable if ".lora_" in name),
+        num_norm=sum(parameter.numel() for _, parameter in trainable if id(parameter) in norms),
+    )
+
+
+@torch.no_grad()
+def merge_lora(model: PeftModel) -> VisionTransformer:
+    """Fold the adapters into a plain encoder, in float32 on the CPU; the adapted model is left as it is.
+
+    Returns:
+        The encoder, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: the merged encoder's tokens differ from the adapted one's by more than 1e-5 (relative L2).
+    """
+    adapted = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    config = config_of(cast("VisionTransformer", adapted.get_base_model()))
+    shape = (_PROBE_IMAGES, config.in_chans, config.img_size, config.img_size)
+    probe = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    before = adapted.forward_features(probe)  # (2, 1 + L, D)
+    merged = vit_with_weights(config, adapted.merge_and_unload(safe_merge=True).state_dict())
+    after = merged.forward_features(probe)
+    error = float(torch.linalg.vector_norm(after - before) / torch.linalg.vector_norm(before))
+    if not error <= _LARGEST_MERGE_ERROR:  # NaN fails too
+        raise ModelError(
+            f"merging the adapters changed the encoder's output by {error:.1e} (relative), at most "
+            f"{_LARGEST_MERGE_ERROR:.0e} is allowed; the weights are too large for float32 or not finite"
+        )
+    return merged

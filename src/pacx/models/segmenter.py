@@ -1,0 +1,93 @@
+"""A light decoder from patch tokens to masks, and the loss it is trained with.
+
+Segmentation is the check that physiology was not bought with anatomy: the decoder is small, so that the tokens must
+carry the outlines. It stands behind a frozen encoder in the segmentation protocol. It refuses patch sizes that
+repeated doubling cannot reach.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pacx.core.errors import ModelError
+from pacx.core.randomness import seed_of
+from pacx.models.initialization import seeded_rng
+
+IGNORED = 255
+"""Mask value of a pixel nobody has judged."""
+
+_FIRST_WIDTH = 256
+_DICE_SMOOTHING = 1.0
+
+
+class SegmentationDecoder(nn.Module):
+    """A 3x3 convolution to 256 channels, then one doubling transposed convolution per factor two of the patch size.
+
+    For 16-pixel patches these are the paper's five layers: D -> 256, then 256 -> 128 -> 64 -> 32 -> K, with ReLU
+    between. Other patch sizes halve the width as often as they double the grid.
+
+    Args:
+        embed_dim: token width, D.
+        patch_size: side of a patch, pixels; a power of two, at least 2.
+        num_masks: output channels, K.
+        seed: fixes the initial weights; torch's global generator is left alone.
+
+    Raises:
+        ModelError: a patch size that is no power of two.
+
+    Source: paper appendix A.2.2; widths and activations as released by the authors.
+    """
+
+    def __init__(self, embed_dim: int, patch_size: int, num_masks: int = 1, *, seed: int = 0) -> None:
+        super().__init__()
+        num_doublings = int(patch_size).bit_length() - 1
+        if patch_size < 2 or 2**num_doublings != patch_size:
+            raise ModelError(
+                f"the decoder doubles its grid, so patch_size {patch_size} will not do; use a power of two"
+            )
+        widths = [_FIRST_WIDTH // 2**step for step in range(num_doublings)]
+        with seeded_rng(seed_of(seed, "segmenter")):
+            layers: list[nn.Module] = [nn.Conv2d(embed_dim, _FIRST_WIDTH, kernel_size=3, padding=1)]
+            for width, next_width in zip(widths, [*widths[1:], num_masks], strict=True):
+                layers += [nn.ReLU(inplace=True), nn.ConvTranspose2d(width, next_width, kernel_size=2, stride=2)]
+            self.layers = nn.Sequential(*layers)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Patch tokens of a square grid (B, L, D), row by row, to logits at input resolution (B, K, S, S)."""
+        side = math.isqrt(tokens.shape[1])
+        if side**2 != tokens.shape[1]:
+            raise ModelError(f"{tokens.shape[1]} patch tokens form no square grid; leave the class token out")
+        grid = tokens.transpose(1, 2).unflatten(2, (side, side))  # (B, D, h, w)
+        return self.layers(grid)
+
+
+def dice_bce_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Dice loss plus binary cross-entropy over judged pixels.
+
+    Dice is taken per film and mask, smoothed by one pixel (an empty prediction for an empty mask costs nothing), and
+    averaged; cross-entropy is averaged over pixels.
+
+    Args:
+        logits: (B, K, S, S).
+        masks: (B, K, S, S), 1 = inside, 0 = outside, 255 = not judged: neither rewarded nor punished. A mask without
+            a judged pixel is left out; if there is no other, the loss is 0.
+
+    Returns:
+        Scalar.
+
+    Source: paper appendix A.2.2 (the sum of both, unweighted); Milletari et al. 2016 for the soft Dice loss.
+    """
+    if masks.shape != logits.shape:
+        raise ModelError(f"masks have shape {tuple(masks.shape)}, expected that of the logits, {tuple(logits.shape)}")
+    logits = logits.float()
+    judged = (masks != IGNORED).float()
+    inside = (masks == 1).float()
+    entropy = F.binary_cross_entropy_with_logits(logits, inside, weight=judged, reduction="sum")
+    entropy = entropy / judged.sum().clamp(min=1)
+    probability = logits.sigmoid() * judged
+    overlap = (probability * inside).sum(dim=(2, 3))  # (B, K)
+    total = (probability + inside).sum(dim=(2, 3))
+    dice = 1 - (2 * overlap + _DICE_SMOOTHING) / (total + _DICE_SMOOTHING)  # (B, K)
+    is_judged = judged.amax(dim=(2, 3))  # (B, K)
+    return entropy + (dice * is_judged).sum() / is_judged.sum().clamp(min=1)

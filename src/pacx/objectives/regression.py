@@ -1,0 +1,94 @@
+"""Physiology prediction: read each modality's frozen embedding out of the image embedding.
+
+Telling pairs apart can be done with shortcuts; predicting the whole unprojected target cannot. One linear head per
+modality, cosine distance, no gradient into the targets. It refuses nothing but missing targets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pacx.core.randomness import seed_of
+from pacx.models.initialization import seeded_rng
+from pacx.objectives.objective import Objective, ObjectiveOutput, linear_head, require_modalities, require_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionConfig:
+    """The regression objective; the defaults are the paper's.
+
+    Args:
+        head_dropout: released code 0.2.
+        use_head_layer_norm: released code True.
+
+    Source: paper appendix A.1.2.
+    """
+
+    head_dropout: float = 0.0
+    use_head_layer_norm: bool = False
+
+
+def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Mean cosine distance 1 - cos between rows; no gradient reaches the targets.
+
+    Args:
+        predictions: (B, D).
+        targets: (B, D).
+
+    Returns:
+        Scalar in [0, 2]: 0 when every prediction points along its target, 1 when they are orthogonal.
+
+    Source: paper equation 4.
+    """
+    dtype = torch.promote_types(predictions.dtype, torch.float32)
+    with torch.autocast(predictions.device.type, enabled=False):
+        return (1 - F.cosine_similarity(predictions.to(dtype), targets.detach().to(dtype), dim=-1)).mean()
+
+
+class RegressionObjective(Objective):
+    """Cosine distance to each modality's frozen embedding, averaged over the modalities.
+
+    For two modalities the average is the paper's sum of halves. With one modality (an ablation) the paper's formula
+    would halve the term; the authors' code, and we, keep it whole, so that the balance with the contrastive term is
+    the same in every ablation.
+
+    Args:
+        config: the objective.
+        image_dim: width of the image embedding.
+        target_dims: width of each modality's target.
+        seed: fixes the initial heads; torch's global generator is left alone.
+
+    Raises:
+        UsageError: no modality.
+
+    Source: paper equation 4.
+    """
+
+    def __init__(
+        self, config: RegressionConfig, image_dim: int, target_dims: Mapping[str, int], *, seed: int = 0
+    ) -> None:
+        super().__init__()
+        require_modalities(target_dims)
+        with seeded_rng(seed_of(seed, "regression")):
+            self.heads = nn.ModuleDict(
+                {
+                    name: linear_head(
+                        image_dim, width, dropout=config.head_dropout, use_layer_norm=config.use_head_layer_norm
+                    )
+                    for name, width in target_dims.items()
+                }
+            )
+
+    def forward(self, embedding: Tensor, targets: Mapping[str, Tensor]) -> ObjectiveOutput:
+        """Score a batch; see ``Objective``. Metrics: each modality's loss.
+
+        Raises:
+            TrainingError: a modality's target is missing.
+        """
+        require_targets(targets, set(self.heads))
+        losses = {name: cosine_regression(head(embedding), targets[name]) for name, head in self.heads.items()}
+        metrics = {f"regression_{name}": loss.detach() for name, loss in losses.items()}
+        return ObjectiveOutput(torch.stack(list(losses.values())).mean(), metrics)
