@@ -34,6 +34,7 @@ class TinyTask(StageTask[NDArray[np.int64]]):
         self,
         *,
         noise: float = 0.1,
+        dropout: float = 0.1,
         num_samples: int = 37,
         poison: int | None = None,
         selection: Selection | None = None,
@@ -47,7 +48,7 @@ class TinyTask(StageTask[NDArray[np.int64]]):
         if poison is not None:
             self.x[poison, 0] = torch.nan
         with seeded(3, "init"):
-            self.module = nn.Sequential(nn.Linear(5, 16), nn.LayerNorm(16), nn.Dropout(0.1), nn.Linear(16, 1))
+            self.module = nn.Sequential(nn.Linear(5, 16), nn.LayerNorm(16), nn.Dropout(dropout), nn.Linear(16, 1))
         self._selection = selection
         self.validations = iter([3.0, 1.0, 2.0, 4.0])
 
