@@ -45,15 +45,8 @@ class DistillRun(Run):
         opened = [FrozenTargets.open(path) for path in self.targets]
         loaded = load_encoder(self.encoder)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
-        task = DistillTask(
-            loaded,
-            pack,
-            {target.modality: target for target in opened},
-            fitting,
-            held_out,
-            self.task,
-            self.training.seed,
-        )
+        targets = {target.modality: target for target in opened}
+        task = DistillTask(pack, fitting, held_out, loaded.vit, targets, self.task, self.training.seed)
         return train(task, self.training, self.out, resume=self.resume)
 
 

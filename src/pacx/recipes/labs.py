@@ -1,17 +1,17 @@
 """Stage 1b: the laboratory autoencoder, and its frozen targets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
 from pacx.data.pack import Pack
-from pacx.modalities.labs import PercentileScaler, embed_labs, read_wide_csv
+from pacx.modalities.labs import embed_labs, read_wide_csv
 from pacx.models.labs_dae import load_labs_dae
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import rows_of_samples
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.labs import LabsTask
+from pacx.training.tasks.labs import LabsTask, LabsTaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,9 @@ class LabsRun(Run):
     out: Path = Path("runs/labs")
     """The run folder; the encoder ends up in OUT/encoder, the targets in OUT/targets."""
 
+    task: LabsTaskConfig = field(default_factory=LabsTaskConfig)
+    """How values are hidden in training."""
+
     training: TrainingConfig
     """Optimiser, schedule, machine."""
 
@@ -37,11 +40,9 @@ class LabsRun(Run):
         """Fit percentiles and train on the training patients, embed all."""
         labs = read_wide_csv(self.table)
         fitting, held_out = rows_of_samples(Pack.open(self.pack), labs.sample_ids)
-        scaler = PercentileScaler().fit(labs.values[fitting])
-        percentiles, observed = scaler.transform(labs.values)
-        task = LabsTask(list(labs.sample_ids), percentiles, observed, fitting, held_out, self.training.seed)
+        task = LabsTask(labs, fitting, held_out, self.task, self.training.seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        scaler.save(self.out / "scaler.json")
+        percentiles, observed = task.scaler.transform(labs.values)
         encoder = load_labs_dae(self.out / "encoder")
         embed_labs(encoder, labs.sample_ids, percentiles, observed).save(self.out / "targets")
         return summary
