@@ -22,7 +22,9 @@ def table(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first rows of each split of the NIH part, as a csv of one's own beside nothing else."""
     with (shared / "data" / "cxr" / "index.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["origin_dataset"] == "NIH ChestX-ray14"]
-    chosen = [row for split in ("train", "val", "test") for row in [r for r in rows if r["split"] == split][: NUM_FILMS // 3]]
+    chosen = [
+        row for split in ("train", "val", "test") for row in [r for r in rows if r["split"] == split][: NUM_FILMS // 3]
+    ]
     path = tmp_path_factory.mktemp("real") / "nih.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(chosen[0]))
@@ -78,7 +80,10 @@ def test_errors_are_one_sentence_and_a_code(run: Path, capsys: pytest.CaptureFix
     for words, code in (
         (["embed", str(run / "nothing"), str(run), "--out", str(run / "x.npz")], 1),
         (["embed", str(run / "mae" / "encoder"), str(run / "nothing.png"), "--out", str(run / "x.npz")], 2),
-        (["evaluate", "probe", "--pack", str(run / "nothing"), "--encoders", "random", "--out", str(run / "y.json")], 1),
+        (
+            ["evaluate", "probe", "--pack", str(run / "nothing"), "--encoders", "random", "--out", str(run / "y.json")],
+            1,
+        ),
         (["train", "mae-tiny", "--pack", str(run / "pack"), "--out", str(run / "mae")], 2),
     ):
         with pytest.raises(SystemExit) as stop:

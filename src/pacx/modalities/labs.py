@@ -64,9 +64,7 @@ def read_wide_csv(path: Path) -> LabTable:
     try:
         table = pd.read_csv(path, dtype={"sample_id": str})
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is no readable csv of lab values; give sample_id and item ids"
-        ) from error
+        raise DataError(f"{path} is no readable csv of lab values; give sample_id and item ids") from error
     missing = [name for name in ("sample_id", *map(str, LAB_ITEM_IDS)) if name not in table.columns]
     if missing:
         raise DataError(f"{path} lacks the columns {missing[:5]}; expected sample_id and one column per item id")

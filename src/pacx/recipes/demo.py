@@ -6,19 +6,33 @@ learns, not how good it can get.
 """
 
 import json
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pacx.core.artifacts import read_json, write_json
+from pacx.core.artifacts import read_json, staged_directory, write_json
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.provenance import provenance
 from pacx.data.datasets.folder import DATASET as FOLDER
+from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packing import pack_records
-from pacx.recipes.demo_evaluation import DemoFolders, evaluate_demo
+from pacx.data.records import Records
+from pacx.evaluation.results import write_rows
+from pacx.recipes.demo_evaluation import evaluate_demo, open_demo_encoders
+from pacx.recipes.demo_folders import (
+    CONTRASTIVE_ONLY,
+    ECG_ONLY,
+    LABS_ONLY,
+    MAE,
+    PACX,
+    REGRESSION_ONLY,
+    DemoFolders,
+)
+from pacx.recipes.demo_pictures import draw_demo
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs
@@ -27,6 +41,9 @@ from pacx.recipes.rows import with_splits
 from pacx.recipes.side_by_side import run_side_by_side
 from pacx.reporting.report import write_report
 from pacx.simulation.hospital import HospitalConfig, write_hospital
+
+_EVALUATED = ("triplets", "downstream", "segmentation")
+_NUM_SEGMENTATION_PATIENTS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +80,18 @@ class DemoConfig:
     num_processes: int = 2
     """How many processes simulate and distil at once; never changes a result."""
 
+    @property
+    def image_size_px(self) -> int:
+        """The film encoder's input size."""
+        return mae_tiny().task.model.img_size
+
     def hospital(self) -> HospitalConfig:
         """The hospital this demo simulates."""
         return HospitalConfig(
             num_pretraining_patients=self.num_pretraining_patients,
             num_triplet_patients=self.num_triplet_patients,
             num_downstream_patients=self.num_downstream_patients,
-            image_size_px=128,
+            image_size_px=self.image_size_px,
             seed=self.seed,
         )
 
@@ -98,21 +120,31 @@ def _require_same_config(config: DemoConfig) -> None:
     write_json(path, asked)
 
 
-def _pack_cohorts(config: DemoConfig, folders: DemoFolders) -> None:
-    preprocessing = Preprocessing(image_size_px=mae_tiny().task.model.img_size)
-    for cohort in ("pretraining", "triplets", "downstream"):
-        records = FOLDER.read(folders.hospital / cohort)
+def _cohort(folders: DemoFolders, name: str, seed: int) -> Records:
+    """A cohort's films with splits: labels without masks for the probes, some masks without labels for the decoder."""
+    source = "downstream" if name == "segmentation" else name
+    labelled = FolderOptions(label_columns=("*",) if name == "downstream" else ())
+    records = FOLDER.read(folders.hospital / source, labelled)
+    if name == "segmentation":
+        patients = records.table["patient_id"].unique()[:_NUM_SEGMENTATION_PATIENTS]
+        records = replace(records, table=records.table[records.table["patient_id"].isin(patients)])
+    else:
+        records = replace(records, mask_names=())
+    return with_splits(records, seed)
+
+
+def _pack_cohorts(config: DemoConfig, folders: DemoFolders, image_size_px: int, cohorts: Sequence[str]) -> None:
+    for name in cohorts:
         pack_records(
-            with_splits(records, config.seed),
-            folders.pack(cohort),
-            preprocessing=preprocessing,
-            num_workers=config.num_processes,
+            _cohort(folders, name, config.seed),
+            folders.pack(name, image_size_px),
+            preprocessing=Preprocessing(image_size_px=image_size_px),
         )
 
 
 def _train_unimodal(config: DemoConfig, folders: DemoFolders) -> None:
     film, ecg, lab = mae_tiny(), ecg_tiny(), labs()
-    triplets = folders.pack("triplets")
+    triplets = folders.pack("triplets", config.image_size_px)
     recordings = folders.hospital / "triplets" / "ecg.npy"
     table = folders.hospital / "triplets" / "labs.csv"
     epochs = (config.film_epochs, config.ecg_epochs, config.lab_epochs)
@@ -121,7 +153,13 @@ def _train_unimodal(config: DemoConfig, folders: DemoFolders) -> None:
         for run, number in zip((film, ecg, lab), epochs, strict=True)
     ]
     runs = [
-        replace(film, pack=folders.pack("pretraining"), out=folders.run("mae"), training=seeded[0], resume=True),
+        replace(
+            film,
+            pack=folders.pack("pretraining", config.image_size_px),
+            out=folders.run(MAE),
+            training=seeded[0],
+            resume=True,
+        ),
         replace(ecg, recordings=recordings, pack=triplets, out=folders.run("ecg"), training=seeded[1], resume=True),
         replace(lab, table=table, pack=triplets, out=folders.run("labs"), training=seeded[2], resume=True),
     ]
@@ -134,19 +172,19 @@ def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]
     tiny = distill_tiny()
     full = replace(
         tiny,
-        encoder=folders.run("mae") / "encoder",
-        pack=folders.pack("triplets"),
+        encoder=folders.run(MAE) / "encoder",
+        pack=folders.pack("triplets", config.image_size_px),
         targets=(ecg, lab),
-        out=folders.run("pacx"),
+        out=folders.run(PACX),
         training=replace(tiny.training, epochs=config.distillation_epochs, seed=config.seed),
         resume=True,
     )
     return [
         full,
-        replace(full, targets=(ecg,), out=folders.run("ecg-only")),
-        replace(full, targets=(lab,), out=folders.run("labs-only")),
-        replace(full, task=replace(full.task, regression_weight=0.0), out=folders.run("contrastive-only")),
-        replace(full, task=replace(full.task, contrastive_weight=0.0), out=folders.run("regression-only")),
+        replace(full, targets=(ecg,), out=folders.run(ECG_ONLY)),
+        replace(full, targets=(lab,), out=folders.run(LABS_ONLY)),
+        replace(full, task=replace(full.task, regression_weight=0.0), out=folders.run(CONTRASTIVE_ONLY)),
+        replace(full, task=replace(full.task, contrastive_weight=0.0), out=folders.run(REGRESSION_ONLY)),
     ]
 
 
@@ -162,13 +200,18 @@ def run_demo(config: DemoConfig) -> float:
     with clock.step("simulate the hospital"):
         write_hospital(folders.hospital, config.hospital(), num_workers=config.num_processes)
     with clock.step("pack the films"):
-        _pack_cohorts(config, folders)
+        _pack_cohorts(config, folders, config.image_size_px, ("pretraining", *_EVALUATED))
     with clock.step("stage 1: films, ECGs, labs"):
         _train_unimodal(config, folders)
     with clock.step("stage 2: distil, with four ablations"):
         run_side_by_side(_distillations(config, folders), config.num_processes)
     with clock.step("stage 3: evaluate"):
-        evaluate_demo(folders, seed=config.seed)
+        encoders = open_demo_encoders(folders, config.seed)
+        _pack_cohorts(config, folders, encoders.baseline.preprocessing.image_size_px, _EVALUATED)
+        write_rows(folders.results, evaluate_demo(folders, encoders, config.seed))
+        draw_demo(folders, encoders, config.seed)
+    with staged_directory(config.out / "encoder") as released:
+        shutil.copytree(folders.run(PACX) / "encoder", released, dirs_exist_ok=True)
     about = {"provenance": provenance("pacx demo", config.seed).to_json(), "seconds": clock.seconds}
     write_json(config.out / "demo.json", {**about, "config": read_json(config.out / "config.json")})
     write_report(

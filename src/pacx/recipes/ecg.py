@@ -26,7 +26,7 @@ class EcgRun(Run):
     """The pack of the same patients' films: only recordings of its training split are learnt from."""
 
     out: Path = Path("runs/ecg")
-    """The run folder; the encoder ends up in OUT/encoder, the targets in OUT/targets."""
+    """The run folder; the encoder ends up in OUT/ecg, the targets in OUT/targets."""
 
     task: EcgTaskConfig = field(default_factory=EcgTaskConfig)
     """Model and input contract."""
@@ -44,7 +44,7 @@ class EcgRun(Run):
         fitting, held_out = rows_of_samples(Pack.open(self.pack), recordings.sample_ids)
         task = EcgTask(list(recordings.sample_ids), signals, fitting, held_out, self.task, self.training.seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        encoder = load_ecg_mae(self.out / "encoder")
+        encoder = load_ecg_mae(self.out / "ecg")
         embed_ecg(encoder, np.asarray(recordings.sample_ids), signals).save(self.out / "targets")
         return summary
 

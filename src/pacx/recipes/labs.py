@@ -25,7 +25,7 @@ class LabsRun(Run):
     """The pack of the same patients' films: percentiles and weights are fitted on its training split only."""
 
     out: Path = Path("runs/labs")
-    """The run folder; the encoder ends up in OUT/encoder, the targets in OUT/targets."""
+    """The run folder; the encoder ends up in OUT/labs, the targets in OUT/targets."""
 
     task: LabsTaskConfig = field(default_factory=LabsTaskConfig)
     """How values are hidden in training."""
@@ -43,7 +43,7 @@ class LabsRun(Run):
         task = LabsTask(labs, fitting, held_out, self.task, self.training.seed)
         summary = train(task, self.training, self.out, resume=self.resume)
         percentiles, observed = task.scaler.transform(labs.values)
-        encoder = load_labs_dae(self.out / "encoder")
+        encoder = load_labs_dae(self.out / "labs")
         embed_labs(encoder, labs.sample_ids, percentiles, observed).save(self.out / "targets")
         return summary
 

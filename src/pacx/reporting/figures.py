@@ -88,18 +88,6 @@ def draw_reconstructions(originals: Image, masked: Image, reconstructions: Image
         return png_bytes(figure)
 
 
-def draw_segmentations(films: Image, truth: Image, predictions: Image, titles: Sequence[str]) -> bytes:
-    """Reference outline (blue) and prediction (red) over each film; masks (N, S, S) of 0, 1 and 255 = ignored."""
-    with drawing(1.5 * len(films), 1.7) as figure:
-        grid = _grid(figure, 1, len(films))
-        for column, axes in enumerate(grid[0]):
-            _film(axes, films[column], titles[column])
-            for masks, colour in ((truth, "#37b6ff"), (predictions, "#ff4f4f")):
-                if (masks[column] == 1).any():
-                    axes.contour(masks[column] == 1, levels=[0.5], colors=colour, linewidths=0.9)
-        return png_bytes(figure)
-
-
 def draw_rollouts(
     films: Image, before: NDArray[np.float32], after: NDArray[np.float32], captions: Sequence[str]
 ) -> bytes:

@@ -145,7 +145,6 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             anchor="benchmarks",
             title="Benchmarks (Table 1)",
             tables=(tables.benchmark_table(rows, encoders), tables.label_table(rows, encoders)),
-            pictures=_kept_pictures(folder, "segmentation"),
         ),
         Section(
             anchor="label-efficiency",
