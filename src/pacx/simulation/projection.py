@@ -1,0 +1,145 @@
+"""Attenuation integrals: what each ray loses in every tissue it crosses, and the exact masks that follow.
+
+``thorax`` calls ``project`` on strips of pixels. The sum is tissue coefficient times chord, over body, lung, air, bone,
+vessels and metal; disease fills a *fraction of the airspace* with water, so it can never add more than the lung holds.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from pacx.simulation.anatomy import Anatomy
+from pacx.simulation.chords import half_chord
+from pacx.simulation.organs import (
+    Lungs,
+    aerated_chord,
+    airway_chord,
+    body_chord,
+    fluid_fraction,
+    heart,
+    lungs,
+    stomach_chord,
+)
+from pacx.simulation.skeleton import clavicles, ribs, shoulders, spine
+
+# Linear attenuation per cm at the mean energy of a chest film (about 70 keV after filtration).
+MU_SOFT = 0.19
+MU_CORTEX = 0.50  # in excess of soft tissue
+MU_METAL = 4.0  # in excess of soft tissue
+_OPACITY_THRESHOLD = 0.12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thin:
+    """Curves and textures of B films on their pixels, (B, H, W) each."""
+
+    vessels: Tensor  # cm of vessel along each ray
+    blurred_vessels: Tensor  # the same with indistinct walls
+    devices: Tensor  # cm of metal
+    fine: Tensor  # random texture of about unit variance, millimetres in grain
+    patchy: Tensor  # the same, centimetres in grain
+
+    def strip(self, part: slice) -> "Thin":
+        """A band of rows."""
+        return Thin(**{f.name: getattr(self, f.name)[:, part] for f in fields(Thin)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """Attenuation integrals and masks of a strip, (B, H, W) each."""
+
+    attenuation: Tensor
+    lung: Tensor
+    heart: Tensor
+    opacity: Tensor
+
+
+def project(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Projection:
+    """Sum the tissues along every ray.
+
+    Args:
+        a: Anatomy, (B, 1, 1) each.
+        x: Positions in the patient's frame (B, H, W), cm.
+        y: As x.
+        thin: Curves and textures on the same pixels.
+    """
+    space = lungs(a, x, y)
+    chest = heart(a, x, y)
+    lung_cm = aerated_chord(space, chest)
+    fluid = fluid_fraction(a, y, space)
+    consolidation = 1.0 - (1.0 - _pneumonia(a, x, y, thin)) * (1.0 - _oedema(a, y, space, thin))
+    filled = 1.0 - (1.0 - fluid) * (1.0 - consolidation)
+    mu_water = MU_SOFT - a.lung_mu
+    opacity = lung_cm * filled * mu_water
+
+    body_cm = body_chord(a, x, y, space.half_depth)
+    air_cm = airway_chord(a, x, y) + stomach_chord(a, x, y)
+    flesh = MU_SOFT * (body_cm - lung_cm - air_cm).clamp_min(0.0) * (1.0 + 0.010 * thin.patchy)
+    lung = a.lung_mu * lung_cm * (1.0 + 0.05 * thin.fine) + _interstitium(a, y, space, thin) * lung_cm
+    gate = (lung_cm * 0.4).clamp_max(1.0) * (1.0 - fluid)
+    veil = (0.55 * a.haze).clamp_max(0.9)
+    vessel_cm = thin.vessels + veil * (thin.blurred_vessels - thin.vessels)
+    vessels = 1.35 * mu_water * vessel_cm * gate * (1.0 - 0.6 * consolidation)
+    bone = _bones(a, x, y, space) * (a.bone * MU_CORTEX) + _calcium(a, x, y)
+    metal = MU_METAL * thin.devices + _generator(a, x, y)
+    above = space.level > 0.0
+    mediastinal = chest.mediastinum_half_depth > 0.0
+    lung_mask = above & space.above_dome & ~mediastinal
+    return Projection(
+        attenuation=flesh + lung + opacity + vessels + bone + metal,
+        lung=lung_mask,
+        heart=chest.level > 0.0,
+        opacity=(opacity > _OPACITY_THRESHOLD) & lung_mask,
+    )
+
+
+def _pneumonia(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Tensor:
+    """Filled fraction of the airspace in one focus: patchy, with an uneven border, densest at its center."""
+    side = ((x * a.pneumonia_x) > 0.0).to(x.dtype)
+    dx, dy = (x - a.pneumonia_x) / (1.15 * a.pneumonia_radius), (y - a.pneumonia_y) / a.pneumonia_radius
+    core = torch.exp(-(dx * dx + dy * dy) * 1.1)
+    amount = a.pneumonia * core * (1.15 + 0.45 * thin.patchy + 0.22 * thin.fine) * side
+    return amount.clamp(0.0, 0.92)
+
+
+def _oedema(a: Anatomy, y: Tensor, space: Lungs, thin: Thin) -> Tensor:
+    """Filled fraction in alveolar oedema: the bat's wings about both hila, sparing the periphery."""
+    dx, dy = (space.fold_x - 5.6) / 4.4, (y - 1.0) / 6.2
+    wing = torch.exp(-(dx * dx + dy * dy))
+    return (0.62 * a.oedema * wing * (1.0 + 0.5 * thin.patchy + 0.2 * thin.fine)).clamp(0.0, 0.85)
+
+
+def _interstitium(a: Anatomy, y: Tensor, space: Lungs, thin: Thin) -> Tensor:
+    """Extra attenuation per cm of congested lung: perihilar and basal veil, and septa thickened at the bases."""
+    dx, dy = (space.fold_x - 5.0) / 6.5, (y - 2.5) / 9.0
+    veil = torch.exp(-(dx * dx + dy * dy))
+    base = ((y + 1.0) * 0.12).clamp(0.0, 1.0)
+    return 0.030 * a.haze * veil + 0.008 * a.kerley * base * thin.fine.abs()
+
+
+def _bones(a: Anatomy, x: Tensor, y: Tensor, space: Lungs) -> Tensor:
+    t = ((a.lung_base - y).clamp_min(0.0) / a.lung_height).clamp_max(1.0)
+    across = (1.0 - t * t * (0.35 + 0.65 * t)).clamp_min(0.07).sqrt()
+    width = a.lung_width_r + space.side * (a.lung_width_l - a.lung_width_r)
+    cage = a.lung_center - 0.09 * (a.lung_base - y).clamp(0.0, 22.0) + width * across + 0.55
+    return ribs(a, x, y, cage) + clavicles(a, x, y) + shoulders(a, x, y) + spine(a, x, y)
+
+
+def _calcium(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
+    """A thin bright arc in the wall of an aged aortic knob."""
+    hx = (x - a.heart_x) / a.heart_size - 1.4 - 0.35 * a.knob_radius
+    hy = (y - a.knob_y) / 1.12
+    radius = (hx * hx + hy * hy + 1e-6).sqrt()
+    arc = (1.0 - ((radius - 0.93 * a.knob_radius) / 0.13).square()).clamp_min(0.0)
+    return 0.30 * a.knob_calcium * arc * ((hx - 0.3 * hy) * 0.6).clamp(0.0, 1.0)
+
+
+def _generator(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
+    """The pacemaker's can below the left clavicle: battery, circuit and a header of resin."""
+    u, v = (x - 10.6 - 0.25 * (y + 7.4)) / 2.35, (y + 7.2) / 2.0
+    u, v = u * u, v * v
+    can = half_chord(1.0 - u * u - v * v, 1.0)
+    header = half_chord(1.0 - u * u * 1.2 - ((y + 9.6) / 0.95).square(), 0.5)
+    battery = (((y + 7.0) * 6.0).clamp(0.0, 1.0) * 0.6 + 1.5) * can
+    return a.pacemaker * (battery + 0.7 * header)
