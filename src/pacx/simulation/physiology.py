@@ -1,11 +1,11 @@
-"""A patient as a vector of physiology, drawn with the causal links a physician would expect.
+"""A patient as a vector of physiology: the words in which the simulated hospital speaks about bodies and pictures.
 
 What is *state of the body* lives in ``Physiology`` and reaches film, ECG and labs alike; what belongs to the picture
 only (exposure, rotation, wires ...) lives in ``Nuisance`` and reaches the film alone. ``Visibility`` says how strongly
-the film shows each mechanism; ``Site`` says how one hospital differs from another.
+the film shows each mechanism. ``population`` draws values for them; nothing here is random.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,10 @@ class Physiology:
 
     def __len__(self) -> int:
         return len(self.age_years)
+
+    def take(self, rows: NDArray[np.int64]) -> "Physiology":
+        """The patients at these rows, shape (M,), in that order; a row may occur more than once (two films)."""
+        return Physiology(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
