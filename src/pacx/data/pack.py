@@ -1,0 +1,216 @@
+"""A pack: a dataset decoded once, the only thing anything downstream reads.
+
+A folder of four files. ``images.npy`` holds uint8 (N, S, S) and, where there are masks, ``masks.npy`` uint8
+(N, K, S, S); both are opened as memory maps, never read whole. ``records.parquet`` holds one row per image, in the
+same order. ``manifest.json`` says how the pixels were made, what was left out and why, and carries the fingerprint that
+results are tied to. A pack whose files do not agree with its manifest is refused. Knows no torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pacx.core.artifacts import read_json, sha256_of
+from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.core.randomness import sample_keys
+from pacx.data.records import SPLITS
+
+IMAGES_FILE = "images.npy"
+MASKS_FILE = "masks.npy"
+RECORDS_FILE = "records.parquet"
+MANIFEST_FILE = "manifest.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quarantined:
+    """A film that could not be read.
+
+    Args:
+        sample_id: whose it is.
+        file: the image or mask at fault, relative to the source folder.
+        reason: why, without any of the file's content.
+        sha256: of the file's bytes; "" where it could not be opened.
+    """
+
+    sample_id: str
+    file: str
+    reason: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What ``manifest.json`` says.
+
+    Args:
+        num_images: rows of every file of the pack.
+        label_names: label columns of the table, in the order of ``Pack.labels``.
+        mask_names: in the order of the second axis of the masks; empty without masks.
+        preprocessing: the input contract the pixels keep.
+        pixel_mean: mean grey of all pixels, in [0, 1].
+        pixel_std: its standard deviation.
+        fingerprint: SHA-256 over pixels, masks, table and preprocessing; the same wherever the pack lies.
+        source_fingerprint: SHA-256 over the records and the size and time of every source file.
+        records_sha256: of the table's file.
+        quarantined: films left out.
+        notes: carried over from the records.
+        format_version: of this layout.
+    """
+
+    num_images: int
+    label_names: tuple[str, ...]
+    mask_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    pixel_mean: float
+    pixel_std: float
+    fingerprint: str
+    source_fingerprint: str
+    records_sha256: str
+    quarantined: tuple[Quarantined, ...]
+    notes: tuple[str, ...]
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_json`` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Manifest":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: the values are not those of a manifest of this version.
+        """
+        if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
+            raise ValueError("format version")
+        if set(values) != set(cls.__dataclass_fields__):
+            raise ValueError("fields")
+        typed = {
+            "preprocessing": Preprocessing.from_json(values["preprocessing"]),
+            "quarantined": tuple(Quarantined(**entry) for entry in values["quarantined"]),
+            **{name: tuple(values[name]) for name in ("label_names", "mask_names", "notes")},
+        }
+        return cls(**{**values, **typed})
+
+    @property
+    def bad_fraction(self) -> float:
+        """The share of the source's films that could not be read."""
+        return len(self.quarantined) / (self.num_images + len(self.quarantined))
+
+
+class Pack:
+    """An open pack. Row i of the table is image i. Sent to another process it travels as its path, not its pixels."""
+
+    def __init__(self, path: Path, manifest: Manifest, table: pd.DataFrame) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.table = table
+        size_px = manifest.preprocessing.image_size_px
+        self.images = _mapped(path / IMAGES_FILE, (manifest.num_images, size_px, size_px))
+        num_masks = len(manifest.mask_names)
+        self.masks = (
+            _mapped(path / MASKS_FILE, (manifest.num_images, num_masks, size_px, size_px)) if num_masks else None
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> "Pack":
+        """Open a pack after checking that its files agree with its manifest.
+
+        Raises:
+            UsageError: there is no pack at ``path``.
+            DataError: a file is missing, cut short, changed, or of another version.
+        """
+        if not (path / MANIFEST_FILE).is_file():
+            raise UsageError(f"{path} is not a pack: it has no {MANIFEST_FILE}; make one with `pacx data pack`")
+        try:
+            manifest = Manifest.from_json(read_json(path / MANIFEST_FILE))
+        except (ValueError, TypeError, KeyError, ModelError) as error:
+            raise DataError(
+                f"{path / MANIFEST_FILE} is not a manifest of version {FORMAT_VERSION}; pack the images again"
+            ) from error
+        records = path / RECORDS_FILE
+        if not records.is_file() or sha256_of(records) != manifest.records_sha256:
+            raise DataError(f"{records} is missing or was changed after packing; pack the images again")
+        table = pd.read_parquet(records)
+        return cls(path, manifest, table)
+
+    def __reduce__(self) -> tuple[Callable[[Path], "Pack"], tuple[Path]]:
+        return (Pack.open, (self.path,))
+
+    def __len__(self) -> int:
+        return self.manifest.num_images
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names along the second axis of ``masks``."""
+        return self.manifest.mask_names
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names along the second axis of ``labels``."""
+        return self.manifest.label_names
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The input contract the pixels keep."""
+        return self.manifest.preprocessing
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content; what results and cached embeddings are tied to."""
+        return self.manifest.fingerprint
+
+    @property
+    def quarantined(self) -> tuple[Quarantined, ...]:
+        """The films that could not be read."""
+        return self.manifest.quarantined
+
+    @cached_property
+    def labels(self) -> NDArray[np.float32]:
+        """float32 (N, L): 1 present, 0 absent, NaN unknown."""
+        return self.table[list(self.label_names)].to_numpy(np.float32)
+
+    @cached_property
+    def sample_ids(self) -> NDArray[np.object_]:
+        """(N,) text, unique."""
+        return self.table["sample_id"].to_numpy(object)
+
+    @cached_property
+    def patient_ids(self) -> NDArray[np.object_]:
+        """(N,) text."""
+        return self.table["patient_id"].to_numpy(object)
+
+    @cached_property
+    def keys(self) -> NDArray[np.uint64]:
+        """(N,): what stateless randomness knows each sample by."""
+        return sample_keys(self.sample_ids.tolist())
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of one split ("train", "val", "test"), or of the films in none (""), ascending; may be empty.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in (*SPLITS, ""):
+            raise UsageError(f"there is no split '{split}'; expected train, val, test or \"\"")
+        return np.flatnonzero((self.table["split"] == split).to_numpy()).astype(np.int64)
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is missing or cut short; pack the images again") from error
+    if array.dtype != np.uint8 or array.shape != shape:
+        raise DataError(
+            f"{path} holds {array.dtype} {array.shape}, its manifest says uint8 {shape}; pack the images again"
+        )
+    return array

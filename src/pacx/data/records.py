@@ -1,0 +1,96 @@
+"""Records: the typed table every dataset adapter ends in and every pack starts from.
+
+One row is one film. The table says where its pixels lie, whose they are, how they are labelled, and nothing about how
+they will be used. It checks itself when it is made, so that no later room has to: identifiers are unique, labels are
+present (1), absent (0) or unknown (NaN), every film belongs to a patient.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from pacx.core.errors import DataError
+
+MASK_PREFIX = "mask:"
+"""A column named ``mask:lung`` holds the path of each film's lung mask, "" where there is none."""
+SPLITS = ("train", "val", "test")
+TEXT_COLUMNS = ("sample_id", "image_path", "patient_id", "study_id", "view", "split")
+_NUM_SHOWN = 3
+
+
+def shown(values: Sequence[str]) -> str:
+    """The first few of many names, for an error message."""
+    rest = len(values) - _NUM_SHOWN
+    return ", ".join(map(str, values[:_NUM_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+@dataclass(frozen=True)
+class Records:
+    """A dataset as a table.
+
+    Args:
+        table: one row per film. Text columns: sample_id (unique), image_path (relative to ``root``, with forward
+            slashes), patient_id (never empty; splits keep patients whole), study_id and view ("" is unknown), split
+            ("train", "val", "test" or "" for not yet split). One float column per label: 1 present, 0 absent, NaN
+            unknown. One text column ``mask:NAME`` per mask. Further columns (age, sex ...) pass through.
+        label_names: the label columns, in the order every array of labels will have.
+        mask_names: NAME of each ``mask:NAME`` column, in order.
+        root: the folder that paths are relative to.
+        notes: what a reader of results should know of how the table came about, one sentence each.
+
+    Raises:
+        DataError: the table does not keep to this.
+    """
+
+    table: pd.DataFrame
+    label_names: tuple[str, ...]
+    mask_names: tuple[str, ...]
+    root: Path
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check_columns()
+        if self.table.empty:
+            raise DataError(f"{self.root} gives no film at all; expected at least one")
+        for name in (*TEXT_COLUMNS, *(MASK_PREFIX + name for name in self.mask_names)):
+            if not self.table[name].map(lambda value: isinstance(value, str)).all():
+                raise DataError(f'column {name} of the records holds something other than text; write "" for unknown')
+        for name in ("sample_id", "image_path", "patient_id"):
+            empty = np.flatnonzero(self.table[name] == "")
+            if empty.size:
+                raise DataError(
+                    f"column {name} of the records is empty in {empty.size} rows, the first is row {empty[0]}"
+                )
+        self._check_values()
+
+    def _check_columns(self) -> None:
+        expected = [*TEXT_COLUMNS, *self.label_names, *(MASK_PREFIX + name for name in self.mask_names)]
+        missing = [name for name in expected if name not in self.table.columns]
+        if missing:
+            raise DataError(f"the records lack columns {missing}; they have {list(self.table.columns)}")
+        if len(set(expected)) < len(expected) or self.table.columns.has_duplicates:
+            raise DataError(f"the records name a column twice: {expected}")
+
+    def _check_values(self) -> None:
+        twice = self.table["sample_id"][self.table["sample_id"].duplicated()].unique().tolist()
+        if twice:
+            raise DataError(f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film")
+        wrong = sorted(set(self.table["split"]) - {*SPLITS, ""})
+        if wrong:
+            raise DataError(f'column split holds {shown(wrong)}; expected train, val, test or "" for not yet split')
+        for name in self.label_names:
+            values = self.table[name]
+            if values.dtype.kind != "f" or not (values.isna() | values.isin((0.0, 1.0))).all():
+                raise DataError(f"label column '{name}' holds something other than 1, 0 and NaN as floats")
+        for name in ("image_path", *(MASK_PREFIX + name for name in self.mask_names)):
+            absolute = [path for path in self.table[name] if PurePosixPath(path).is_absolute()]
+            if absolute:
+                raise DataError(
+                    f"column {name} holds absolute paths: {shown(absolute)}; expected paths below {self.root}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.table)

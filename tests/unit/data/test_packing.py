@@ -1,0 +1,249 @@
+"""Packs are whole, repeatable and honest about what was left out."""
+
+import pickle
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pacx.core.artifacts import read_json, sha256_of
+from pacx.core.errors import ArtifactError, DataError, UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.data.images import decode_grey, decode_mask, to_square, to_square_mask
+from pacx.data.pack import Pack
+from pacx.data.packing import pack_records
+from pacx.data.records import Records
+
+SMALL = Preprocessing(image_size_px=24)
+FILES = ["images.npy", "manifest.json", "masks.npy", "records.parquet"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def packed(records: Records, out: Path, **options: object) -> Pack:
+    return pack_records(records, out, preprocessing=SMALL, **options)
+
+
+def test_row_i_of_everything_is_film_i(records: Records, tmp_path: Path) -> None:
+    pack = packed(records, tmp_path / "pack")
+    assert sorted(contents(pack.path)) == FILES
+    for row in (0, 33, 69):
+        film = records.table.iloc[row]
+        assert np.array_equal(pack.images[row], to_square(decode_grey(records.root / film["image_path"]), 24))
+        expected = np.full((24, 24), 255)
+        if film["mask:lung"]:
+            expected = to_square_mask(decode_mask(records.root / film["mask:lung"]), 24)
+        assert np.array_equal(pack.masks[row, 0], expected)
+    assert pack.table.equals(records.table)
+    assert pack.sample_ids.tolist() == records.table["sample_id"].tolist()
+    assert pack.patient_ids[3] == "p1"
+    assert pack.label_names == ("Edema", "Mass")
+    assert np.array_equal(pack.labels[:6], [[0, 1], [1, np.nan], [0, np.nan], [1, np.nan], [0, np.nan], [1, 1]], True)
+    assert pack.rows("val").tolist() == list(range(1, 70, 4))
+    assert pack.rows("").tolist() == list(range(3, 70, 4))
+    assert pack.mask_names == ("lung",)
+    assert pack.preprocessing == SMALL
+    assert pack.keys.dtype == np.uint64
+    assert len(set(pack.keys.tolist())) == 70
+    with pytest.raises(UsageError, match="no split 'valid'"):
+        pack.rows("valid")
+
+
+def test_statistics_are_those_of_the_pixels(records: Records, tmp_path: Path) -> None:
+    pack = packed(records, tmp_path / "pack")
+    assert pack.manifest.pixel_mean == pytest.approx(pack.images.mean() / 255, rel=1e-12)
+    assert pack.manifest.pixel_std == pytest.approx(pack.images.std() / 255, rel=1e-12)
+
+
+def test_any_number_of_workers_writes_the_same_bytes(records: Records, tmp_path: Path) -> None:
+    (records.root / "films/040.png").write_bytes(b"")
+    alone = contents(packed(records, tmp_path / "one", max_bad_fraction=0.1).path)
+    assert contents(packed(records, tmp_path / "two", max_bad_fraction=0.1, num_workers=2).path) == alone
+
+
+def test_without_masks_there_is_no_mask_file(records: Records, tmp_path: Path) -> None:
+    plain = Records(records.table.drop(columns="mask:lung"), ("Edema",), (), records.root, ("A note.",))
+    pack = packed(plain, tmp_path / "pack")
+    assert pack.masks is None
+    assert sorted(contents(pack.path)) == [name for name in FILES if name != "masks.npy"]
+    assert pack.manifest.notes == ("A note.",)
+
+
+def test_bad_files_are_quarantined_with_reason_and_hash(records: Records, tmp_path: Path) -> None:
+    films = records.table["image_path"]
+    (records.root / films[2]).write_bytes(b"")
+    (records.root / films[69]).unlink()
+    mask = records.root / records.table["mask:lung"][35]
+    mask.write_bytes(mask.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"3 of 70 films cannot be read, more than the 0\.10% allowed: films/002\.png"):
+        packed(records, tmp_path / "pack")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+    pack = packed(records, tmp_path / "pack", max_bad_fraction=3 / 70)
+    assert len(pack) == 67
+    assert [(bad.sample_id, bad.file, bad.sha256) for bad in pack.quarantined] == [
+        ("s2", films[2], sha256_of(records.root / films[2])),
+        ("s35", "masks/035.png", sha256_of(mask)),
+        ("s69", films[69], ""),
+    ]
+    assert pack.sample_ids.tolist() == [f"s{index}" for index in range(70) if index not in (2, 35, 69)]
+    assert np.array_equal(pack.images[-1], to_square(decode_grey(records.root / films[68]), 24))
+    with pytest.raises(DataError, match="3 of 70"):  # a pack that is there is no way around the limit
+        packed(records, tmp_path / "pack")
+
+
+def test_nothing_readable_is_an_error_whatever_is_allowed(records: Records, tmp_path: Path) -> None:
+    for path in (records.root / "films").iterdir():
+        path.write_bytes(b"no film")
+    with pytest.raises(DataError, match="none of 70 films can be read"):
+        packed(records, tmp_path / "pack", max_bad_fraction=1.0)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_an_identical_pack_is_reused_and_another_is_not_touched(records: Records, tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    pack = packed(records, out)
+    made = (out / "images.npy").stat().st_ino
+    assert packed(records, out).fingerprint == pack.fingerprint
+    assert (out / "images.npy").stat().st_ino == made
+    with pytest.raises(UsageError, match="made from other files or with other options"):
+        pack_records(records, out, preprocessing=Preprocessing(image_size_px=32))
+    shutil.copy(records.root / "films/000.png", records.root / "films/002.png")
+    with pytest.raises(UsageError, match="choose another folder, or overwrite"):
+        packed(records, out)
+    again = packed(records, out, overwrite=True)
+    assert again.fingerprint != pack.fingerprint
+    assert np.array_equal(again.images[2], again.images[0])
+
+
+def test_the_fingerprint_is_of_the_content_not_of_the_place(records: Records, tmp_path: Path) -> None:
+    shutil.copytree(records.root, tmp_path / "elsewhere")
+    moved = Records(records.table, records.label_names, records.mask_names, tmp_path / "elsewhere")
+    pack = packed(records, tmp_path / "pack")
+    assert packed(moved, tmp_path / "other").fingerprint == pack.fingerprint
+    table = records.table.copy()
+    table.loc[0, "Edema"] = 1.0
+    relabelled = Records(table, records.label_names, records.mask_names, records.root)
+    assert packed(relabelled, tmp_path / "relabelled").fingerprint != pack.fingerprint
+
+
+def test_folders_that_are_no_packs_are_never_replaced(records: Records, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="exists and is not a pack"):
+            packed(records, tmp_path / "thesis", overwrite=overwrite)
+        with pytest.raises(UsageError, match="exists and is not a pack"):
+            packed(records, tmp_path / "thesis" / "chapter1.tex", overwrite=overwrite)
+    (tmp_path / "empty").mkdir()
+    assert len(packed(records, tmp_path / "empty")) == 70
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_at_once(records: Records, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ArtifactError, match="cannot write"):
+        packed(records, tmp_path / "file" / "pack")
+    with pytest.raises(UsageError, match="expected a share"):
+        packed(records, tmp_path / "pack", max_bad_fraction=2)
+
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from pacx.core.errors import ArtifactError
+from pacx.core.preprocessing import Preprocessing
+from pacx.data.datasets.folder import DATASET, FolderOptions
+from pacx.data.packing import pack_records
+source, out, limit, num_workers, size_px = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+records = DATASET.read(Path(source), FolderOptions())
+preprocessing = Preprocessing(image_size_px=int(size_px))
+try:
+    pack_records(records, Path(out), num_workers=int(num_workers), preprocessing=preprocessing)
+except ArtifactError as error:
+    sys.exit(str(error))
+"""
+
+
+def script(source: Path, out: Path, limit: int, num_workers: int, size_px: int = 24) -> list[str]:
+    return [sys.executable, "-W", "error", "-c", SCRIPT, *map(str, (source, out, limit, num_workers, size_px))]
+
+
+def test_a_full_disk_leaves_nothing_behind(records: Records, tmp_path: Path) -> None:
+    out = tmp_path / "packs" / "pack"
+    done = subprocess.run(script(records.root, out, 20_000, 1), capture_output=True, text=True)
+    assert re.match(r"cannot write .*pack: File too large; free space or choose another place", done.stderr), (
+        done.stderr
+    )
+    assert list(out.parent.iterdir()) == []
+
+
+def children_of(pid: int) -> list[Path]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path("/proc") / child for child in listed]
+
+
+def test_a_killed_packing_leaves_no_pack_and_no_workers(records: Records, tmp_path: Path) -> None:
+    out = tmp_path / "packs" / "pack"
+    unlimited = resource.RLIM_INFINITY
+    process = subprocess.Popen(script(records.root, out, unlimited, 2, 1000))  # large squares take their time
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 200 for path in out.parent.glob(".partial-*/images.npy")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    workers = children_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    assert len(workers) >= 2
+    while any(worker.exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)
+    assert len(packed(records, out)) == 70
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "records.parquet", "manifest.json"])
+def test_a_damaged_pack_is_refused(records: Records, tmp_path: Path, name: str) -> None:
+    pack = packed(records, tmp_path / "pack")
+    path = pack.path / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match=rf"{name} (is|holds)"):
+        Pack.open(pack.path)
+    path.unlink()
+    with pytest.raises((DataError, UsageError), match=rf"{name}"):
+        Pack.open(pack.path)
+    path.write_bytes(whole)
+    assert Pack.open(pack.path).fingerprint == pack.fingerprint
+
+
+def test_a_pack_of_another_version_or_shape_is_refused(records: Records, tmp_path: Path) -> None:
+    pack = packed(records, tmp_path / "pack")
+    manifest = pack.path / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(DataError, match="not a manifest of version 1"):
+        Pack.open(pack.path)
+    manifest.write_text(text.replace('"num_images": 70', '"num_images": 69'))
+    with pytest.raises(DataError, match=r"holds uint8 \(70, 24, 24\), its manifest says uint8 \(69, 24, 24\)"):
+        Pack.open(pack.path)
+    assert read_json(pack.path / "manifest.json")["num_images"] == 69
+    with pytest.raises(UsageError, match="is not a pack"):
+        Pack.open(tmp_path)
+
+
+def test_a_pack_is_sent_to_another_process_as_its_path(records: Records, tmp_path: Path) -> None:
+    pack = packed(records, tmp_path / "pack")
+    sent = pickle.dumps(pack)
+    assert len(sent) < 500
+    assert np.array_equal(pickle.loads(sent).images, pack.images)
