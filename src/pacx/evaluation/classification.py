@@ -1,0 +1,169 @@
+"""What the probe protocols have in common: a dataset's labels and splits, scored heads, and their rows.
+
+Embeddings come in per encoder, labels and splits once per dataset; all encoders are scored under the same patient draws
+and seeds, so every difference is paired. Refuses empty splits and arrays that do not fit each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.errors import DataError
+from pacx.data.pack import Pack
+from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
+from pacx.evaluation.metrics import auprc, auroc, best_f1_thresholds, brier, f1
+from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import (
+    MACRO,
+    Float,
+    PatientDraws,
+    RowMaker,
+    macro_average,
+    mean_over_seeds,
+    with_differences,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationData:
+    """Labels, patients and splits of one dataset; row i is image i of its pack.
+
+    Args:
+        dataset: the name that result rows carry.
+        label_names: the L names.
+        labels: float32 (N, L) 1 / 0 / NaN = unknown.
+        patient_ids: (N,).
+        keys: uint64 (N,) from ``core.randomness.sample_keys``.
+        training: int64 rows of the training split; likewise ``validation`` and ``test``.
+        is_multiclass: exactly one label per image is 1.
+
+    Raises:
+        DataError: a split is empty, or the arrays have different lengths.
+    """
+
+    dataset: str
+    label_names: tuple[str, ...]
+    labels: NDArray[np.float32]
+    patient_ids: NDArray[np.object_]
+    keys: NDArray[np.uint64]
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    is_multiclass: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("training", "validation", "test"):
+            if len(getattr(self, name)) == 0:
+                raise DataError(f"{self.dataset} has no {name} images; assign splits before a probe is run")
+        expected = (len(self.keys), len(self.label_names))
+        if self.labels.shape != expected or len(self.patient_ids) != len(self.keys):
+            raise DataError(
+                f"{self.dataset}: labels {self.labels.shape} and {len(self.patient_ids)} patient ids, expected "
+                f"{expected} and {expected[0]}"
+            )
+
+    @classmethod
+    def from_pack(cls, pack: Pack, *, dataset: str, is_multiclass: bool = False) -> "ClassificationData":
+        """Take labels, patients and splits from a pack."""
+        return cls(
+            dataset=dataset,
+            label_names=tuple(pack.label_names),
+            labels=pack.labels,
+            patient_ids=pack.patient_ids,
+            keys=pack.keys,
+            training=pack.rows("train"),
+            validation=pack.rows("val"),
+            test=pack.rows("test"),
+            is_multiclass=is_multiclass,
+        )
+
+    def part(self, features: NDArray[np.float32], rows: NDArray[np.int64]) -> LabelledFeatures:
+        """Features (N, D) of the whole pack, cut to the given rows, with their labels.
+
+        Raises:
+            DataError: the features are not those of this pack.
+        """
+        if len(features) != len(self.keys):
+            raise DataError(
+                f"{len(features)} embeddings for {len(self.keys)} images of {self.dataset}; embed the whole pack"
+            )
+        return LabelledFeatures(features=features[rows], labels=self.labels[rows], keys=self.keys[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationScores:
+    """Metrics of S heads over R draws and L labels, each (S, R, L).
+
+    ``f1`` uses probability 0.5 (multiclass: the most probable class), as the paper's column; ``f1_tuned`` uses each
+    head's threshold of best F1 on the validation split.
+    """
+
+    auroc: Float
+    auprc: Float
+    f1: Float
+    f1_tuned: Float
+    brier: Float
+
+    def select(self, heads: Sequence[int]) -> "ClassificationScores":
+        """The same metrics of some of the heads."""
+        return ClassificationScores(**{field.name: getattr(self, field.name)[list(heads)] for field in fields(self)})
+
+
+def score_heads(
+    heads: LinearHeads, data: ClassificationData, features: NDArray[np.float32], draws: PatientDraws
+) -> ClassificationScores:
+    """Score every head on the test split under every draw.
+
+    Args:
+        heads: H trained heads.
+        data: labels and splits.
+        features: float32 (N, D) of the whole pack.
+        draws: patient draws over the test split's images.
+    """
+    validation = heads.probabilities(features[data.validation])  # (H, N, L)
+    test = heads.probabilities(features[data.test])
+    truth = data.labels[data.test]
+    results: dict[str, list[Float]] = {field.name: [] for field in fields(ClassificationScores)}
+    for tuning, scores in zip(validation, test, strict=True):
+        if data.is_multiclass:
+            predicted = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
+        else:
+            predicted = scores >= 0.5
+        thresholds = best_f1_thresholds(tuning, data.labels[data.validation])
+        results["auroc"].append(auroc(scores, truth, draws))
+        results["auprc"].append(auprc(scores, truth, draws))
+        results["f1"].append(f1(predicted, truth, draws))
+        results["f1_tuned"].append(f1(scores >= thresholds, truth, draws))
+        results["brier"].append(brier(scores, truth, draws))
+    return ClassificationScores(**{name: np.stack(values) for name, values in results.items()})
+
+
+def classification_rows(
+    maker: RowMaker,
+    data: ClassificationData,
+    scores: Mapping[str, ClassificationScores],
+    *,
+    baseline: str | None,
+    fraction: float,
+) -> list[ResultRow]:
+    """Rows of all encoders at one label fraction, then the paired differences to the baseline.
+
+    Values are means over the heads (seeds); intervals resample patients and seeds together (``mean_over_seeds``). A
+    label that the test set cannot score has a row with an undefined value and is named in the macro row.
+    """
+    truth = data.labels[data.test]
+    num_known = (~np.isnan(truth)).sum(axis=0)
+    rows = []
+    for metric in (field.name for field in fields(ClassificationScores)):
+        pooled = {name: mean_over_seeds(getattr(score, metric), seed=maker.seed) for name, score in scores.items()}
+        for column in with_differences(pooled, metric, baseline):
+            macro = macro_average(column.draws, truth, data.label_names)
+            rows.append(
+                maker.row(column, macro.draws, label=MACRO, n=len(truth), fraction=fraction, remark=macro.remark)
+            )
+            for k, label in enumerate(data.label_names):
+                draws = column.draws[:, k]
+                rows.append(maker.row(column, draws, label=label, n=int(num_known[k]), fraction=fraction))
+    return rows

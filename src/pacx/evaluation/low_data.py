@@ -1,0 +1,89 @@
+"""Protocol: low data. The linear probe on 1 %, 10 % and all training labels, with several subsets of each.
+
+One subset per seed and fraction, nested over fractions, the same for every encoder; all heads of an encoder train as
+one batched problem. Validation and test splits stay whole, as in the paper. The comparison with the baseline pairs
+subsets, seeds and patients.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pacx.core.randomness import seed_of
+from pacx.data.splits import low_data_subset
+from pacx.evaluation.classification import ClassificationData, classification_rows, score_heads
+from pacx.evaluation.linear_heads import ProbeConfig, train_heads
+from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+
+PROTOCOL = "low-data"
+FRACTIONS = (0.01, 0.1, 1.0)
+
+
+def low_data(
+    data: ClassificationData,
+    features: Mapping[str, NDArray[np.float32]],
+    *,
+    baseline: str | None,
+    config: ProbeConfig,
+    provenance: str,
+    fractions: Sequence[float] = FRACTIONS,
+    num_draws: int = NUM_DRAWS,
+    device: torch.device | str = "cpu",
+) -> list[ResultRow]:
+    """Probe every encoder on every fraction of the training labels.
+
+    Args:
+        data: labels and splits.
+        features: per encoder name float32 (N, D), embeddings of the whole pack.
+        baseline: encoder the others are compared with, paired; None = no comparison.
+        config: the probe's hyper-parameters; ``num_seeds`` subsets per fraction.
+        provenance: goes into every row, together with the mean subset size.
+        fractions: shares of the training split, in (0, 1].
+        num_draws: bootstrap draws.
+        device: where the heads are trained.
+
+    Source: paper section 4.2 (1 % and 10 %, stratified, every label keeps a positive); specs/anchors.md B4 (seeds).
+    """
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
+    subsets = _subsets(data, fractions, config)  # (F * S, N)
+    scores = {}
+    for name, array in features.items():
+        heads = train_heads(
+            data.part(array, data.training),
+            data.part(array, data.validation),
+            subsets=subsets,
+            head_seeds=np.tile(np.arange(config.num_seeds), len(fractions)),
+            is_multiclass=data.is_multiclass,
+            config=config,
+            device=device,
+        )
+        scores[name] = score_heads(heads, data, array, draws)
+    rows = []
+    for number, fraction in enumerate(fractions):
+        members = range(number * config.num_seeds, (number + 1) * config.num_seeds)
+        size = subsets[list(members)].sum(axis=1).mean()
+        maker = RowMaker(
+            protocol=PROTOCOL,
+            dataset=data.dataset,
+            seed=config.seed,
+            provenance=f"{provenance}; {size:.0f} training images on average over {config.num_seeds} subsets",
+        )
+        chosen = {name: score.select(members) for name, score in scores.items()}
+        rows.extend(classification_rows(maker, data, chosen, baseline=baseline, fraction=fraction))
+    return rows
+
+
+def _subsets(data: ClassificationData, fractions: Sequence[float], config: ProbeConfig) -> NDArray[np.bool_]:
+    """Training subsets (F * S, N), fraction by fraction."""
+    labels, keys = data.labels[data.training], data.keys[data.training]
+    patients = data.patient_ids[data.training]
+    return np.stack(
+        [
+            low_data_subset(labels, patients, keys, fraction=fraction, seed=seed_of(config.seed, "low-data", seed))
+            for fraction in fractions
+            for seed in range(config.num_seeds)
+        ]
+    )

@@ -1,0 +1,129 @@
+"""Linear probe and low data from arrays to rows, against scikit-learn on the same heads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from pacx.core.errors import DataError
+from pacx.core.randomness import sample_keys
+from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.low_data import low_data
+from pacx.evaluation.probe import linear_probe, train_probes
+from pacx.evaluation.results import read_rows, write_rows
+
+CONFIG = ProbeConfig(epochs=8, batch_size=64, num_seeds=3, learning_rate=0.02, seed=5)
+NUM = 900
+
+
+def made_up(*, is_multiclass=False):
+    """Two encoders of one cohort, one of them half blind; label "never" has no positive in the test split."""
+    random = np.random.default_rng(0)
+    clear = random.normal(size=(NUM, 10)).astype(np.float32)
+    blurred = clear + 1.5 * random.normal(size=clear.shape).astype(np.float32)
+    scores = clear @ random.normal(size=(10, 3)) + random.normal(size=(NUM, 3))
+    split = np.arange(NUM) % 3
+    if is_multiclass:
+        labels = np.eye(3, dtype=np.float32)[scores.argmax(axis=1)]
+    else:
+        labels = (scores > [0.5, 2.0, 3.0]).astype(np.float32)
+        labels[split == 2, 2] = 0
+        labels[7::50, 0] = np.nan
+    data = ClassificationData(
+        dataset="cohort",
+        label_names=("often", "seldom", "never"),
+        labels=labels,
+        patient_ids=np.array([f"p{i // 6}-{i % 3}" for i in range(NUM)], object),
+        keys=sample_keys([f"film-{i}" for i in range(NUM)]),
+        training=np.flatnonzero(split == 0),
+        validation=np.flatnonzero(split == 1),
+        test=np.flatnonzero(split == 2),
+        is_multiclass=is_multiclass,
+    )
+    return data, {"mae": blurred, "pacx": clear}
+
+
+def by_key(rows):
+    table = {(row.encoder, row.label, row.metric, row.fraction): row for row in rows}
+    assert len(table) == len(rows)
+    return table
+
+
+def test_linear_probe_rows(tmp_path):
+    data, features = made_up()
+    rows = linear_probe(data, features, baseline="mae", config=CONFIG, provenance="here", num_draws=200)
+    write_rows(tmp_path / "results.json", rows)
+    table = by_key(read_rows(tmp_path / "results.json"))
+    heads = train_probes(data, features["pacx"], config=CONFIG)
+    truth, probabilities = data.labels[data.test], heads.probabilities(features["pacx"][data.test])
+    expected = {}
+    for k, label in enumerate(("often", "seldom")):
+        known = ~np.isnan(truth[:, k])
+        row = table["pacx", label, "auroc", 1.0]
+        expected[label] = np.mean([roc_auc_score(truth[known, k], head[known, k]) for head in probabilities])
+        assert row.value == pytest.approx(expected[label], abs=1e-9)
+        assert row.n == known.sum()
+        assert row.ci_low < row.value < row.ci_high
+        f1 = np.mean([f1_score(truth[known, k], head[known, k] >= 0.5) for head in probabilities])
+        assert table["pacx", label, "f1", 1.0].value == pytest.approx(f1, abs=1e-9)
+    macro = table["pacx", "macro", "auroc", 1.0]
+    assert macro.value == pytest.approx(np.mean(list(expected.values())), abs=1e-9)
+    assert "not evaluable on this test set: never" in macro.provenance
+    assert np.isnan(table["pacx", "never", "auroc", 1.0].value)
+    difference = table["pacx - mae", "macro", "auroc_difference", 1.0]
+    assert difference.value == pytest.approx(macro.value - table["mae", "macro", "auroc", 1.0].value, abs=1e-9)
+    assert difference.ci_low > 0
+    assert {metric for _, _, metric, _ in table} >= {"auroc", "auprc", "f1", "f1_tuned", "brier", "brier_difference"}
+
+
+def test_tuned_threshold_helps_a_rare_label():
+    data, features = made_up()
+    table = by_key(linear_probe(data, features, baseline=None, config=CONFIG, provenance="", num_draws=5))
+    assert table["pacx", "seldom", "f1_tuned", 1.0].value > table["pacx", "seldom", "f1", 1.0].value
+
+
+def test_multiclass_takes_the_most_probable_class():
+    data, features = made_up(is_multiclass=True)
+    config = replace(CONFIG, num_seeds=1)
+    table = by_key(linear_probe(data, features, baseline=None, config=config, provenance="", num_draws=5))
+    probabilities = train_probes(data, features["pacx"], config=config).probabilities(features["pacx"][data.test])[0]
+    truth = data.labels[data.test]
+    f1 = f1_score(truth.argmax(axis=1), probabilities.argmax(axis=1), average="macro")
+    assert table["pacx", "macro", "f1", 1.0].value == pytest.approx(f1, abs=1e-9)
+    area = roc_auc_score(truth.argmax(axis=1), probabilities, multi_class="ovr", average="macro")
+    assert table["pacx", "macro", "auroc", 1.0].value == pytest.approx(area, abs=1e-9)
+
+
+def test_low_data_rows():
+    data, features = made_up()
+    table = by_key(low_data(data, features, baseline="mae", config=CONFIG, provenance="here", num_draws=100))
+    values = [table["pacx", "macro", "auroc", fraction].value for fraction in (0.01, 0.1, 1.0)]
+    assert values[0] < values[1] < values[2]
+    widths = [
+        table["pacx", "macro", "auroc", f].ci_high - table["pacx", "macro", "auroc", f].ci_low for f in (0.01, 1.0)
+    ]
+    assert widths[0] > widths[1]  # another 1 % might have been drawn
+    # all the labels is the linear probe
+    probe = by_key(linear_probe(data, features, baseline="mae", config=CONFIG, provenance="here", num_draws=100))
+    for key, row in probe.items():
+        found = table[key]
+        assert (found.value, found.ci_low, found.ci_high) == pytest.approx(
+            (row.value, row.ci_low, row.ci_high), abs=1e-5, nan_ok=True
+        )
+    assert "30 training images on average over 3 subsets" in table["pacx", "macro", "auroc", 0.1].provenance
+    for fraction in (0.01, 0.1, 1.0):
+        difference = table["pacx - mae", "macro", "auroc_difference", fraction].value
+        parts = [table[name, "macro", "auroc", fraction].value for name in ("pacx", "mae")]
+        assert difference == pytest.approx(parts[0] - parts[1])
+
+
+def test_data_that_does_not_fit_is_refused():
+    data, features = made_up()
+    with pytest.raises(DataError, match="no validation images"):
+        replace(data, validation=np.array([], np.int64))
+    with pytest.raises(DataError, match="patient ids"):
+        replace(data, labels=data.labels[:, :2])
+    with pytest.raises(DataError, match="899 embeddings for 900 images"):
+        linear_probe(data, {"pacx": features["pacx"][1:]}, baseline=None, config=CONFIG, provenance="", num_draws=5)
