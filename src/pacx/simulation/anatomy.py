@@ -212,7 +212,7 @@ def _soft_tissue(s: Signs, n: Nuisance, vary: _Row) -> dict[str, _Row]:
         "neck_width": 5.9 - 0.7 * s.female + 0.9 * fat,
         "arm_x": 26.0 - 4.3 * n.is_ap + 1.2 * fat + vary[2],
         "wall": 1.9 + 1.2 * fat,
-        "breast": s.female * (2.3 + 1.9 * np.clip(fat, -0.3, 1.5) + 0.5 * vary[3]),
+        "breast": s.female * (3.5 + 2.2 * np.clip(fat, -0.3, 1.5) + 0.5 * vary[3]),
         "breast_x": 8.6 + 0.8 * fat + 0.4 * vary[3],
         "breast_y": 6.2 + 1.0 * fat + 0.8 * s.ageing - 1.5 * n.is_ap + 0.7 * vary[4],
         "fat": fat,
@@ -231,10 +231,10 @@ def _lungs(s: Signs, n: Nuisance, vary: _Row) -> dict[str, _Row]:
         "lung_base": 8.0 + 2.0 * s.hyperinflation + 0.0 * breath,
         "lung_height": 22.8 * (1.0 + 0.45 * s.tallness) + 2.4 * s.hyperinflation + 0.5 * vary[6],
         "lung_depth": 8.6 * stature + 1.9 * s.hyperinflation,
-        "lung_mu": 0.064 * (1.0 - 0.5 * np.minimum(s.hyperinflation, 1.4)) - 0.012 * breath + 0.004 * vary[7],
+        "lung_mu": 0.064 * (1.0 - 0.34 * np.minimum(s.hyperinflation, 1.4)) - 0.012 * breath + 0.004 * vary[7],
         "dome_r": dome + 0.3 * vary[8],
         "dome_l": dome + 1.2 + 0.3 * vary[9],
-        "dome_height": 9.0 - 6.0 * np.minimum(s.hyperinflation, 1.2) + 0.8 * vary[8],
+        "dome_height": 9.0 - 5.0 * np.minimum(s.hyperinflation, 1.2) + 0.8 * vary[8],
         "stomach_x": 6.0 + 1.2 * vary[10],
         "stomach_size": np.maximum(0.0, 1.6 + 1.6 * vary[11]) * (1.0 - 0.4 * n.is_ap),
     }
@@ -249,16 +249,16 @@ def _heart(s: Signs, n: Nuisance, vary: _Row) -> dict[str, _Row]:
     turned = n.rotation_deg * 0.06
     return {
         "heart_x": turned - 0.4 * s.hyperinflation,
-        "heart_y": 2.0 * breath + 1.3 * s.hyperinflation - 0.5 * s.fat,
+        "heart_y": 1.0 + 2.2 * breath + 2.3 * s.hyperinflation - 0.5 * s.fat,
         "heart_size": size,
-        "lv_x": 2.7 + 1.9 * s.dilation + 0.25 * s.hypertrophy,
+        "lv_x": 3.0 + 1.9 * s.dilation + 0.25 * s.hypertrophy,
         "lv_y": 3.6 + 1.0 * s.dilation,
         "lv_long": 6.5 + 2.6 * s.dilation + 0.4 * s.hypertrophy,
         "lv_short": 4.6 + 2.1 * s.dilation + 0.9 * s.hypertrophy,
         "lv_cos": np.cos(angle),
         "lv_sin": np.sin(angle),
         "rv_width": 5.0 + 0.9 * s.right_load + 0.5 * s.dilation,
-        "ra_width": 2.9 + 1.7 * s.right_load + 0.9 * s.dilation,
+        "ra_width": 2.6 + 1.7 * s.right_load + 0.9 * s.dilation,
         "ra_height": 4.2 + 0.9 * s.right_load + 0.4 * s.dilation,
         "trunk_radius": 2.1 + 1.3 * s.right_load,
         "left_atrium": 1.0 + 0.14 * s.dilation + 0.1 * s.congestion,
@@ -269,7 +269,7 @@ def _heart(s: Signs, n: Nuisance, vary: _Row) -> dict[str, _Row]:
         "aorta_bow": 1.9 * s.aorta + 0.5 * s.ageing,
         "ascending_radius": 2.3 + 1.35 * s.aorta,
         "knob_calcium": 0.8 * s.ageing * (0.25 + s.aorta),
-        "mediastinum": 2.35 + 0.4 * n.is_ap + 0.5 * np.clip(s.fat, 0.0, 1.5) + 0.2 * vary[15],
+        "mediastinum": 2.3 + 0.4 * n.is_ap + 0.5 * np.clip(s.fat, 0.0, 1.5) + 0.2 * vary[15],
     }
 
 
@@ -278,8 +278,8 @@ def _skeleton(s: Signs, n: Nuisance, vary: _Row) -> dict[str, _Row]:
         "bone": (1.0 - 0.42 * s.ageing - 0.06 * s.female) * (1.0 + 0.08 * vary[16]),
         "rib_phase": 0.5 * vary[17],
         "rib_wobble": np.pi * vary[18],
-        "rib_slope": 0.43 - 0.12 * s.hyperinflation + 0.06 * n.is_ap + 0.04 * vary[19],
-        "rib_radius": 0.60 - 0.06 * s.female + 0.03 * vary[16],
+        "rib_slope": 0.56 - 0.12 * s.hyperinflation + 0.06 * n.is_ap + 0.04 * vary[19],
+        "rib_radius": 0.56 - 0.06 * s.female + 0.03 * vary[16],
         "clavicle_y": -11.2 - 1.1 * n.is_ap + 0.5 * vary[20],
         "clavicle_slope": 0.17 + 0.05 * vary[21] - 0.05 * n.is_ap,
         "scapula_x": 3.4 * (1.0 - n.is_ap) + 0.6 * vary[22],
@@ -301,14 +301,14 @@ def _disease(p: Physiology, s: Signs, n: Nuisance, sizes: dict[str, _Row], vary:
         return dome_y + 0.62 * sizes["dome_height"] - rise * np.sqrt(np.maximum(amount, 0.0)) - 13.0 * amount
 
     return {
-        "haze": np.clip(s.congestion, 0.0, 3.0),
+        "haze": s.congestion,
         "oedema": np.maximum(s.congestion - 0.45, 0.0) / 0.55,
         "kerley": s.congestion * np.clip(2.0 - s.congestion, 0.3, 2.0),
         "fluid_r": level(s.effusion_right, sizes["dome_r"]),
         "fluid_l": level(s.effusion_left, sizes["dome_l"]),
         "fluid_amount_r": s.effusion_right,
         "fluid_amount_l": s.effusion_left,
-        "fluid_softness": 0.55 + 2.2 * n.is_ap,
+        "fluid_softness": 0.65 + 2.2 * n.is_ap,
         "pneumonia": s.pneumonia,
         "pneumonia_x": center_x,
         "pneumonia_y": center_y,

@@ -62,7 +62,8 @@ def lungs(a: Anatomy, x: Tensor, y: Tensor) -> Lungs:
     inner = lateral.clamp_max(0.0)
     inner = inner * inner
     t = above_base / a.lung_height
-    level = 1.0 - outer * outer - inner * inner - t * t * (0.35 + 0.65 * t)
+    inner = inner * (inner + 1.5 * t * t * t * (1.0 - inner))  # flat beside the heart, round at the apex
+    level = 1.0 - outer * outer - inner - t * t * (0.35 + 0.65 * t)
     dome_y = _sided(a.dome_r, a.dome_l, side)
     across = (fold_x - 6.4) / 9.2
     down = (dome_y + a.dome_height - y).clamp_min(0.0) / a.dome_height
@@ -114,7 +115,7 @@ def _mediastinum(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     width = a.mediastinum + 0.022 * upper * upper
     u = (x + 0.25) / width
     u = u * u
-    return half_chord(1.0 - u * u, 6.6)
+    return half_chord(1.0 - u * (0.45 + 0.55 * u), 6.3)
 
 
 def _descending_aorta(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ def body_chord(a: Anatomy, x: Tensor, y: Tensor, lung_half_depth: Tensor) -> Ten
     ax = x.abs()
     u = ax / (a.torso_width + 0.03 * (y - 4.0).clamp(-12.0, 10.0))
     t = (-7.0 - y).clamp_min(0.0) / 11.0
-    torso = (1.0 - u * u * u - t * t) * a.torso_depth.square()  # squared half chords, below 0 outside
+    torso = (1.0 - u * u * u * u * u - t * t) * a.torso_depth.square()  # squared half chords, below 0 outside
     from_neck = (ax - 4.0).clamp_min(0.0)
     top = a.shoulder_top + 0.028 * from_neck * from_neck
     v = (y - top - 8.0) / 8.0
@@ -203,5 +204,5 @@ def fluid_fraction(a: Anatomy, y: Tensor, space: Lungs) -> Tensor:
     amount = _sided(a.fluid_amount_r, a.fluid_amount_l, space.side)
     edge = space.lateral * space.lateral
     edge = edge * edge
-    climb = (3.4 * space.lateral.clamp_min(0.0) + 1.3) * edge.clamp_max(1.3)
+    climb = (4.6 * space.lateral.clamp_min(0.0) + 1.4) * edge.clamp_max(1.3)
     return torch.sigmoid((y - surface + climb) / a.fluid_softness) * (amount * 10.0).clamp(0.0, 1.0)

@@ -77,10 +77,10 @@ def project(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Projection:
     air_cm = airway_chord(a, x, y) + stomach_chord(a, x, y)
     flesh = MU_SOFT * (body_cm - lung_cm - air_cm).clamp_min(0.0) * (1.0 + 0.010 * thin.patchy)
     lung = a.lung_mu * lung_cm * (1.0 + 0.05 * thin.fine) + _interstitium(a, y, space, thin) * lung_cm
-    gate = (lung_cm * 0.4).clamp_max(1.0) * (1.0 - fluid)
+    gate = lung_cm / (2.0 * space.half_depth + 1.0) * (1.0 - fluid)
     veil = (0.55 * a.haze).clamp_max(0.9)
     vessel_cm = thin.vessels + veil * (thin.blurred_vessels - thin.vessels)
-    vessels = 1.35 * mu_water * vessel_cm * gate * (1.0 - 0.6 * consolidation)
+    vessels = 2.1 * mu_water * vessel_cm * gate * (1.0 - 0.6 * consolidation)
     bone = _bones(a, x, y, space) * (a.bone * MU_CORTEX) + _calcium(a, x, y)
     metal = MU_METAL * thin.devices + _generator(a, x, y)
     above = space.level > 0.0
@@ -99,7 +99,7 @@ def _pneumonia(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Tensor:
     side = ((x * a.pneumonia_x) > 0.0).to(x.dtype)
     dx, dy = (x - a.pneumonia_x) / (1.15 * a.pneumonia_radius), (y - a.pneumonia_y) / a.pneumonia_radius
     core = torch.exp(-(dx * dx + dy * dy) * 1.1)
-    amount = a.pneumonia * core * (1.15 + 0.45 * thin.patchy + 0.22 * thin.fine) * side
+    amount = a.pneumonia * core * (1.1 + 0.30 * thin.patchy + 0.16 * thin.fine) * side
     return amount.clamp(0.0, 0.92)
 
 
@@ -107,7 +107,7 @@ def _oedema(a: Anatomy, y: Tensor, space: Lungs, thin: Thin) -> Tensor:
     """Filled fraction in alveolar oedema: the bat's wings about both hila, sparing the periphery."""
     dx, dy = (space.fold_x - 5.6) / 4.4, (y - 1.0) / 6.2
     wing = torch.exp(-(dx * dx + dy * dy))
-    return (0.62 * a.oedema * wing * (1.0 + 0.5 * thin.patchy + 0.2 * thin.fine)).clamp(0.0, 0.85)
+    return (0.55 * a.oedema * wing * (1.0 + 0.30 * thin.patchy + 0.12 * thin.fine)).clamp(0.0, 0.85)
 
 
 def _interstitium(a: Anatomy, y: Tensor, space: Lungs, thin: Thin) -> Tensor:
@@ -137,7 +137,7 @@ def _calcium(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
 
 def _generator(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     """The pacemaker's can below the left clavicle: battery, circuit and a header of resin."""
-    u, v = (x - 10.6 - 0.25 * (y + 7.4)) / 2.35, (y + 7.2) / 2.0
+    u, v = (x - 10.6 - 0.25 * (y + 7.4)) / 2.15, (y + 7.2) / 1.85
     u, v = u * u, v * v
     can = half_chord(1.0 - u * u - v * v, 1.0)
     header = half_chord(1.0 - u * u * 1.2 - ((y + 9.6) / 0.95).square(), 0.5)
