@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pacx.simulation.curves import gaussian_blur
 
-_REFERENCE_ATTENUATION = 2.50  # shown as mid-grey
-_LATITUDE = 2.9  # slope of the display curve over log attenuation
+_REFERENCE_ATTENUATION = 2.62  # shown as mid-grey
+_LATITUDE = 3.2  # slope of the display curve over log attenuation
 _SCATTER_FRACTION = 0.22
 _UNATTENUATED_CAP = 0.22  # air around the patient scatters nothing
 _LOW_PASS_CELLS = 26

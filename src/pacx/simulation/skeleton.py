@@ -59,6 +59,7 @@ def ribs(a: Anatomy, x: Tensor, y: Tensor, lung_level_width: Tensor) -> Tensor:
         if face < 0.0:
             reach = 15.5 - 4.0 * (index - 10.0).clamp_min(0.0)  # the last two ribs float free and are short
             exists = ((reach - fold) * 0.8).clamp(0.0, 1.0) * ((index >= 0.5) & (index <= 12.5)).to(x.dtype)
+            exists = exists * (1.0 - 0.5 * (index > 10.5).to(x.dtype))
             total = total + 0.9 * exists * _long_bone(squared, a.rib_radius, 0.11, stretch)
         else:  # the front ends in cartilage, which the film does not show
             start = 4.4 + 0.75 * (index - 1.0).clamp_min(0.0)
@@ -77,7 +78,7 @@ def clavicles(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     slope = rise * (2.0 * s - 1.9) / 14.6
     beyond = (t - s) * 14.6
     offset = (y - axis).square() / (1.0 + slope.square())
-    radius = 0.62 + 0.30 * (1.0 - 2.2 * s).clamp_min(0.0).square() + 0.12 * s
+    radius = 0.62 + 0.30 * (1.0 - 2.2 * s).clamp_min(0.0).square() + 0.12 * s - 0.35 * s * s * s
     return _long_bone(offset + beyond.square(), radius, 0.15)
 
 
@@ -94,7 +95,7 @@ def shoulders(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     head = ellipse_level(fold, y, (18.9 * one, -9.9 * one), (2.35 * one, 2.45 * one))
     shaft, _ = segment_squared_distance(fold, y, (19.4 * one, -9.0 * one), (a.arm_x + 0.5, 14.0 * one))
     blade = _long_bone(lateral, 0.26 + 0.40 * up, 0.13) * 0.7 + _long_bone(medial, 0.2, 0.08) * 0.6 + 0.2 * plate
-    process = _long_bone(spine, 0.38 + 0.35 * t, 0.13) * 0.7
+    process = _long_bone(spine, 0.30 + 0.45 * t, 0.11) * 0.5
     coracoid = half_chord(ellipse_level(fold, y, (14.6 + 0.2 * out, -11.4 * one), (1.2 * one, 0.7 * one)), 0.5)
     humerus = half_chord(head, 1.05) + _long_bone(shaft, 1.25, 0.4) * ((y + 10.0) * 0.3).clamp(0.0, 1.0)
     return blade + process + 0.6 * coracoid + 0.8 * humerus
