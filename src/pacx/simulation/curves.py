@@ -32,13 +32,16 @@ def tube_along(x: Points, y: Points, radius_cm: float) -> Curve:
     return Curve(x=x, y=y, volume=share * (np.pi * radius_cm**2))
 
 
-def bezier(corners: list[tuple[float, float]], num_points: int = 160) -> tuple[Points, Points]:
-    """A smooth path through the convex hull of its corners (Bernstein form), from the first to the last."""
-    t = np.linspace(0.0, 1.0, num_points)
-    points = np.repeat(np.array(corners, dtype=np.float64)[:, :, None], num_points, axis=2)  # (k, 2, n)
-    while len(points) > 1:
-        points = points[:-1] * (1.0 - t) + points[1:] * t
-    return points[0, 0], points[0, 1]
+def spline(waypoints: list[tuple[float, float]], points_per_piece: int = 80) -> tuple[Points, Points]:
+    """A smooth path through every waypoint (Catmull-Rom), from the first to the last."""
+    knots = np.array([waypoints[0], *waypoints, waypoints[-1]], dtype=np.float64)[:, :, None]  # (k + 2, 2, 1)
+    t = np.linspace(0.0, 1.0, points_per_piece, endpoint=False)
+    before, start, end, after = knots[:-3], knots[1:-2], knots[2:-1], knots[3:]  # (k - 1, 2, 1)
+    linear = end - before
+    square = 2.0 * before - 5.0 * start + 4.0 * end - after
+    cube = 3.0 * (start - end) + after - before
+    path = start + 0.5 * t * (linear + t * (square + t * cube))  # (k - 1, 2, n)
+    return path[:, 0].ravel(), path[:, 1].ravel()
 
 
 def splat(curves: list[Curve], size_px: int, pixels_per_cm: float) -> NDArray[np.float32]:

@@ -207,4 +207,5 @@ def _texture(random: np.random.Generator, size_px: int) -> Tensor:
             field = F.interpolate(field, size=(cells, cells), mode="bilinear", align_corners=False)
         draw = torch.from_numpy(random.standard_normal((2, 1, cells, cells), dtype=np.float32))
         field = field + draw * weights[:, octave, None, None, None]
-    return F.interpolate(field, size=(size_px, size_px), mode="bilinear", align_corners=False)[:, 0] * 0.8
+    full = F.interpolate(field, size=(size_px, size_px), mode="bilinear", align_corners=False)[:, 0]
+    return gaussian_blur(full, 0.45 * size_px / cells) * 0.9  # the grid's diamonds must not show

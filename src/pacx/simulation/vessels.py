@@ -57,7 +57,7 @@ def pulmonary_tree(frame: LungFrame, random: np.random.Generator, *, points_per_
     for level in range(_NUM_LEVELS):
         length = reach / total * _LENGTH_RATIO**level * random.uniform(0.75, 1.25, len(x))
         loaded = 1.0 + frame.right_load * (0.65 if level == 0 else 0.35 if level == 1 else -0.16)
-        radius = 0.40 * _RADIUS_RATIO**level * calibre * loaded
+        radius = 0.44 * _RADIUS_RATIO**level * calibre * loaded
         bend = random.uniform(-0.35, 0.35, len(x))
         foreshortening = random.uniform(0.72, 1.0, len(x))
         num_points = max(3, int(np.ceil(1.4 * points_per_cm * reach.max() / total * _LENGTH_RATIO**level)))
