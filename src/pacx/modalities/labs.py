@@ -1,203 +1,261 @@
-"""Laboratory tests as a modality: raw values -> percentiles and an observed mask -> frozen 256-d target.
+"""Laboratory tests: from a table of raw values to percentiles, an observed mask, and the distillation target.
 
-Columns stand in the order of ``LAB_TESTS``. A value becomes its percentile among the *training* patients' values of
-that test; a missing test becomes 0 with observed 0. The mask is always called ``observed``, 1 = measured: the name of
-Symile's array ("missingness") says the opposite of what it holds, and ``check_observed_polarity`` catches whoever
-believes the name.
+Raw values of fifty tests have fifty units and heavy tails; what goes into the lab encoder is each value's rank among
+the training patients. A percentile of 0 with observed 0 means that nobody ordered the test. The scaler learns from
+training patients only, and the mask is always called ``observed`` (1 = measured).
+
+It refuses tables without one of the fifty columns, values that are no numbers, and inverted masks.
+
+Source: rajesh-lab/symile (percentiles and mask), specification of the ECG and lab side, section 2.4.
 """
 
+import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pacx.core.artifacts import read_json, write_json
+from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError
-from pacx.core.vocabulary import LAB_ITEM_IDS, NUM_LABS
-from pacx.modalities.targets import FrozenTargets, fingerprint_of
+from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS, NUM_LABS
+from pacx.modalities.targets import FrozenTargets, named, target_fingerprint
 from pacx.models.labs_dae import LabsDenoisingAutoencoder
 
-MODALITY = "labs"
+_CONSTANT_BELOW = 1e-6
 _BATCH = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+def _require_rows(what: str, sample_ids: Sequence[str], *arrays: NDArray[np.floating]) -> None:
+    if len(set(sample_ids)) != len(sample_ids):
+        twice = sorted(name for name, count in Counter(sample_ids).items() if count > 1)
+        raise DataError(f"{what} name a sample more than once ({named(twice)}); keep one row each")
+    for array in arrays:
+        if array.shape != (len(sample_ids), NUM_LABS):
+            raise DataError(
+                f"{what} have shape {array.shape} for {len(sample_ids)} samples, expected (samples, {NUM_LABS}); "
+                "give one column per test in the order of LAB_ITEM_IDS"
+            )
+
+
+@dataclass(frozen=True, eq=False)
 class LabTable:
-    """Raw laboratory values of one sample a row.
+    """Raw values of the fifty tests.
 
     Args:
-        sample_ids: N unique ids.
-        values: float64 (N, 50) in the tests' own units, NaN = not measured.
+        sample_ids: N different ids.
+        values: (N, 50) float64 in each test's own unit, columns in the order of ``LAB_ITEM_IDS``; NaN = not measured.
 
     Raises:
-        DataError: ids repeat, the shape is wrong, a value is infinite, or a sample has no value at all.
+        DataError: shapes do not match, an id occurs twice, or a value is infinite.
     """
 
     sample_ids: tuple[str, ...]
     values: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.values.shape != (len(self.sample_ids), NUM_LABS):
-            raise DataError(f"lab values have shape {self.values.shape}, expected ({len(self.sample_ids)}, {NUM_LABS})")
-        if len(set(self.sample_ids)) < len(self.sample_ids):
-            raise DataError("a sample id occurs twice among the lab rows; expected one row per sample")
-        if np.isinf(self.values).any():
-            raise DataError("a lab value is infinite; leave what was not measured blank")
-        empty = np.flatnonzero(np.isnan(self.values).all(axis=1))
-        if empty.size:
+        object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
+        _require_rows("lab values", self.sample_ids, self.values)
+        for row, column in np.argwhere(np.isinf(self.values))[:1]:
             raise DataError(
-                f"{empty.size} samples have no lab value at all, the first is {self.sample_ids[empty[0]]}; "
-                "leave such samples out"
+                f"lab value of {LAB_TESTS[column].name} for sample {self.sample_ids[row]} is infinite; "
+                "leave it blank if it was not measured"
             )
+
+    def select(self, rows: NDArray[np.int64]) -> "LabTable":
+        """The table of some rows, for example of the training patients."""
+        return LabTable(tuple(self.sample_ids[row] for row in rows), self.values[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class LabPercentiles:
+    """What the lab encoder takes.
+
+    Args:
+        sample_ids: N different ids.
+        percentiles: (N, 50) float32 in [0, 1]; anything within that range where not observed.
+        observed: (N, 50) float32, 1 = measured, 0 = missing; at least one per sample.
+
+    Raises:
+        DataError: shapes do not match, values are out of range, a sample has no labs, or the mask is inverted.
+    """
+
+    sample_ids: tuple[str, ...]
+    percentiles: NDArray[np.float32]
+    observed: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
+        _require_rows("lab percentiles", self.sample_ids, self.percentiles, self.observed)
+        if not ((self.percentiles >= 0) & (self.percentiles <= 1)).all():
+            raise DataError("lab percentiles must lie in [0, 1] without NaN; scale raw values with PercentileScaler")
+        check_observed_polarity(self.percentiles, self.observed)
+        empty = [self.sample_ids[row] for row in np.flatnonzero(self.observed.sum(axis=1) == 0)]
+        if empty:
+            raise DataError(f"samples without a single lab value ({named(empty)}) cannot be embedded; leave them out")
+
+
+def check_observed_polarity(percentiles: NDArray[np.floating], observed: NDArray[np.number]) -> None:
+    """Refuse a mask that is inverted or belongs to other values.
+
+    Placeholders of one test are all the same number (0, or the mean that was imputed); measured values are not. So
+    within a column, values must not vary where the mask says missing.
+
+    Args:
+        percentiles: (N, 50) placeholders included, as in Symile-MIMIC's ``labs_percentiles``.
+        observed: (N, 50), 1 = measured, as in its ``labs_missingness`` in spite of that name.
+
+    Raises:
+        DataError: the mask has other values than 0 and 1, is inverted, or does not fit the values.
+    """
+    if not np.isin(observed, (0, 1)).all():
+        raise DataError(
+            "the observed mask of the labs has values other than 0 and 1; expected 1 = measured and 0 = missing"
+        )
+
+    def varying_columns(chosen: NDArray[np.bool_]) -> int:
+        counts = chosen.sum(axis=0)
+        highest = np.where(chosen, percentiles, -np.inf).max(axis=0, initial=-np.inf)
+        lowest = np.where(chosen, percentiles, np.inf).min(axis=0, initial=np.inf)
+        return int(((counts > 1) & (highest > lowest + _CONSTANT_BELOW)).sum())
+
+    missing_vary, measured_vary = varying_columns(observed == 0), varying_columns(observed == 1)
+    if missing_vary and not measured_vary:
+        raise DataError(
+            "the observed mask of the labs is inverted: values vary where it says missing and are constant where it "
+            "says measured; expected 1 = measured, so pass 1 - mask"
+        )
+    if missing_vary:
+        raise DataError(
+            f"the observed mask of the labs does not fit the values: in {missing_vary} columns values vary where it "
+            "says missing; check that both arrays have the same rows and columns"
+        )
+
+
+def _number(text: str, item_id: int, sample_id: str) -> float:
+    try:
+        return float(text) if text.strip() else np.nan
+    except ValueError as error:
+        raise DataError(
+            f"lab value of item {item_id} for sample {sample_id} is not a number; leave it blank if it was not measured"
+        ) from error
 
 
 def read_wide_csv(path: Path) -> LabTable:
-    """Read a table with ``sample_id`` and one column per MIMIC item id (raw values, blank = not measured).
+    """Read labs from a CSV file with a column ``sample_id`` and one column per MIMIC item id (50802, 50804, ...).
+
+    Blank means not measured; the order of columns is free, other columns are passed over.
 
     Raises:
-        DataError: the file or a column is missing, or a cell is not a number.
+        DataError: the file or one of the columns is missing, or a value is no number.
     """
-    try:
-        table = pd.read_csv(path, dtype={"sample_id": str})
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no readable csv of lab values; give sample_id and item ids") from error
-    missing = [name for name in ("sample_id", *map(str, LAB_ITEM_IDS)) if name not in table.columns]
-    if missing:
-        raise DataError(f"{path} lacks the columns {missing[:5]}; expected sample_id and one column per item id")
-    try:
-        values = table[[str(item) for item in LAB_ITEM_IDS]].to_numpy(np.float64)
-    except ValueError as error:
-        raise DataError(f"{path} holds a lab value that is not a number; leave what was not measured blank") from error
-    return LabTable(sample_ids=tuple(table["sample_id"]), values=values)
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; give the CSV file of laboratory values")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = set(reader.fieldnames or ())
+        absent = [name for name in ("sample_id", *map(str, LAB_ITEM_IDS)) if name not in columns]
+        if absent:
+            raise DataError(
+                f"{path} has no column {named(absent)}; expected sample_id and one column per item id of the "
+                f"{NUM_LABS} tests, blank where not measured"
+            )
+        ids, rows = [], []
+        for record in reader:
+            ids.append(record["sample_id"])
+            rows.append([_number(record[str(item)] or "", item, record["sample_id"]) for item in LAB_ITEM_IDS])
+    return LabTable(tuple(ids), np.asarray(rows, np.float64).reshape(-1, NUM_LABS))
 
 
 class PercentileScaler:
-    """Empirical distribution of every test among the training patients.
+    """Rank of a value among the training patients: the empirical distribution function of each test.
 
-    A value's percentile is the share of the training values that are at most as large: ties share the highest rank, a
-    value below all of them gets 0, one at or above the largest gets 1.
+    Right-continuous: percentile(v) = share of training values <= v. So a value below all of them gets exactly 0, the
+    largest and everything above it 1, and ties share the highest rank. A missing value becomes 0 with observed 0; so
+    does a test that no training patient had, because nothing is known about its values.
 
-    Attributes:
-        sorted_values_: after ``fit``, one ascending array of training values per test.
+    ``sorted_values_`` holds each test's training values in ascending order, without NaN.
 
-    Source: Symile-MIMIC's own percentiles (right-continuous, train only).
+    Source: rajesh-lab/symile, data_processing/symile_mimic.
     """
 
-    def __init__(self) -> None:
-        self.sorted_values_: list[NDArray[np.float64]] = []
+    sorted_values_: tuple[NDArray[np.float64], ...]
 
-    def fit(self, values: NDArray[np.float64]) -> "PercentileScaler":
-        """Learn the distributions from training patients' raw values (N, 50), NaN = not measured.
-
-        Raises:
-            DataError: the shape is wrong.
-        """
-        if values.ndim != 2 or values.shape[1] != NUM_LABS:
-            raise DataError(f"lab values have shape {values.shape}, expected (patients, {NUM_LABS})")
-        self.sorted_values_ = [np.sort(column[~np.isnan(column)]) for column in values.T]
+    def fit(self, table: LabTable) -> "PercentileScaler":
+        """Learn the distributions from training patients, and from nobody else."""
+        self.sorted_values_ = tuple(np.sort(column[~np.isnan(column)]) for column in table.values.T)
         return self
 
-    def transform(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Raw values (N, 50) to percentiles in [0, 1] and the observed mask, both float32 (N, 50).
-
-        A test that no training patient had counts as not observed: its percentile would mean nothing.
+    def transform(self, table: LabTable) -> LabPercentiles:
+        """Percentiles and observed mask of any patients.
 
         Raises:
-            DataError: nothing was fitted.
+            DataError: the scaler was not fitted, or a patient has no value that can be ranked.
         """
-        if not self.sorted_values_:
-            raise DataError("the percentile scaler was never fitted; fit it on the training patients first")
-        percentiles = np.zeros(values.shape, np.float32)
-        observed = ~np.isnan(values)
+        if not hasattr(self, "sorted_values_"):
+            raise DataError("the lab scaler has not seen training patients yet; call fit or load one first")
+        percentiles = np.zeros(table.values.shape, np.float32)
+        observed = np.zeros(table.values.shape, np.float32)
         for column, known in enumerate(self.sorted_values_):
-            if known.size == 0:
-                observed[:, column] = False
-                continue
-            measured = observed[:, column]
-            ranks = np.searchsorted(known, values[measured, column], side="right")
-            percentiles[measured, column] = ranks / known.size
-        return percentiles, observed.astype(np.float32)
+            values = table.values[:, column]
+            rows = np.flatnonzero(~np.isnan(values)) if len(known) else np.empty(0, np.int64)
+            ranks = np.searchsorted(known, values[rows], side="right")
+            percentiles[rows, column] = ranks / max(1, len(known))
+            observed[rows, column] = 1
+        return LabPercentiles(table.sample_ids, percentiles, observed)
 
     def save(self, path: Path) -> None:
-        """Write the distributions as JSON."""
-        tests = zip(LAB_ITEM_IDS, self.sorted_values_, strict=True)
-        write_json(path, {str(item): known.tolist() for item, known in tests})
+        """Write the learnt distributions to one .npz file."""
+        lengths = np.array([len(values) for values in self.sorted_values_])
+        with staged_file(path) as partial, partial.open("wb") as file:
+            np.savez(file, item_ids=LAB_ITEM_IDS, lengths=lengths, values=np.concatenate(self.sorted_values_))
 
     @classmethod
     def load(cls, path: Path) -> "PercentileScaler":
         """Read what ``save`` wrote.
 
         Raises:
-            DataError: the file is missing, or is for other tests.
+            DataError: the file is missing, damaged, or made for other tests.
         """
-        stored = read_json(path)
-        if list(stored) != [str(item) for item in LAB_ITEM_IDS]:
-            raise DataError(f"{path} holds percentiles of other tests than this version's {NUM_LABS}; fit them again")
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                item_ids, lengths, values = saved["item_ids"], saved["lengths"], saved["values"]
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(f"{path} is not a saved lab scaler; fit one on training patients and save it") from error
+        if tuple(item_ids.tolist()) != LAB_ITEM_IDS or lengths.sum() != len(values):
+            raise DataError(
+                f"{path} is a lab scaler for other tests than the {NUM_LABS} of this version; fit a new one"
+            )
         scaler = cls()
-        scaler.sorted_values_ = [np.asarray(known, np.float64) for known in stored.values()]
+        scaler.sorted_values_ = tuple(np.split(values, np.cumsum(lengths)[:-1]))
         return scaler
 
 
-def check_observed_polarity(percentiles: NDArray[np.floating], observed: NDArray[np.generic]) -> None:
-    """Refuse an inverted observed mask, from arrays in which missing values were imputed by a constant per test.
-
-    Where a test is missing, its value is that constant; where it was measured, values differ. The mask under which
-    the *measured* values are constant is inverted.
-
-    Raises:
-        DataError: the mask is inverted, holds something other than 0 and 1, or leaves a patient without a value.
-    """
-    mask = np.asarray(observed)
-    if not np.isin(mask, (0, 1)).all():
-        raise DataError("the observed mask holds values other than 0 and 1; 1 means measured")
-    constant_measured = constant_missing = 0
-    for column in range(percentiles.shape[1]):
-        for value, is_measured in ((1, True), (0, False)):
-            part = percentiles[mask[:, column] == value, column]
-            if part.size > 1 and np.ptp(part) < 1e-6:
-                constant_measured += is_measured
-                constant_missing += not is_measured
-    if constant_measured > constant_missing:
-        raise DataError(
-            "the observed mask is inverted: values that it calls measured are constant in "
-            f"{constant_measured} tests; 1 has to mean measured (Symile's 'missingness' array already does)"
-        )
-    if not mask.any(axis=1).all():
-        raise DataError("a patient has no observed lab value; leave such patients out")
-
-
+@torch.no_grad()
 def embed_labs(
     model: LabsDenoisingAutoencoder,
-    sample_ids: Sequence[str],
-    percentiles: NDArray[np.float32],
-    observed: NDArray[np.float32],
+    labs: LabPercentiles,
     *,
-    released_code: bool = False,
+    zero_missing: bool = True,
+    device: torch.device | str = "cpu",
 ) -> FrozenTargets:
-    """Freeze the labs of every sample into a target.
+    """Embed every patient's labs once, as frozen distillation targets (N, 256).
 
     Args:
-        model: the trained autoencoder.
-        sample_ids: N ids.
-        percentiles: (N, 50) in [0, 1].
-        observed: (N, 50), 1 = measured.
-        released_code: feed imputed values where a test is missing, as the authors' extraction did although their
-            network was trained on zeros there.
+        model: the trained lab autoencoder; it is put into eval mode on ``device``.
+        labs: percentiles and mask.
+        zero_missing: see ``LabsDenoisingAutoencoder.encode``.
+        device: where to compute.
     """
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(percentiles), _BATCH):
-            rows = slice(start, start + _BATCH)
-            values, mask = torch.from_numpy(percentiles[rows]), torch.from_numpy(observed[rows])
-            parts.append(model.encode(values, mask, zero_missing=not released_code).numpy())
-    weights = [tensor.detach().cpu().numpy() for tensor in model.encoder.state_dict().values()]
-    return FrozenTargets(
-        modality=MODALITY,
-        sample_ids=tuple(map(str, sample_ids)),
-        embeddings=np.concatenate(parts),
-        fingerprint=fingerprint_of({"released_code": released_code}, *weights, percentiles, observed),
-    )
+    model = model.eval().to(device)
+    rows = []
+    for start in range(0, len(labs.sample_ids), _BATCH):
+        part = slice(start, start + _BATCH)
+        percentiles, observed = (torch.from_numpy(a[part]).to(device) for a in (labs.percentiles, labs.observed))
+        rows.append(model.encode(percentiles, observed, zero_missing=zero_missing).cpu().numpy())
+    contract = {"zero_missing": zero_missing, "item_ids": list(LAB_ITEM_IDS)}
+    fingerprint = target_fingerprint(model, contract, labs.percentiles, labs.observed, labs.sample_ids)
+    return FrozenTargets("labs", labs.sample_ids, np.concatenate(rows).astype(np.float32), fingerprint)
