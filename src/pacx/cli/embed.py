@@ -13,7 +13,8 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
 from pacx.data.images import IMAGE_SUFFIXES
-from pacx.modalities.ecg import embed_ecg, preprocess_ecg, read_wfdb
+from pacx.modalities.ecg import embed_ecg
+from pacx.modalities.ecg_recordings import read_wfdb
 from pacx.models.ecg_mae import is_ecg_mae, load_ecg_mae
 from pacx.serving.encoder import load_encoder
 
@@ -60,9 +61,7 @@ def main(words: Sequence[str]) -> None:
     if is_ecg_mae(call.encoder):
         model = load_ecg_mae(call.encoder)
         files = _expanded(call.paths, (_WFDB_HEADER,))
-        recordings = read_wfdb([file.with_suffix("") for file in files])
-        signals = preprocess_ecg(recordings, model.config.preprocessing)
-        embeddings = embed_ecg(model, recordings.sample_ids, signals).embeddings
+        embeddings = embed_ecg(model, read_wfdb(files)).embeddings
     else:
         encoder = load_encoder(call.encoder)
         files = _expanded(call.paths, IMAGE_SUFFIXES)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from pacx.data.pack import Pack
-from pacx.modalities.ecg import embed_ecg, preprocess_ecg, read_array
+from pacx.modalities.ecg import embed_ecg, preprocess_ecg
+from pacx.modalities.ecg_recordings import read_array
 from pacx.models.ecg_mae import EcgMAEConfig, load_ecg_mae
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import rows_of_samples
@@ -44,8 +44,7 @@ class EcgRun(Run):
         fitting, held_out = rows_of_samples(Pack.open(self.pack), recordings.sample_ids)
         task = EcgTask(list(recordings.sample_ids), signals, fitting, held_out, self.task, self.training.seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        encoder = load_ecg_mae(self.out / "ecg")
-        embed_ecg(encoder, np.asarray(recordings.sample_ids), signals).save(self.out / "targets")
+        embed_ecg(load_ecg_mae(self.out / "ecg"), recordings).save(self.out / "targets")
         return summary
 
 

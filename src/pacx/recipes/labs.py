@@ -42,9 +42,7 @@ class LabsRun(Run):
         fitting, held_out = rows_of_samples(Pack.open(self.pack), labs.sample_ids)
         task = LabsTask(labs, fitting, held_out, self.task, self.training.seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        percentiles, observed = task.scaler.transform(labs.values)
-        encoder = load_labs_dae(self.out / "labs")
-        embed_labs(encoder, labs.sample_ids, percentiles, observed).save(self.out / "targets")
+        embed_labs(load_labs_dae(self.out / "labs"), task.scaler.transform(labs)).save(self.out / "targets")
         return summary
 
 
