@@ -35,12 +35,14 @@ from pacx.recipes.demo_folders import (
 from pacx.recipes.demo_pictures import draw_demo
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
-from pacx.recipes.labs import labs
+from pacx.recipes.labs import labs_tiny
 from pacx.recipes.mae import mae_tiny
+from pacx.recipes.recipe import Run
 from pacx.recipes.rows import with_splits
 from pacx.recipes.side_by_side import run_side_by_side
 from pacx.reporting.report import write_report
 from pacx.simulation.hospital import HospitalConfig, write_hospital
+from pacx.training.loop import TrainingConfig
 
 _EVALUATED = ("triplets", "downstream", "segmentation")
 _NUM_SEGMENTATION_PATIENTS = 400
@@ -142,28 +144,42 @@ def _pack_cohorts(config: DemoConfig, folders: DemoFolders, image_size_px: int, 
         )
 
 
-def _train_unimodal(config: DemoConfig, folders: DemoFolders) -> None:
-    film, ecg, lab = mae_tiny(), ecg_tiny(), labs()
-    triplets = folders.pack("triplets", config.image_size_px)
-    recordings = folders.hospital / "triplets" / "ecg.npy"
-    table = folders.hospital / "triplets" / "labs.csv"
-    epochs = (config.film_epochs, config.ecg_epochs, config.lab_epochs)
-    seeded = [
-        replace(run.training, epochs=number, seed=config.seed)
-        for run, number in zip((film, ecg, lab), epochs, strict=True)
-    ]
-    runs = [
+def _shortened(training: TrainingConfig, epochs: int, seed: int) -> TrainingConfig:
+    """The same training over another number of epochs, the warm-up in proportion."""
+    warmup = training.warmup_epochs * epochs / training.epochs
+    return replace(training, epochs=epochs, warmup_epochs=warmup, seed=seed)
+
+
+def _unimodal_runs(config: DemoConfig, folders: DemoFolders) -> list[Run]:
+    """Stage 1: films, ECGs, labs; none needs another."""
+    film, ecg, lab = mae_tiny(), ecg_tiny(), labs_tiny()
+    films, triplets = (folders.pack(name, config.image_size_px) for name in ("pretraining", "triplets"))
+    patients = folders.hospital / "triplets"
+    return [
         replace(
             film,
-            pack=folders.pack("pretraining", config.image_size_px),
+            pack=films,
             out=folders.run(MAE),
-            training=seeded[0],
+            training=_shortened(film.training, config.film_epochs, config.seed),
             resume=True,
         ),
-        replace(ecg, recordings=recordings, pack=triplets, out=folders.run("ecg"), training=seeded[1], resume=True),
-        replace(lab, table=table, pack=triplets, out=folders.run("labs"), training=seeded[2], resume=True),
+        replace(
+            ecg,
+            recordings=patients / "ecg.npy",
+            pack=triplets,
+            out=folders.run("ecg"),
+            training=_shortened(ecg.training, config.ecg_epochs, config.seed),
+            resume=True,
+        ),
+        replace(
+            lab,
+            table=patients / "labs.csv",
+            pack=triplets,
+            out=folders.run("labs"),
+            training=_shortened(lab.training, config.lab_epochs, config.seed),
+            resume=True,
+        ),
     ]
-    run_side_by_side(runs, config.num_processes)
 
 
 def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]:
@@ -176,7 +192,7 @@ def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]
         pack=folders.pack("triplets", config.image_size_px),
         targets=(ecg, lab),
         out=folders.run(PACX),
-        training=replace(tiny.training, epochs=config.distillation_epochs, seed=config.seed),
+        training=_shortened(tiny.training, config.distillation_epochs, config.seed),
         resume=True,
     )
     return [
@@ -202,7 +218,7 @@ def run_demo(config: DemoConfig) -> float:
     with clock.step("pack the films"):
         _pack_cohorts(config, folders, config.image_size_px, ("pretraining", *_EVALUATED))
     with clock.step("stage 1: films, ECGs, labs"):
-        _train_unimodal(config, folders)
+        run_side_by_side(_unimodal_runs(config, folders), config.num_processes)
     with clock.step("stage 2: distil, with four ablations"):
         run_side_by_side(_distillations(config, folders), config.num_processes)
     with clock.step("stage 3: evaluate"):

@@ -1,6 +1,6 @@
 """Stage 1b: the laboratory autoencoder, and its frozen targets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tyro
@@ -54,4 +54,11 @@ def labs() -> LabsRun:
     return LabsRun(table=tyro.MISSING, pack=tyro.MISSING, training=training)
 
 
-RECIPES = (labs,)
+def labs_tiny() -> LabsRun:
+    """For some hundred patients: smaller batches, so that 50 epochs are enough steps."""
+    paper = labs()
+    training = replace(paper.training, batch_size=64, learning_rate=1e-3, warmup_steps=None, warmup_epochs=2)
+    return replace(paper, out=Path("runs/labs-tiny"), training=training)
+
+
+RECIPES = (labs, labs_tiny)
