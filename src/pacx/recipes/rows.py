@@ -54,14 +54,21 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
     return fitting, held_out
 
 
-def with_splits(records: Records, seed: int) -> Records:
+TESTED, UNTESTED = (0.7, 0.1, 0.2), (0.95, 0.05, 0.0)
+"""Shares of patients in training, validation and test: with something to test on, and without."""
+
+
+def with_splits(records: Records, seed: int, fractions: tuple[float, float, float] | None = None) -> Records:
     """Records whose every film has a split: the dataset's own where it has one, else by patient.
 
-    Labelled or masked films 70/10/20, others 95/5/0 (nothing to test on).
+    Args:
+        records: the films.
+        seed: of the draw.
+        fractions: shares of patients; by default ``TESTED`` for labelled or masked films, ``UNTESTED`` for others.
     """
     if (records.table["split"] != "").any():
         return records
-    fractions = (0.7, 0.1, 0.2) if records.label_names or records.mask_names else (0.95, 0.05, 0.0)
+    fractions = fractions or (TESTED if records.label_names or records.mask_names else UNTESTED)
     split = assign_splits(records.table, records.label_names, fractions=fractions, seed=seed)
     note = f"splits drawn by patient, {'/'.join(f'{100 * part:g}' for part in fractions)}, seed {seed}"
     return replace(records, table=records.table.assign(split=split), notes=(*records.notes, note))
