@@ -52,7 +52,11 @@ def wires(amount: float, random: np.random.Generator) -> list[Curve]:
         if present == 0.0:
             continue
         ex, ey = ex + 1.5 * j[0], ey + 1.5 * j[1]
-        way = [(ex, ey), (ex * 0.75 + 2.0 * j[2], ey + 2.5 + 2.0 * j[3]), (ex * 0.5 + 3.0 * j[4], ey + 6.0 + 2.0 * j[5])]
+        way = [
+            (ex, ey),
+            (ex * 0.75 + 2.0 * j[2], ey + 2.5 + 2.0 * j[3]),
+            (ex * 0.5 + 3.0 * j[4], ey + 6.0 + 2.0 * j[5]),
+        ]
         way += [(3.0 * j[6] + 1.0, 15.0), (2.0 + 3.0 * j[7], 22.0)]
         pieces = [tube_along(*spline(way), 0.085), _disc(ex, ey, 0.6, 0.06), _disc(ex, ey, 0.24, 0.35)]
         curves += [Curve(x=c.x, y=c.y, volume=c.volume * present) for c in pieces]

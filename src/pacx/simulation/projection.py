@@ -76,7 +76,7 @@ def project(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Projection:
     body_cm = body_chord(a, x, y, space.half_depth)
     air_cm = _banded(airway_chord, a, x, y, -21.0, 0.0) + _banded(stomach_chord, a, x, y, 6.0, 20.0)
     flesh = MU_SOFT * (body_cm - lung_cm - air_cm).clamp_min(0.0) * (1.0 + 0.010 * thin.patchy)
-    lung = a.lung_mu * lung_cm * (1.0 + 0.05 * thin.fine) + _interstitium(a, y, space, thin) * lung_cm
+    lung = a.lung_mu * lung_cm * (1.0 + 0.08 * thin.fine) + _interstitium(a, y, space, thin) * lung_cm
     gate = lung_cm / (2.0 * space.half_depth + 1.0) * (1.0 - fluid)
     veil = (0.55 * a.haze).clamp_max(0.9)
     vessel_cm = _hila(a, y, space) + thin.vessels + veil * (thin.blurred_vessels - thin.vessels)
@@ -156,7 +156,7 @@ def _bones(a: Anatomy, x: Tensor, y: Tensor, space: Lungs) -> Tensor:
     across = (1.0 - t * t * (0.35 + 0.65 * t)).clamp_min(0.07).sqrt()
     width = a.lung_width_r + space.side * (a.lung_width_l - a.lung_width_r)
     cage = a.lung_center - 0.09 * (a.lung_base - y).clamp(0.0, 22.0) + width * across + 0.55
-    girdle = _banded(clavicles, a, x, y, -19.0, -9.0) + _banded(shoulders, a, x, y, -17.0, 15.0)
+    girdle = _banded(clavicles, a, x, y, -19.0, -9.0) + _banded(shoulders, a, x, y, -17.0, 24.0)
     return ribs(a, x, y, cage) + girdle + spine(a, x, y)
 
 
