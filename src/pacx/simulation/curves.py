@@ -15,6 +15,8 @@ from torch import Tensor
 
 Points = NDArray[np.float64]
 
+_POINT_SPACING_CM = 0.05  # below a pixel of a 512 px film
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -26,13 +28,16 @@ class Curve:
 
 
 def tube_along(x: Points, y: Points, radius_cm: float) -> Curve:
-    """A polyline (n,) as a tube of one radius: each point carries the volume around it."""
+    """A polyline (n,) as evenly spaced points of a tube of one radius, each with the volume around it."""
+    travelled = np.insert(np.cumsum(np.hypot(np.diff(x), np.diff(y))), 0, 0.0)
+    even = np.linspace(0.0, travelled[-1], max(2, int(travelled[-1] / _POINT_SPACING_CM)))
+    x, y = np.interp(even, travelled, x), np.interp(even, travelled, y)
     length = np.hypot(np.diff(x), np.diff(y))
     share = 0.5 * (np.append(length, 0.0) + np.insert(length, 0, 0.0))
     return Curve(x=x, y=y, volume=share * (np.pi * radius_cm**2))
 
 
-def spline(waypoints: list[tuple[float, float]], points_per_piece: int = 80) -> tuple[Points, Points]:
+def spline(waypoints: list[tuple[float, float]], points_per_piece: int = 24) -> tuple[Points, Points]:
     """A smooth path through every waypoint (Catmull-Rom), from the first to the last."""
     knots = np.array([waypoints[0], *waypoints, waypoints[-1]], dtype=np.float64)[:, :, None]  # (k + 2, 2, 1)
     t = np.linspace(0.0, 1.0, points_per_piece, endpoint=False)

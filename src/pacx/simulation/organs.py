@@ -167,7 +167,9 @@ def body_chord(a: Anatomy, x: Tensor, y: Tensor, lung_half_depth: Tensor) -> Ten
     lean = ax - a.arm_x - 0.16 * (y + 8.0)
     arm = 0.5 * tube_chord(lean * lean, 4.7) * ((y + 14.0) * 0.25).clamp(0.0, 1.0)
     trunk = torch.maximum(torch.maximum(trunk, arm), lung_half_depth + a.wall * (lung_half_depth > 0.0))
-    return 2.0 * trunk + _breasts(a, x, y)
+    if bool((a.breast > 0.0).any()):
+        return 2.0 * trunk + _breasts(a, x, y)
+    return 2.0 * trunk
 
 
 def _breasts(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:

@@ -4,6 +4,7 @@
 vessels and metal; disease fills a *fraction of the airspace* with water, so it can never add more than the lung holds.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -74,9 +75,9 @@ def project(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Projection:
     opacity = lung_cm * filled * mu_water
 
     body_cm = body_chord(a, x, y, space.half_depth)
-    air_cm = _banded(airway_chord, a, x, y, -21.0, 0.0) + _banded(stomach_chord, a, x, y, 6.0, 20.0)
+    air_cm = _within(_AIRWAY, airway_chord, a, x, y) + _within(_STOMACH, stomach_chord, a, x, y)
     flesh = MU_SOFT * (body_cm - lung_cm - air_cm).clamp_min(0.0) * (1.0 + 0.010 * thin.patchy)
-    lung = a.lung_mu * lung_cm * (1.0 + 0.05 * thin.fine) + _interstitium(a, y, space, thin) * lung_cm
+    lung = a.lung_mu * lung_cm * (1.0 + 0.08 * thin.fine) + _interstitium(a, y, space, thin) * lung_cm
     gate = lung_cm / (2.0 * space.half_depth + 1.0) * (1.0 - fluid)
     veil = (0.55 * a.haze).clamp_max(0.9)
     vessel_cm = _hila(a, y, space) + thin.vessels + veil * (thin.blurred_vessels - thin.vessels)
@@ -96,16 +97,34 @@ def project(a: Anatomy, x: Tensor, y: Tensor, thin: Thin) -> Projection:
     )
 
 
-def _banded(
-    length: Callable[[Anatomy, Tensor, Tensor], Tensor], a: Anatomy, x: Tensor, y: Tensor, low: float, high: float
-) -> Tensor:
-    """``length(a, x, y)`` where low < y < high, 0 elsewhere: most organs need a few of the film's rows only."""
-    ends = y[:, :, :: max(1, y.shape[2] - 1)]  # y is linear along a row, so its ends bound it
-    rows = ((ends > low).any(-1) & (ends < high).any(-1)).any(0).nonzero()
+@dataclass(frozen=True, kw_only=True)
+class _Box:
+    """Where an organ can lie in any patient, cm; nothing is computed outside."""
+
+    left: float = -math.inf
+    right: float = math.inf
+    top: float = -math.inf
+    bottom: float = math.inf
+
+
+_AIRWAY = _Box(left=-8.0, right=8.0, bottom=0.0)
+_STOMACH = _Box(left=-1.0, right=16.0, top=5.0)
+_SPINE = _Box(left=-8.5, right=8.5)
+_CLAVICLES = _Box(top=-20.0, bottom=-9.0)
+_SHOULDERS = _Box(top=-17.0)
+
+
+def _within(box: _Box, length: Callable[[Anatomy, Tensor, Tensor], Tensor], a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
+    """``length(a, x, y)`` on the pixels that may lie in the box, 0 elsewhere: most organs need few of them."""
+    y_ends = y[:, :, :: max(1, y.shape[2] - 1)]  # positions are linear along rows and columns: the ends bound them
+    x_ends = x[:, :: max(1, x.shape[1] - 1)]
+    rows = ((y_ends > box.top).any(2) & (y_ends < box.bottom).any(2)).any(0).nonzero()
+    columns = ((x_ends > box.left).any(1) & (x_ends < box.right).any(1)).any(0).nonzero()
     total = torch.zeros_like(x)
-    if len(rows):
-        band = slice(int(rows[0]), int(rows[-1]) + 1)
-        total[:, band] = length(a, x[:, band], y[:, band])
+    if len(rows) and len(columns):
+        down = slice(int(rows[0]), int(rows[-1]) + 1)
+        across = slice(int(columns[0]), int(columns[-1]) + 1)
+        total[:, down, across] = length(a, x[:, down, across], y[:, down, across])
     return total
 
 
@@ -148,7 +167,7 @@ def _interstitium(a: Anatomy, y: Tensor, space: Lungs, thin: Thin) -> Tensor:
     dx, dy = (space.fold_x - 5.0) / 6.5, (y - 2.5) / 9.0
     veil = torch.exp(-(dx * dx + dy * dy))
     base = ((y + 1.0) * 0.12).clamp(0.0, 1.0)
-    return 0.030 * a.haze * veil + 0.008 * a.kerley * base * thin.fine.abs()
+    return 0.040 * a.haze * veil + 0.008 * a.kerley * base * thin.fine.abs()
 
 
 def _bones(a: Anatomy, x: Tensor, y: Tensor, space: Lungs) -> Tensor:
@@ -156,8 +175,8 @@ def _bones(a: Anatomy, x: Tensor, y: Tensor, space: Lungs) -> Tensor:
     across = (1.0 - t * t * (0.35 + 0.65 * t)).clamp_min(0.07).sqrt()
     width = a.lung_width_r + space.side * (a.lung_width_l - a.lung_width_r)
     cage = a.lung_center - 0.09 * (a.lung_base - y).clamp(0.0, 22.0) + width * across + 0.55
-    girdle = _banded(clavicles, a, x, y, -19.0, -9.0) + _banded(shoulders, a, x, y, -17.0, 15.0)
-    return ribs(a, x, y, cage) + girdle + spine(a, x, y)
+    girdle = _within(_CLAVICLES, clavicles, a, x, y) + _within(_SHOULDERS, shoulders, a, x, y)
+    return ribs(a, x, y, cage) + girdle + _within(_SPINE, spine, a, x, y)
 
 
 def _calcium(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:

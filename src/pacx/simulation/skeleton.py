@@ -83,7 +83,7 @@ def clavicles(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
 
 
 def shoulders(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
-    """Scapulae and proximal humeri; ``scapula_x`` carries the blades out of the lungs (PA) or leaves them there (AP)."""
+    """Scapulae and proximal humeri; ``scapula_x`` carries the blades out of the lungs (PA) or not (AP)."""
     one = torch.ones_like(a.rotation)
     fold, out = x.abs(), a.scapula_x
     inner, outer = (8.6 + out, -10.5 * one), (11.0 + 0.9 * out, 2.2 * one)
@@ -93,8 +93,8 @@ def shoulders(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     spine, t = segment_squared_distance(fold, y, (9.2 + out, -8.6 * one), (18.3 * one, -13.4 * one))
     plate = _triangle(fold, y, inner, outer, glenoid)
     head = ellipse_level(fold, y, (18.9 * one, -9.9 * one), (2.35 * one, 2.45 * one))
-    shaft, _ = segment_squared_distance(fold, y, (19.4 * one, -9.0 * one), (a.arm_x + 0.5, 14.0 * one))
-    blade = _long_bone(lateral, 0.26 + 0.40 * up, 0.13) * 0.7 + _long_bone(medial, 0.2, 0.08) * 0.6 + 0.2 * plate
+    shaft, _ = segment_squared_distance(fold, y, (19.4 * one, -9.0 * one), (a.arm_x + 5.4, 26.0 * one))
+    blade = _long_bone(lateral, 0.24 + 0.36 * up, 0.12) * 0.5 + _long_bone(medial, 0.2, 0.08) * 0.6 + 0.2 * plate
     process = _long_bone(spine, 0.30 + 0.45 * t, 0.11) * 0.5
     coracoid = half_chord(ellipse_level(fold, y, (14.6 + 0.2 * out, -11.4 * one), (1.2 * one, 0.7 * one)), 0.5)
     humerus = half_chord(head, 1.05) + _long_bone(shaft, 1.25, 0.4) * ((y + 10.0) * 0.3).clamp(0.0, 1.0)

@@ -31,7 +31,7 @@ from pacx.simulation.vessels import LungFrame, pulmonary_tree
 __all__ = ["Films", "Scanner", "render_films"]
 
 _PIXELS_PER_CHUNK = 32_768  # below torch's threshold for threads, and small enough for the second-level cache
-_CALIBRE_SIGMAS_CM = (0.17, 0.09, 0.04)
+_CALIBRE_SIGMAS_CM = (0.22, 0.10, 0.04)
 _TEXTURE_CELLS = 6
 _TEXTURE_OCTAVES = 5
 
