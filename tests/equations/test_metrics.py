@@ -95,6 +95,8 @@ def test_tuned_threshold_is_the_best_of_all_thresholds():
         best = max(oracle.f1_score(y, s >= t, zero_division=0) for t in np.unique(s))
         assert oracle.f1_score(y, s >= tuned[k]) == pytest.approx(best, abs=1e-12)
     assert tuned[4] == 0.5
+    halfway = metrics.best_f1_thresholds([[0.9], [0.5], [0.1]], [[1], [1], [0]])
+    assert halfway == pytest.approx([0.3])
 
 
 def test_scores_that_are_not_finite_are_refused():

@@ -36,7 +36,8 @@ class ProbeConfig:
         num_seeds: probes per training set, differing in initialisation, order and (low data) subset.
         seed: the run's seed; everything random follows from it and a head's own seed.
 
-    Source: paper appendix A.2.2 (Adam, 3e-3, cosine, 40 epochs, 512); five seeds: specs/anchors.md B4.
+    Source: paper appendix A.2.2 (Adam, 3e-3, cosine, 40 epochs, 512; one run). Five seeds are ours: with few labels one
+    run says little.
     """
 
     learning_rate: float = 3e-3

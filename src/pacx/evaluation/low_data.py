@@ -45,7 +45,8 @@ def low_data(
         num_draws: bootstrap draws.
         device: where the heads are trained.
 
-    Source: paper section 4.2 (1 % and 10 %, stratified, every label keeps a positive); specs/anchors.md B4 (seeds).
+    Source: paper section 5.1 and appendix A.2.2 (stratified subsets, every label keeps a positive); several seeds per
+    fraction, which the paper has not, because 1 % of the labels is a lottery.
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
     subsets = _subsets(data, fractions, config)  # (F * S, N)

@@ -69,7 +69,9 @@ def test_batched_heads_equal_heads_trained_alone(standardize, is_multiclass):
     assert np.abs(together.weight[0] - together.weight[1]).max() > 1e-2
 
 
-def test_one_head_equals_a_plain_training_loop():
+def test_one_head_equals_a_plain_training_loop_and_keeps_the_best_epoch():
+    # validation wants the opposite of what is trained, so the last epoch is not the best
+    validation = replace(VALIDATION, labels=1 - VALIDATION.labels)
     config = replace(CONFIG, epochs=3)
     rows = np.flatnonzero(np.arange(200) % 3 != 0)
     layer = torch.nn.Linear(12, 3)
@@ -93,10 +95,11 @@ def test_one_head_equals_a_plain_training_loop():
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            score = roc_auc_score(VALIDATION.labels, layer(torch.from_numpy(VALIDATION.features)).numpy())
+            score = roc_auc_score(validation.labels, layer(torch.from_numpy(VALIDATION.features)).numpy())
         if score > best:
             best, kept = score, layer.weight.detach().numpy().T.copy()
-    heads = train(subsets=np.isin(np.arange(200), rows)[None], seeds=(7,), config=config)
+    heads = train(validation=validation, subsets=np.isin(np.arange(200), rows)[None], seeds=(7,), config=config)
+    assert heads.best_epoch[0] < 3
     np.testing.assert_allclose(heads.weight[0], kept, atol=1e-5)
     assert heads.validation_auroc[0] == pytest.approx(best, abs=1e-9)
 
@@ -121,6 +124,10 @@ def test_standardization_makes_the_scale_of_features_irrelevant():
     plain = train(config=standardized)
     scaled = train(on_other_scale(TRAINING), on_other_scale(VALIDATION), config=standardized)
     np.testing.assert_allclose(scaled.weight * 400, plain.weight, atol=1e-3)
+    films = samples(40, 6)
+    np.testing.assert_allclose(
+        scaled.probabilities(on_other_scale(films).features), plain.probabilities(films.features), atol=1e-3
+    )
     raw = train(on_other_scale(TRAINING), on_other_scale(VALIDATION))
     assert plain.validation_auroc[0] > raw.validation_auroc[0] + 0.05
 

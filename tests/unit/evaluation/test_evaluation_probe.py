@@ -127,3 +127,14 @@ def test_data_that_does_not_fit_is_refused():
         replace(data, labels=data.labels[:, :2])
     with pytest.raises(DataError, match="899 embeddings for 900 images"):
         linear_probe(data, {"pacx": features["pacx"][1:]}, baseline=None, config=CONFIG, provenance="", num_draws=5)
+
+
+def test_pack_becomes_data(pack):
+    data = ClassificationData.from_pack(pack, dataset="discs")
+    assert data.label_names == ("big",)
+    np.testing.assert_array_equal(data.labels, pack.labels)
+    for part, split in ((data.training, "train"), (data.validation, "val"), (data.test, "test")):
+        assert set(pack.table["split"].iloc[part]) == {split}
+    features = np.random.default_rng(0).normal(size=(len(pack), 4)).astype(np.float32)
+    rows = linear_probe(data, {"noise": features}, baseline=None, config=CONFIG, provenance="", num_draws=5)
+    assert {row.label for row in rows} == {"macro", "big"}

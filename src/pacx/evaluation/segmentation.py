@@ -1,0 +1,287 @@
+"""Protocol: segmentation. A small decoder on frozen patch tokens, judged by IoU and Dice per film and pooled.
+
+Pack with masks -> patch tokens, cached once -> decoder (best epoch on validation) -> pixel counts per film -> rows.
+Pixels with mask value 255 belong to nothing: not to the loss, not to the score. Where mask and prediction are both
+empty the film's IoU and Dice are 1 by convention, and the share of such films is a row of its own; pooled scores have
+no need of the convention. Refuses packs without masks.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pacx.core.errors import DataError
+from pacx.core.progress import progress
+from pacx.core.randomness import order
+from pacx.data.pack import Pack
+from pacx.evaluation.embeddings import embed_patches
+from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import (
+    NUM_DRAWS,
+    Float,
+    PatientDraws,
+    RowMaker,
+    patient_bootstrap,
+    ratio,
+    with_differences,
+)
+from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.segmenter import IGNORED, SegmentationDecoder, dice_bce_loss
+
+PROTOCOL = "segmentation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig:
+    """How the decoder is trained.
+
+    Args:
+        learning_rate: AdamW's peak rate, reached after the warm-up and then led to 0 by a cosine, per step.
+        epochs: passes over the training films.
+        batch_size: films per step.
+        weight_decay: AdamW's.
+        warmup_epochs: epochs of linear warm-up.
+        seed: of initial weights, order and bootstrap.
+
+    Source: paper appendix A.2.2 (50 epochs, 1e-4, Dice + BCE); optimiser, warm-up and batch size, which the paper
+    leaves out, as the authors released them.
+    """
+
+    learning_rate: float = 1e-4
+    epochs: int = 50
+    batch_size: int = 256
+    weight_decay: float = 1e-4
+    warmup_epochs: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedTokens:
+    """Cached patch tokens with their films' masks.
+
+    Args:
+        tokens: (N, L, D), float16 or float32.
+        masks: uint8 (N, K, S, S), 1 inside, 0 outside, 255 not judged.
+        keys: uint64 (N,) of the samples.
+    """
+
+    tokens: NDArray[np.floating]
+    masks: NDArray[np.uint8]
+    keys: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Pixel counts over the judged pixels, each int64 (N, K) for N films and K masks.
+
+    Args:
+        intersection: pixels inside both prediction and mask.
+        predicted: pixels inside the prediction.
+        inside: pixels inside the mask.
+        judged: pixels that are not 255.
+    """
+
+    intersection: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    inside: NDArray[np.int64]
+    judged: NDArray[np.int64]
+
+    @property
+    def union(self) -> NDArray[np.int64]:
+        """Pixels inside either."""
+        return self.predicted + self.inside - self.intersection
+
+    @property
+    def is_both_empty(self) -> Float:
+        """1 where mask and prediction are empty, 0 elsewhere, NaN where no pixel is judged."""
+        return np.where(self.judged > 0, (self.union == 0).astype(float), np.nan)
+
+    def iou(self) -> Float:
+        """Intersection over union per film; 1 where both are empty, NaN where no pixel is judged."""
+        return self._per_film(ratio(self.intersection, self.union))
+
+    def dice(self) -> Float:
+        """Dice coefficient per film; conventions as ``iou``."""
+        return self._per_film(ratio(2 * self.intersection, self.predicted + self.inside))
+
+    def _per_film(self, score: Float) -> Float:
+        return np.where(self.judged == 0, np.nan, np.where(self.union == 0, 1.0, score))
+
+
+def overlap(predicted: NDArray[np.bool_], masks: NDArray[np.uint8]) -> Overlap:
+    """Count pixels of predictions (N, K, S, S) against masks (N, K, S, S), leaving out those marked 255."""
+    is_judged, is_inside = masks != IGNORED, masks == 1
+    chosen = predicted & is_judged
+
+    def count(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return pixels.sum(axis=(2, 3), dtype=np.int64)
+
+    return Overlap(
+        intersection=count(chosen & is_inside),
+        predicted=count(chosen),
+        inside=count(is_inside),
+        judged=count(is_judged),
+    )
+
+
+def train_decoder(
+    training: MaskedTokens,
+    validation: MaskedTokens,
+    *,
+    patch_size: int,
+    config: SegmentationConfig,
+    device: torch.device | str = "cpu",
+) -> SegmentationDecoder:
+    """Train a decoder on frozen tokens and return it as it was at its best validation epoch (mean Dice)."""
+    num_masks = training.masks.shape[1]
+    decoder = SegmentationDecoder(training.tokens.shape[2], patch_size, num_masks, seed=config.seed).to(device)
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    steps_per_epoch = math.ceil(len(training.keys) / config.batch_size)
+    warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
+    best, kept, step = -math.inf, decoder.state_dict(), 0
+    with progress("segmentation", config.epochs, "epochs") as shown:
+        for epoch in range(config.epochs):
+            shuffled = order(config.seed, "segmentation-order", epoch, training.keys)
+            for begin in range(0, len(shuffled), config.batch_size):
+                rows = shuffled[begin : begin + config.batch_size]
+                optimizer.param_groups[0]["lr"] = config.learning_rate * _rate(step, warmup, total)
+                loss = dice_bce_loss(
+                    decoder(torch.from_numpy(training.tokens[rows]).to(device).float()),
+                    torch.from_numpy(training.masks[rows]).to(device),
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                step += 1
+            score = _mean_dice(predict_overlap(decoder, validation, device=device))
+            if score > best:
+                best = score
+                kept = {name: tensor.detach().clone() for name, tensor in decoder.state_dict().items()}
+            shown.advance(note=f"validation Dice {score:.3f}")
+    decoder.load_state_dict(kept)
+    return decoder
+
+
+def _rate(step: int, warmup: int, total: int) -> float:
+    """Share of the peak rate: linear up to 1, then half a cosine towards 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def _mean_dice(counts: Overlap) -> float:
+    dice = counts.dice()
+    if np.isnan(dice).all():
+        raise DataError("no pixel of the validation masks is judged, so no checkpoint can be chosen; check the masks")
+    return float(np.nanmean(dice))
+
+
+def predict_overlap(
+    decoder: SegmentationDecoder, films: MaskedTokens, *, batch_size: int = 64, device: torch.device | str = "cpu"
+) -> Overlap:
+    """Predict masks (probability above one half) and count their overlap with the true ones."""
+    parts = []
+    with torch.inference_mode():
+        for begin in range(0, len(films.keys), batch_size):
+            tokens = torch.from_numpy(films.tokens[begin : begin + batch_size]).to(device).float()
+            predicted = (decoder(tokens) > 0).cpu().numpy()
+            parts.append(overlap(predicted, films.masks[begin : begin + batch_size]))
+    return Overlap(
+        intersection=np.concatenate([part.intersection for part in parts]),
+        predicted=np.concatenate([part.predicted for part in parts]),
+        inside=np.concatenate([part.inside for part in parts]),
+        judged=np.concatenate([part.judged for part in parts]),
+    )
+
+
+def segmentation(
+    pack: Pack,
+    encoders: Mapping[str, LoadedEncoder],
+    *,
+    dataset: str,
+    baseline: str | None,
+    config: SegmentationConfig,
+    provenance: str,
+    num_draws: int = NUM_DRAWS,
+    device: torch.device | str = "cpu",
+) -> list[ResultRow]:
+    """Train a decoder per encoder and judge it on the test films.
+
+    Args:
+        pack: films with masks and splits.
+        encoders: by name; only one encoder's tokens are held at a time.
+        dataset: the name that rows carry.
+        baseline: encoder the others are compared with, paired over patients; None = no comparison.
+        config: the decoder's training.
+        provenance: goes into every row.
+        num_draws: bootstrap draws of patients.
+        device: where encoder and decoder run.
+
+    Raises:
+        DataError: the pack has no masks or an empty split.
+        ModelError: an encoder expects another input.
+
+    Source: paper appendix A.2.2 and Table 1.
+    """
+    splits = {name: pack.rows(name) for name in ("train", "val", "test")}
+    empty = [name for name, rows in splits.items() if len(rows) == 0]
+    if pack.masks is None or empty:
+        lack = "no masks" if pack.masks is None else f"no images in {', '.join(empty)}"
+        raise DataError(f"pack {pack.path} has {lack}, expected masks and all three splits; pack another dataset")
+    counts = {}
+    for name, encoder in encoders.items():
+        parts = {
+            split: MaskedTokens(
+                tokens=embed_patches(encoder.vit, pack, preprocessing=encoder.preprocessing, rows=rows, device=device),
+                masks=pack.masks[rows],
+                keys=pack.keys[rows],
+            )
+            for split, rows in splits.items()
+        }
+        patch_size = encoder.vit.patch_embed.patch_size[0]
+        decoder = train_decoder(parts["train"], parts["val"], patch_size=patch_size, config=config, device=device)
+        counts[name] = predict_overlap(decoder, parts["test"], device=device)
+    draws = patient_bootstrap(pack.patient_ids[splits["test"]], num_draws=num_draws, seed=config.seed)
+    maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=config.seed, provenance=provenance)
+    return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=baseline)
+
+
+def segmentation_rows(
+    maker: RowMaker,
+    counts: Mapping[str, Overlap],
+    draws: PatientDraws,
+    *,
+    mask_names: tuple[str, ...],
+    baseline: str | None,
+) -> list[ResultRow]:
+    """Rows of every encoder and mask: mean over films, pooled over pixels, and the share of films empty in both.
+
+    Args:
+        maker: what the rows have in common.
+        counts: per encoder over the N test films.
+        draws: patient draws over the same films.
+        mask_names: the K masks.
+        baseline: see ``segmentation``.
+    """
+    metrics = {
+        "iou": {name: draws.weighted_mean(count.iou()) for name, count in counts.items()},
+        "dice": {name: draws.weighted_mean(count.dice()) for name, count in counts.items()},
+        "iou_pooled": {name: _pooled(draws, c.intersection, c.union) for name, c in counts.items()},
+        "dice_pooled": {name: _pooled(draws, 2 * c.intersection, c.predicted + c.inside) for name, c in counts.items()},
+        "both_empty_fraction": {name: draws.weighted_mean(count.is_both_empty) for name, count in counts.items()},
+    }
+    num_judged = (next(iter(counts.values())).judged > 0).sum(axis=0)
+    return [
+        maker.row(column, column.draws[:, k], label=mask, n=int(num_judged[k]))
+        for metric, values in metrics.items()
+        for column in with_differences(values, metric, baseline)
+        for k, mask in enumerate(mask_names)
+    ]
+
+
+def _pooled(draws: PatientDraws, numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> Float:
+    return ratio(draws.weighted_sum(numerator), draws.weighted_sum(denominator))
