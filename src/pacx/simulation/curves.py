@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
 Points = NDArray[np.float64]
+
+_POINT_SPACING_CM = 0.05  # below a pixel of a 512 px film
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +28,25 @@ class Curve:
 
 
 def tube_along(x: Points, y: Points, radius_cm: float) -> Curve:
-    """A polyline (n,) as a tube of one radius: each point carries the volume around it."""
+    """A polyline (n,) as evenly spaced points of a tube of one radius, each with the volume around it."""
+    travelled = np.insert(np.cumsum(np.hypot(np.diff(x), np.diff(y))), 0, 0.0)
+    even = np.linspace(0.0, travelled[-1], max(2, int(travelled[-1] / _POINT_SPACING_CM)))
+    x, y = np.interp(even, travelled, x), np.interp(even, travelled, y)
     length = np.hypot(np.diff(x), np.diff(y))
     share = 0.5 * (np.append(length, 0.0) + np.insert(length, 0, 0.0))
     return Curve(x=x, y=y, volume=share * (np.pi * radius_cm**2))
 
 
-def bezier(corners: list[tuple[float, float]], num_points: int = 160) -> tuple[Points, Points]:
-    """A smooth path through the convex hull of its corners (Bernstein form), from the first to the last."""
-    t = np.linspace(0.0, 1.0, num_points)
-    points = np.repeat(np.array(corners, dtype=np.float64)[:, :, None], num_points, axis=2)  # (k, 2, n)
-    while len(points) > 1:
-        points = points[:-1] * (1.0 - t) + points[1:] * t
-    return points[0, 0], points[0, 1]
+def spline(waypoints: list[tuple[float, float]], points_per_piece: int = 24) -> tuple[Points, Points]:
+    """A smooth path through every waypoint (Catmull-Rom), from the first to the last."""
+    knots = np.array([waypoints[0], *waypoints, waypoints[-1]], dtype=np.float64)[:, :, None]  # (k + 2, 2, 1)
+    t = np.linspace(0.0, 1.0, points_per_piece, endpoint=False)
+    before, start, end, after = knots[:-3], knots[1:-2], knots[2:-1], knots[3:]  # (k - 1, 2, 1)
+    linear = end - before
+    square = 2.0 * before - 5.0 * start + 4.0 * end - after
+    cube = 3.0 * (start - end) + after - before
+    path = start + 0.5 * t * (linear + t * (square + t * cube))  # (k - 1, 2, n)
+    return path[:, 0].ravel(), path[:, 1].ravel()
 
 
 def splat(curves: list[Curve], size_px: int, pixels_per_cm: float) -> NDArray[np.float32]:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from pacx.simulation.curves import gaussian_blur
 
-_REFERENCE_ATTENUATION = 2.50  # shown as mid-grey
-_LATITUDE = 2.9  # slope of the display curve over log attenuation
+_REFERENCE_ATTENUATION = 2.62  # shown as mid-grey
+_LATITUDE = 3.2  # slope of the display curve over log attenuation
 _SCATTER_FRACTION = 0.22
 _UNATTENUATED_CAP = 0.22  # air around the patient scatters nothing
 _LOW_PASS_CELLS = 26
+_FOG = 0.02  # brightness of bare detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Scanner:
     gamma: float = 1.0  # exponent of brightness, above 1 darker
     contrast: float = 1.0  # slope of the display curve
     blur_px: float = 0.7  # Gaussian sigma of detector and focal spot, in pixels of a 512 px film
-    edge_enhancement: float = 0.35  # unsharp masking: how much of the detail above 1.5 cm is added
+    edge_enhancement: float = 0.5  # unsharp masking: how much of the detail above 1.5 cm is added
     noise_gain: float = 1.0  # multiplies quantum noise
 
 
@@ -69,7 +70,7 @@ def develop(attenuation: Tensor, quanta: Tensor, how: Exposure, scanner: Scanner
     enhanced = seen + scanner.edge_enhancement * (seen - _low_pass(seen))
     reference = _REFERENCE_ATTENUATION * (1.0 + 0.16 * how.thickness) * (1.0 + 0.22 * how.exposure)
     curve = torch.log(enhanced.clamp_min(1e-3) / reference)
-    bright = torch.sigmoid(curve * (_LATITUDE * scanner.contrast))
+    bright = _FOG + (1.0 - _FOG) * torch.sigmoid(curve * (_LATITUDE * scanner.contrast))
     return bright if scanner.gamma == 1.0 else bright**scanner.gamma
 
 

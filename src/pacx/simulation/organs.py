@@ -62,7 +62,8 @@ def lungs(a: Anatomy, x: Tensor, y: Tensor) -> Lungs:
     inner = lateral.clamp_max(0.0)
     inner = inner * inner
     t = above_base / a.lung_height
-    level = 1.0 - outer * outer - inner * inner - t * t * (0.35 + 0.65 * t)
+    inner = inner * (inner + 1.5 * t * t * t * (1.0 - inner))  # flat beside the heart, round at the apex
+    level = 1.0 - outer * outer - inner - t * t * (0.35 + 0.65 * t)
     dome_y = _sided(a.dome_r, a.dome_l, side)
     across = (fold_x - 6.4) / 9.2
     down = (dome_y + a.dome_height - y).clamp_min(0.0) / a.dome_height
@@ -93,13 +94,13 @@ def heart(a: Anatomy, x: Tensor, y: Tensor) -> Heart:
     atrium = ellipse_level(hx, hy, (-1.2 * one, 2.8 * one), (a.ra_width, a.ra_height))
     left_atrium = ellipse_level(hx, hy, (1.0 * one, -0.6 * one), (3.7 * a.left_atrium, 3.9 * one))
     trunk = ellipse_level(hx, hy, (2.0 * one, -3.0 * one), (1.1 * a.trunk_radius, 1.35 * a.trunk_radius))
-    joined = smooth_maximum(29.0 * ventricle, 21.0 * right_ventricle, 6.0)  # squared half chords, below 0 outside
-    joined = smooth_maximum(joined, 15.0 * atrium, 4.0)
-    joined = smooth_maximum(joined, 13.5 * left_atrium, 5.0)
+    joined = smooth_maximum(36.0 * ventricle, 31.0 * right_ventricle, 7.0)  # squared half chords, below 0 outside
+    joined = smooth_maximum(joined, 20.0 * atrium, 5.0)
+    joined = smooth_maximum(joined, 17.0 * left_atrium, 6.0)
     joined = smooth_maximum(joined, 6.0 * trunk, 3.0)
     knob = ellipse_level(hx, y, (1.4 + 0.35 * a.knob_radius, a.knob_y), (a.knob_radius, 1.12 * a.knob_radius))
     ascending = ellipse_level(hx, y, (-0.7 * one, -3.6 * one), (a.ascending_radius, 5.2 * one))
-    shadow = torch.maximum(joined, torch.maximum(9.0 * knob, 6.0 * ascending))
+    shadow = smooth_maximum(torch.maximum(joined, 9.0 * knob), 7.0 * ascending, 3.0)
     return Heart(
         level=joined,
         half_depth=half_chord(shadow, size),
@@ -111,10 +112,10 @@ def heart(a: Anatomy, x: Tensor, y: Tensor) -> Heart:
 def _mediastinum(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     """Slab of vessels, oesophagus and fat about the midline, opening towards the neck; half depth in cm."""
     upper = (-8.0 - y).clamp_min(0.0)
-    width = a.mediastinum + 0.022 * upper * upper
+    width = a.mediastinum * (1.0 - 0.03 * (y + 5.0).clamp(0.0, 9.0)) + 0.022 * upper * upper
     u = (x + 0.25) / width
     u = u * u
-    return half_chord(1.0 - u * u, 6.6)
+    return half_chord(1.0 - u * (0.8 + 0.2 * u), 5.3)
 
 
 def _descending_aorta(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
@@ -154,8 +155,8 @@ def body_chord(a: Anatomy, x: Tensor, y: Tensor, lung_half_depth: Tensor) -> Ten
     """Length of each ray inside the skin, cm: torso, shoulders, neck and arms joined, and breasts in front."""
     ax = x.abs()
     u = ax / (a.torso_width + 0.03 * (y - 4.0).clamp(-12.0, 10.0))
-    t = (-7.0 - y).clamp_min(0.0) / 11.0
-    torso = (1.0 - u * u * u - t * t) * a.torso_depth.square()  # squared half chords, below 0 outside
+    t = (-2.0 - y).clamp_min(0.0) / 16.5
+    torso = (1.0 - u * u * u * u * u - t * t) * a.torso_depth.square()  # squared half chords, below 0 outside
     from_neck = (ax - 4.0).clamp_min(0.0)
     top = a.shoulder_top + 0.028 * from_neck * from_neck
     v = (y - top - 8.0) / 8.0
@@ -166,7 +167,9 @@ def body_chord(a: Anatomy, x: Tensor, y: Tensor, lung_half_depth: Tensor) -> Ten
     lean = ax - a.arm_x - 0.16 * (y + 8.0)
     arm = 0.5 * tube_chord(lean * lean, 4.7) * ((y + 14.0) * 0.25).clamp(0.0, 1.0)
     trunk = torch.maximum(torch.maximum(trunk, arm), lung_half_depth + a.wall * (lung_half_depth > 0.0))
-    return 2.0 * trunk + _breasts(a, x, y)
+    if bool((a.breast > 0.0).any()):
+        return 2.0 * trunk + _breasts(a, x, y)
+    return 2.0 * trunk
 
 
 def _breasts(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
@@ -182,7 +185,7 @@ def airway_chord(a: Anatomy, x: Tensor, y: Tensor) -> Tensor:
     """Air in trachea and main bronchi along each ray, cm."""
     middle = x - 0.15 * (y + 20.0).clamp(0.0, 14.0) * 0.1 + 0.4 * a.knob_radius - 0.9 + 1.5 * a.rotation
     above_carina = ((-5.2 - y) * 1.2).clamp(0.0, 1.0)
-    trachea = tube_chord(middle * middle, 0.88) * above_carina
+    trachea = tube_chord(middle * middle, 1.05) * above_carina
     one = torch.ones_like(a.rotation)
     right, t_r = segment_squared_distance(x, y, (-0.2 * one, -5.4 * one), (-3.1 * one, -2.0 * one))
     left, t_l = segment_squared_distance(x, y, (0.4 * one, -5.3 * one), (4.2 * one, -2.2 * one))
@@ -203,5 +206,5 @@ def fluid_fraction(a: Anatomy, y: Tensor, space: Lungs) -> Tensor:
     amount = _sided(a.fluid_amount_r, a.fluid_amount_l, space.side)
     edge = space.lateral * space.lateral
     edge = edge * edge
-    climb = (3.4 * space.lateral.clamp_min(0.0) + 1.3) * edge.clamp_max(1.3)
+    climb = (4.6 * space.lateral.clamp_min(0.0) + 1.4) * edge.clamp_max(1.3)
     return torch.sigmoid((y - surface + climb) / a.fluid_softness) * (amount * 10.0).clamp(0.0, 1.0)

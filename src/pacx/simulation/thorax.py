@@ -31,7 +31,7 @@ from pacx.simulation.vessels import LungFrame, pulmonary_tree
 __all__ = ["Films", "Scanner", "render_films"]
 
 _PIXELS_PER_CHUNK = 32_768  # below torch's threshold for threads, and small enough for the second-level cache
-_CALIBRE_SIGMAS_CM = (0.17, 0.09, 0.04)
+_CALIBRE_SIGMAS_CM = (0.22, 0.10, 0.04)
 _TEXTURE_CELLS = 6
 _TEXTURE_OCTAVES = 5
 
@@ -207,4 +207,5 @@ def _texture(random: np.random.Generator, size_px: int) -> Tensor:
             field = F.interpolate(field, size=(cells, cells), mode="bilinear", align_corners=False)
         draw = torch.from_numpy(random.standard_normal((2, 1, cells, cells), dtype=np.float32))
         field = field + draw * weights[:, octave, None, None, None]
-    return F.interpolate(field, size=(size_px, size_px), mode="bilinear", align_corners=False)[:, 0] * 0.8
+    full = F.interpolate(field, size=(size_px, size_px), mode="bilinear", align_corners=False)[:, 0]
+    return gaussian_blur(full, 0.45 * size_px / cells) * 0.9  # the grid's diamonds must not show

@@ -15,7 +15,7 @@ from pacx.simulation.curves import Curve
 _NUM_TRUNKS = 9
 _NUM_LEVELS = 6
 _LENGTH_RATIO = 0.80
-_RADIUS_RATIO = 0.735
+_RADIUS_RATIO = 0.75
 _HILUM_X, _HILUM_Y = 3.6, -1.6
 
 _Array = NDArray[np.float64]
@@ -45,8 +45,8 @@ def pulmonary_tree(frame: LungFrame, random: np.random.Generator, *, points_per_
     count = 2 * _NUM_TRUNKS
     side = np.repeat([-1.0, 1.0], _NUM_TRUNKS)
     fan = np.tile(np.linspace(-1.38, 1.75, _NUM_TRUNKS), 2) + random.uniform(-0.16, 0.16, count)  # up to down
-    x = side * (_HILUM_X + 0.4 * random.uniform(-1.0, 1.0, count))
-    y = _HILUM_Y + np.where(side > 0, -0.9, 0.2) + 1.3 * np.sin(fan) + 0.3 * random.uniform(-1.0, 1.0, count)
+    x = side * (_HILUM_X + 0.25 * np.cos(fan) + 0.7 * random.uniform(-1.0, 1.0, count))
+    y = _HILUM_Y + np.where(side > 0, -0.9, 0.2) + 1.3 * np.sin(fan) + 0.8 * random.uniform(-1.0, 1.0, count)
     reach = _reach(fan, side, frame)
     upper = np.clip(-np.sin(fan) + 0.2, -1.0, 1.0)
     calibre = (0.9 - 0.22 * upper) * random.uniform(0.8, 1.15, count)
@@ -56,8 +56,8 @@ def pulmonary_tree(frame: LungFrame, random: np.random.Generator, *, points_per_
     total = sum(_LENGTH_RATIO**level for level in range(_NUM_LEVELS))
     for level in range(_NUM_LEVELS):
         length = reach / total * _LENGTH_RATIO**level * random.uniform(0.75, 1.25, len(x))
-        loaded = 1.0 + frame.right_load * (0.65 if level == 0 else 0.35 if level == 1 else -0.16)
-        radius = 0.40 * _RADIUS_RATIO**level * calibre * loaded
+        loaded = 1.0 + frame.right_load * (0.50 if level == 0 else 0.35 if level == 1 else -0.16)
+        radius = 0.44 * _RADIUS_RATIO**level * calibre * loaded
         bend = random.uniform(-0.35, 0.35, len(x))
         foreshortening = random.uniform(0.72, 1.0, len(x))
         num_points = max(3, int(np.ceil(1.4 * points_per_cm * reach.max() / total * _LENGTH_RATIO**level)))
