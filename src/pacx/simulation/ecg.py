@@ -71,7 +71,7 @@ def _beat_shapes(physiology: Physiology, temper: Temperament) -> NDArray[np.floa
     return dipoles @ gaussians
 
 
-def _fibrillation(rate_hz: float, size_mv: float, phase: float, time_s: NDArray[np.float32]) -> NDArray[np.float32]:
+def _fibrillation(rate_hz: float, size_mv: float, phase: float, time_s: Values) -> NDArray[np.float32]:
     """The trembling atria: 4 to 8 waves a second that swell and drift; largest in V1 and the inferior leads. (3, T)."""
     drift = 2.0 * np.sin(2.0 * np.pi * 0.23 * time_s + phase)
     turn = 2.0 * np.pi * rate_hz * time_s + drift + phase
@@ -97,7 +97,7 @@ def _dipoles(physiology: Physiology, keys: NDArray[np.uint64], seed: int) -> NDA
         begin = margin + starts[row, column]
         canvas[row, :, begin : begin + window] += swing[row, column] * shapes[row]
     dipoles = canvas[:, :, margin : margin + NUM_SAMPLES]
-    time_s = np.arange(NUM_SAMPLES, dtype=np.float32) / SAMPLE_RATE_HZ
+    time_s = np.arange(NUM_SAMPLES) / SAMPLE_RATE_HZ
     for row in np.flatnonzero(physiology.rhythm == ATRIAL_FIBRILLATION):
         rate, size = 4.5 + 3.0 * fibrillation_hz[row], 0.025 + 0.05 * fibrillation_mv[row]
         dipoles[row] += _fibrillation(rate, size, 2.0 * np.pi * phase[row], time_s)
@@ -160,7 +160,7 @@ def simulate_ecg(
     signals = np.empty((len(physiology), len(ECG_LEADS), NUM_SAMPLES), dtype=np.float32)
     for start in range(0, len(physiology), _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, len(physiology)))
-        ids = [patient_ids[row] for row in rows]
+        ids = patient_ids[start : start + len(rows)]
         keys = sample_keys(ids)
         dipoles = _dipoles(physiology.take(rows), keys, seed)
         signals[rows] = _leads(dipoles, _normals(seed, "ecg-placement", keys, 6))

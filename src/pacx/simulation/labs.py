@@ -100,7 +100,7 @@ def _acid_base(physiology: Physiology, chance: _Chance, albumin: Values) -> Colu
     therapy = np.exp(0.9 * np.maximum(chance.oxygen_therapy, 0.0) * (0.5 + physiology.acuity))
     oxygen = np.clip(96.0 * np.exp(-0.7 * damage + 0.15 * chance.oxygen) * therapy, 25.0, 520.0)
     return {
-        50802: np.rint(0.93 * (bicarbonate - 24.4 + 14.8 * (acidity - 7.4))),
+        50802: np.rint(0.93 * (bicarbonate - 24.4 + 14.8 * (acidity - 7.4))) + 0.0,  # no minus zero
         50804: np.rint(bicarbonate + 0.0307 * carbon_dioxide),
         50813: lactate,
         50818: carbon_dioxide,
@@ -143,7 +143,7 @@ def _liver_heart_and_clotting(physiology: Physiology, chance: _Chance, albumin: 
     aspartate = alanine**0.8 * np.exp(0.75 + 0.4 * liver + 1.1 * physiology.ischemia + 0.25 * chance.aspartate)
     takes_warfarin = (physiology.rhythm == ATRIAL_FIBRILLATION) & (chance.warfarin > 0)
     ratio = 1.1 * np.exp(0.95 * liver + 0.1 * physiology.infection + 0.07 * chance.clotting)
-    ratio = np.round(np.clip(ratio * np.where(takes_warfarin, 2.1, 1.0), 0.8, 12.0), 1)
+    ratio = np.clip(ratio * np.where(takes_warfarin, 2.1, 1.0), 0.8, 12.0).round(1)
     takes_heparin = chance.heparin > 1.6 - physiology.ischemia
     partial = 29.0 * (ratio / 1.1) ** 0.4 * np.exp(0.1 * chance.clotting) * np.where(takes_heparin, 1.9, 1.0)
     male = 1.0 - physiology.is_female
@@ -165,7 +165,7 @@ def _liver_heart_and_clotting(physiology: Physiology, chance: _Chance, albumin: 
 def _red_cells(physiology: Physiology, chance: _Chance) -> Column:
     """Haemoglobin, and the indices that follow from it by definition."""
     iron, marrow, liver = physiology.iron_deficiency, physiology.marrow_failure, physiology.liver_failure
-    haemoglobin = np.round(np.clip(expected_haemoglobin_g_dl(physiology) + 0.8 * chance.haemoglobin, 4.0, 19.0), 1)
+    haemoglobin = np.clip(expected_haemoglobin_g_dl(physiology) + 0.8 * chance.haemoglobin, 4.0, 19.0).round(1)
     volume_fl = np.clip(90.0 - 18.0 * iron + 7.0 * marrow + 7.0 * liver + 3.5 * chance.cell_volume, 58.0, 125.0)
     content = np.clip(33.2 - 2.2 * iron + 0.8 * chance.cell_content, 27.0, 37.5)  # MCHC
     haematocrit = 100.0 * haemoglobin / content
@@ -188,7 +188,7 @@ def _white_cells(physiology: Physiology, chance: _Chance) -> Column:
     """White cells, their differential in percent (it adds up to 100) and the counts that follow; platelets."""
     marrow, infection = physiology.marrow_failure, physiology.infection
     white = 7.8 * np.exp(0.85 * infection + 0.15 * physiology.ischemia + 0.27 * chance.white_cells)
-    white = np.round(np.clip(white * (1.0 - 0.75 * marrow), 0.3, 80.0), 1)
+    white = np.clip(white * (1.0 - 0.75 * marrow), 0.3, 80.0).round(1)
     shares = np.stack(
         [  # neutrophils, lymphocytes, monocytes, eosinophils, basophils, immature granulocytes
             68.0 * np.exp(0.7 * infection - 0.8 * marrow + 0.1 * chance.neutrophils),
@@ -276,7 +276,7 @@ def simulate_labs(physiology: Physiology, patient_ids: Sequence[str], *, seed: i
     keys = sample_keys(patient_ids)
     chance = _Chance(*ndtri(uniform(seed, "labs", 0, keys, len(_Chance._fields)) + 2.0**-54).T)
     albumin = 4.05 - 1.3 * physiology.liver_failure - 0.9 * physiology.infection - 0.5 * physiology.congestion
-    albumin = np.round(np.clip(albumin - 0.006 * (physiology.age_years - 60.0) + 0.35 * chance.albumin, 1.0, 5.3), 1)
+    albumin = np.clip(albumin - 0.006 * (physiology.age_years - 60.0) + 0.35 * chance.albumin, 1.0, 5.3).round(1)
     columns = {
         **_acid_base(physiology, chance, albumin),
         **_kidney_and_minerals(physiology, chance, albumin),

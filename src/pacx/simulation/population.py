@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit, ndtr, ndtri
-from scipy.stats import beta
+from scipy.special import betaincinv, expit, logit, ndtr, ndtri
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys, uniform
@@ -197,7 +196,7 @@ def _lungs(latent: _Latents, heart: _Heart, site: Site) -> dict[str, Values]:
         "right_heart_load": _severity(right_heart, 0.17),
         "pneumonia": _severity(pneumonia, 0.2),
         "pneumonia_side": np.where(ndtr(latent.pneumonia_side) < 0.58, -1.0, 1.0),
-        "pneumonia_height": beta.ppf(ndtr(latent.pneumonia_height), 1.2, 1.8),
+        "pneumonia_height": betaincinv(1.2, 1.8, ndtr(latent.pneumonia_height)),
         "infection": np.clip(0.7 * _severity(pneumonia, 0.2) + other_infection, 0.0, 1.0),
     }
 
@@ -300,7 +299,7 @@ def draw_physiology(patient_ids: Sequence[str], *, seed: int, site: Site) -> Phy
     # failing kidneys keep potassium, the loop diuretics of the congested waste it
     potassium = 4.15 + 0.4 * latent.potassium + 1.5 * kidney_failure - 0.45 * congestion
     is_female = (latent.sex > 0).astype(np.float64)
-    age_years = np.clip(18.0 + 77.0 * beta.ppf(ndtr(latent.age), 3.0, 1.9) + site.age_shift_years, 18.0, 95.0)
+    age_years = np.clip(18.0 + 77.0 * betaincinv(3.0, 1.9, ndtr(latent.age)) + site.age_shift_years, 18.0, 95.0)
     height_m = 1.77 - 0.135 * is_female - 0.0008 * (age_years - 60.0) + 0.068 * latent.height
     body_mass_index = 27.0 * np.exp(0.2 * latent.weight) - 3.0 * lungs["hyperinflation"]
     wall_thickness_mm = 9.9 + 1.5 * heart.wall + 1.3 * np.maximum(heart.wall, 0.0) ** 1.5
