@@ -1,0 +1,167 @@
+"""Frozen targets: the embeddings an X-ray encoder is distilled towards, computed once and kept on disk.
+
+One folder per modality: ``embeddings.npy`` (memory-mapped), ``sample_ids.npy`` and ``manifest.json``. Rows are found by
+sample id, never by position, so that a target can not land on another patient. A fingerprint of encoder, input
+contract and data says what the numbers were made from; asking for another one is an error.
+
+It refuses duplicates, NaN, and embeddings that are the same for everybody: the mark of a dead encoder or blank input.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
+from pacx.core.errors import DataError
+
+_CONSTANT_BELOW = 1e-6
+_NAMED_AT_MOST = 5
+_KIND = "frozen-targets"
+_ROWS_AT_A_TIME = 256
+
+
+def named(ids: Iterable[str]) -> str:
+    """The first few of some sample ids, for an error message."""
+    ids = list(ids)
+    more = f" and {len(ids) - _NAMED_AT_MOST} more" if len(ids) > _NAMED_AT_MOST else ""
+    return ", ".join(map(str, ids[:_NAMED_AT_MOST])) + more
+
+
+def target_fingerprint(encoder: nn.Module, preprocessing: dict[str, Any], *data: NDArray[Any] | Sequence[str]) -> str:
+    """SHA-256 over everything an embedding depends on: weights, input contract, recordings with their ids.
+
+    Args:
+        encoder: the frozen network; every tensor of its state dict counts, by name.
+        preprocessing: JSON values that decide how the data are prepared.
+        data: arrays (any shape, read a block of rows at a time) and lists of sample ids.
+    """
+    digest = hashlib.sha256(json.dumps([type(encoder).__name__, preprocessing], sort_keys=True).encode())
+    for key, value in sorted(encoder.state_dict().items()):
+        digest.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    for part in data:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            for start in range(0, len(part), _ROWS_AT_A_TIME):
+                digest.update(np.ascontiguousarray(part[start : start + _ROWS_AT_A_TIME]).data)
+        else:
+            digest.update(json.dumps(list(part)).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenTargets:
+    """Embeddings of one modality, one row per sample.
+
+    Args:
+        modality: "ecg", "labs", ...
+        sample_ids: N different ids; they are the X-ray's sample ids.
+        embeddings: (N, D) float32, finite, not the same for everybody.
+        fingerprint: what the embeddings were made from (``target_fingerprint``).
+
+    Raises:
+        DataError: shapes do not match, an id occurs twice, a value is not finite, or all rows are equal.
+    """
+
+    modality: str
+    sample_ids: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
+        shape = self.embeddings.shape
+        if len(shape) != 2 or shape[0] != len(self.sample_ids) or 0 in shape or self.embeddings.dtype != np.float32:
+            raise DataError(
+                f"{self.modality} targets are {self.embeddings.dtype} {shape} for {len(self.sample_ids)} sample ids, "
+                "expected float32 (samples, dimensions) with one row per id; make them again"
+            )
+        if len(self._row_of) != len(self.sample_ids):
+            twice = sorted({name for row, name in enumerate(self.sample_ids) if self._row_of[name] != row})
+            raise DataError(f"{self.modality} targets name a sample more than once ({named(twice)}); keep one row each")
+        finite = np.isfinite(self.embeddings).all(axis=1)
+        if not finite.all():
+            bad = [self.sample_ids[row] for row in np.flatnonzero(~finite)]
+            raise DataError(
+                f"{self.modality} targets have NaN or infinite values for {named(bad)}; "
+                "check those recordings and the encoder's weights"
+            )
+        spread = float(np.ptp(self.embeddings, axis=0).max())
+        if len(self.sample_ids) > 1 and spread <= _CONSTANT_BELOW * max(1.0, float(np.abs(self.embeddings).max())):
+            raise DataError(
+                f"{self.modality} targets are the same for all {len(self.sample_ids)} samples, so nothing can be "
+                "learnt from them; check the recordings and the encoder's weights"
+            )
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.sample_ids)}
+
+    def for_samples(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Targets of some samples, (M, D), in the order of ``ids``.
+
+        Raises:
+            DataError: there is no target for an id; the message names some.
+        """
+        missing = [name for name in ids if name not in self._row_of]
+        if missing:
+            raise DataError(
+                f"there are no {self.modality} targets for {len(missing)} of {len(ids)} samples ({named(missing)}); "
+                "embed their recordings or leave the samples out"
+            )
+        return np.asarray(self.embeddings[[self._row_of[name] for name in ids]], np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the folder ``open`` reads, whole or not at all."""
+        spread = self.embeddings.std(axis=0)
+        with staged_directory(path) as folder:
+            np.save(folder / "embeddings.npy", self.embeddings)
+            np.save(folder / "sample_ids.npy", np.asarray(self.sample_ids, np.str_))
+            manifest = {
+                "kind": _KIND,
+                "modality": self.modality,
+                "fingerprint": self.fingerprint,
+                "shape": list(self.embeddings.shape),
+                "mean": float(self.embeddings.mean()),
+                "std": float(self.embeddings.std()),
+                "smallest_dimension_std": float(spread.min()),
+                "largest_dimension_std": float(spread.max()),
+                "embeddings_sha256": sha256_of(folder / "embeddings.npy"),
+                "sample_ids_sha256": sha256_of(folder / "sample_ids.npy"),
+            }
+            write_json(folder / "manifest.json", manifest)
+
+    @classmethod
+    def open(cls, path: Path, *, expected_fingerprint: str | None = None) -> "FrozenTargets":
+        """Open a folder written by ``save``; the embeddings stay on disk (memory-mapped).
+
+        Args:
+            path: the folder.
+            expected_fingerprint: what the targets must have been made from; None accepts any.
+
+        Raises:
+            DataError: the folder is not complete, was changed, or was made from something else.
+        """
+        manifest = read_json(path / "manifest.json")
+        if manifest.get("kind") != _KIND:
+            raise DataError(f"{path} is not a folder of frozen targets; give one that embedding ECGs or labs wrote")
+        if expected_fingerprint is not None and manifest["fingerprint"] != expected_fingerprint:
+            raise DataError(
+                f"{manifest['modality']} targets in {path} are stale: they were made with another encoder, input "
+                "contract or recordings than asked for; embed again"
+            )
+        for name in ("embeddings", "sample_ids"):
+            file = path / f"{name}.npy"
+            if not file.is_file() or sha256_of(file) != manifest[f"{name}_sha256"]:
+                raise DataError(f"{file} is missing or was changed since it was written; embed again")
+        sample_ids = tuple(np.load(path / "sample_ids.npy", allow_pickle=False).tolist())
+        embeddings = np.load(path / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+        return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"])
