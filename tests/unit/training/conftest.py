@@ -1,4 +1,4 @@
-"""Small real inputs for the stages: a pack of blobs, labs that depend on each other."""
+"""Small real inputs for the stages: a pack of blobs, and targets that depend on the blobs."""
 
 from pathlib import Path
 
