@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
-from pacx.data.augment import Augmentation, to_input
+from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import load_encoder
@@ -89,6 +89,19 @@ def test_targets_are_joined_by_id(blob_pack, targets):
     }
     losses = [distill_task(blob_pack, t).loss(batch, 0).loss.item() for t in (targets, reversed_rows, swapped_ids)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_augmentation_follows_seed_epoch_and_film(blob_pack, targets):
+    """The loss, put together by hand from the stateless pieces."""
+    task = distill_task(blob_pack, targets, replace(PLAIN, augmentation=Augmentation.DISTILLATION))
+    batch = next(task.batches(0, CONFIG, 0, 1))
+    ids = list(task.sample_ids(batch))
+    own = {name: torch.from_numpy(frozen.for_samples(ids)) for name, frozen in targets.items()}
+    for epoch in (0, 2):
+        films = augment(batch.images, batch.keys, Augmentation.DISTILLATION, seed=1, epoch=epoch)
+        embeddings = task.module.embed(to_input(films, blob_pack.preprocessing))
+        assert torch.equal(task.loss(batch, epoch).loss, task.module.score(embeddings, own).loss)
+    assert not torch.equal(task.loss(batch, 0).loss, task.loss(batch, 2).loss)
 
 
 def test_total_is_the_weighted_sum_of_the_terms(blob_pack, targets):
