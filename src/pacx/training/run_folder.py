@@ -31,8 +31,8 @@ class TrainingSummary:
         stage: the task's name.
         epochs: epochs trained.
         steps: optimiser steps trained.
-        elapsed_s: training time over all sessions.
-        samples_per_s: training samples a second, validation and checkpoints included.
+        elapsed_s: training and validation time over all sessions.
+        samples_per_s: training samples a second, validation included, the writing of checkpoints not.
         released_step: the step whose weights were released.
         train: the last means of loss and metrics.
         validation: the last validation.

@@ -4,6 +4,7 @@
 writes a checkpoint or draws from a global generator.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -146,3 +147,12 @@ def shuffled_rows(
     for start in range(0, max(1, len(keys) // config.batch_size) * config.batch_size, config.batch_size):
         whole = shuffled[start : start + config.batch_size]
         yield np.array_split(whole, world_size)[rank]
+
+
+def array_sha256(*arrays: NDArray[Any]) -> str:
+    """A fingerprint of arrays' types, shapes and contents, for ``describe``."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,10 +1,9 @@
 """Two processes see the same global batches as one, also when a run moves from one to two in the middle."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import multiprocessing
+import socket
 
+import ddp_worker
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,12 +18,18 @@ def test_run_begun_on_one_device_ends_alike_on_two(tmp_path):
     train(TinyTask(dropout=0.0), CONFIG, tmp_path / "one")
     with pytest.raises(KeyboardInterrupt):
         train(stop_after(TinyTask(dropout=0.0), 2), CONFIG, tmp_path / "two")
-    here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(here)]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(here / "ddp_worker.py"), str(tmp_path / "two"), "2"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "2 processes" in done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pacx.training.tasks.mae", "pacx.training.loop"])
+    ranks = [context.Process(target=ddp_worker.run, args=(tmp_path / "two", rank, 2, port)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(100)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    assert [(tmp_path / f"two/rank-{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
     one, two = (load_file(tmp_path / name / "tiny.safetensors") for name in ("one", "two"))
     for name, weights in one.items():
         torch.testing.assert_close(two[name], weights, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from pacx.core.errors import UsageError
+from pacx.core.vocabulary import NUM_LABS
+from pacx.modalities.labs import LabTable, PercentileScaler, embed_labs
+from pacx.models.labs_dae import LabCorruption, load_labs_dae
+from pacx.training.journal import TRAIN, curve, read_journal
+from pacx.training.loop import TrainingConfig, train
+from pacx.training.tasks.labs import LabsTask, LabsTaskConfig
+
+CONFIG = TrainingConfig(
+    epochs=12, batch_size=64, learning_rate=1e-3, warmup_steps=10, weight_decay=0.01, seed=2, accelerator="cpu"
+)
+TRAIN_ROWS, VAL_ROWS = np.arange(320), np.arange(320, 400)
+
+
+@pytest.fixture(scope="module")
+def table() -> LabTable:
+    """Fifty tests driven by two hidden causes, a quarter of them not ordered."""
+    rng = np.random.default_rng(4)
+    causes = rng.normal(size=(400, 2)) @ rng.normal(size=(2, NUM_LABS))
+    values = np.exp(causes + 0.2 * rng.normal(size=causes.shape))
+    values[rng.random(values.shape) < 0.25] = np.nan
+    return LabTable(tuple(f"s{i}" for i in range(400)), values)
+
+
+def labs_task(table: LabTable, seed: int = 2, **changes: object) -> LabsTask:
+    return LabsTask(table, TRAIN_ROWS, VAL_ROWS, LabsTaskConfig(**changes), seed)
+
+
+def test_imputes_better_than_the_mean_and_releases_what_later_stages_load(table, tmp_path):
+    task = labs_task(table)
+    summary = train(task, CONFIG, tmp_path / "run")
+    assert summary.validation["imputation_mse"] < 0.5 * summary.validation["mean_imputation_mse"]
+    # the variance of a uniform percentile is 1/12: the baseline is what it says it is
+    assert summary.validation["mean_imputation_mse"] == pytest.approx(1 / 12, rel=0.15)
+    model = load_labs_dae(tmp_path / "run/labs")
+    scaler = PercentileScaler.load(tmp_path / "run/labs-percentiles.npz")
+    targets = embed_labs(model, scaler.transform(table))
+    percentiles, observed = task._labs(np.arange(400))
+    with torch.no_grad():
+        assert np.allclose(targets.embeddings, task.module.encode(percentiles, observed).numpy(), atol=1e-6)
+
+
+def test_percentiles_know_the_training_patients_only(table):
+    values = table.values.copy()
+    values[VAL_ROWS] *= 1000
+    moved = labs_task(LabTable(table.sample_ids, values))
+    whole = labs_task(table)
+    percentiles, observed = moved._labs(VAL_ROWS)
+    assert (percentiles[observed > 0] == 1).float().mean() > 0.9
+    assert torch.equal(moved._labs(TRAIN_ROWS)[0], whole._labs(TRAIN_ROWS)[0])
+
+
+def test_hides_fifteen_in_a_hundred_observed_values_differently_each_epoch(table):
+    task = labs_task(table)
+    percentiles, observed = task._labs(TRAIN_ROWS)
+    hidden = []
+    for epoch in (0, 0, 1):
+        _, shown = task._corrupted(percentiles, observed, "drop", epoch, TRAIN_ROWS)
+        assert ((observed - shown) >= 0).all()
+        hidden.append(observed - shown)
+    share = hidden[0].sum() / observed.sum()
+    tolerance = norm.ppf(0.9999) * np.sqrt(0.15 * 0.85 / observed.sum().item())
+    assert abs(share - 0.15) < tolerance
+    assert torch.equal(hidden[0], hidden[1])
+    assert not torch.equal(hidden[0], hidden[2])
+
+
+def test_papers_corruption_leaves_the_mask(table):
+    task = labs_task(table, corruption=LabCorruption.VALUE_ONLY)
+    percentiles, observed = task._labs(TRAIN_ROWS)
+    values, shown = task._corrupted(percentiles, observed, "drop", 0, TRAIN_ROWS)
+    assert torch.equal(shown, observed)
+    assert (values == 0).sum() > (percentiles == 0).sum()
+
+
+def test_a_patient_is_treated_alike_in_any_batch(table):
+    task = labs_task(table)
+    percentiles, observed = task._labs(TRAIN_ROWS)
+    _, whole = task._corrupted(percentiles, observed, "drop", 3, TRAIN_ROWS)
+    _, part = task._corrupted(percentiles[7:9], observed[7:9], "drop", 3, TRAIN_ROWS[7:9])
+    assert torch.equal(whole[7:9], part)
+
+
+def test_all_parameters_decay(table):
+    (group,) = labs_task(table).parameter_groups(0.01)
+    assert sum(parameter.numel() for parameter in group.parameters) == 341_298
+    assert group.weight_decay == 0.01
+
+
+def test_repeatable(table, tmp_path):
+    short = replace(CONFIG, epochs=3)
+    for name in ("one", "other"):
+        train(labs_task(table), short, tmp_path / name)
+    one, other = (read_journal(tmp_path / name / "journal.jsonl") for name in ("one", "other"))
+    assert curve(one, TRAIN, "loss") == curve(other, TRAIN, "loss")
+    weights = [(tmp_path / name / "labs/model.safetensors").read_bytes() for name in ("one", "other")]
+    assert weights[0] == weights[1]
+
+
+def test_overlapping_split_is_refused(table):
+    with pytest.raises(UsageError, match="none that is trained on"):
+        LabsTask(table, TRAIN_ROWS, TRAIN_ROWS[:3], LabsTaskConfig(), 0)
