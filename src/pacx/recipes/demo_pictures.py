@@ -62,7 +62,7 @@ def picture_films(folder: Path, pack: Pack) -> None:
     save_figure(folder, entry, png)
 
 
-def picture_ecg(folder: Path, signal_mv: NDArray[np.floating], sample_rate_hz: int, patient: str) -> None:
+def picture_ecg(folder: Path, signal_mv: NDArray[np.floating], sample_rate_hz: float, patient: str) -> None:
     """One patient's twelve leads."""
     entry = FigureEntry(
         file="ecg.png", section="inputs", title="One simulated ECG", caption="Twelve leads, 10 s, noise included."
@@ -143,7 +143,7 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
     masks = Pack.open(folders.pack("segmentation", size))
     picture_films(folders.figures, masks)
     recordings = read_array(folders.hospital / "triplets" / "ecg.npy", folders.hospital / "triplets" / "ecg.json")
-    picture_ecg(folders.figures, recordings.signals[0], recordings.sample_rate_hz, recordings.sample_ids[0])
+    picture_ecg(folders.figures, recordings.record(0), recordings.sample_rate_hz, recordings.sample_ids[0])
     films = Pack.open(folders.pack("pretraining", size))
     model = MaskedAutoencoder(mae_tiny().task.model)
     weights = folders.run(MAE) / "mae.safetensors"

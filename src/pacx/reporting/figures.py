@@ -112,7 +112,7 @@ def draw_rollouts(
         return png_bytes(figure)
 
 
-def draw_ecg(signal_mv: NDArray[np.floating], sample_rate_hz: int, title: str) -> bytes:
+def draw_ecg(signal_mv: NDArray[np.floating], sample_rate_hz: float, title: str) -> bytes:
     """A twelve-lead ECG in the usual 4 by 3 layout of 2.5 s each.
 
     Args:

@@ -12,7 +12,7 @@ from pacx.evaluation.results import ResultRow, difference_metric, difference_nam
 
 MISSING = "not run"
 SHOWN_ENCODERS = {
-    "random": "random ViT (no ImageNet weights at hand)",
+    "random": "random ViT",
     "imagenet": "ImageNet",
     "mae": "MAE",
     "mae-mean": "MAE, mean of patches",
@@ -132,7 +132,8 @@ def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
                     }
                     body.append(_score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
     return Table(
-        caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points.",
+        caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points. The random ViT "
+        "stands in for the ImageNet ViT where its weights are not at hand.",
         header=("dataset", "metric", *shown(encoders), "PaCX - MAE"),
         rows=tuple(body),
     )

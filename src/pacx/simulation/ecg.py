@@ -104,11 +104,15 @@ def _dipoles(physiology: Physiology, keys: NDArray[np.uint64], seed: int) -> NDA
     return dipoles
 
 
-def _leads(dipoles: NDArray[np.float32], placement: Values) -> NDArray[np.float32]:
-    """Project (N, 3, T) to (N, 12, T); ``placement`` (N, 6) is how far chest electrodes are misplaced."""
+def _recorded(dipoles: NDArray[np.float32], placement: Values) -> NDArray[np.float32]:
+    """Project (N, 3, T) to the recorded leads I, II, V1 to V6; ``placement`` (N, 6): misplaced chest electrodes."""
     gains = np.concatenate([np.ones((len(dipoles), 2)), np.exp(0.1 * placement)], axis=1)  # (N, 8)
-    recorded = (gains[:, :, None] * _RECORDED).astype(np.float32) @ dipoles  # (N, 8, T)
-    leads = np.empty((len(dipoles), len(ECG_LEADS), dipoles.shape[-1]), dtype=np.float32)
+    return (gains[:, :, None] * _RECORDED).astype(np.float32) @ dipoles  # (N, 8, T)
+
+
+def _twelve_leads(recorded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Leads I, II, V1 to V6 (N, 8, T) to all twelve; devices compute the other four, so noise obeys Einthoven too."""
+    leads = np.empty((len(recorded), len(ECG_LEADS), recorded.shape[-1]), dtype=np.float32)
     leads[:, 6:] = recorded[:, 2:]
     one, two = recorded[:, 0], recorded[:, 1]
     leads[:, 0], leads[:, 1], leads[:, 2] = one, two, two - one
@@ -117,7 +121,7 @@ def _leads(dipoles: NDArray[np.float32], placement: Values) -> NDArray[np.float3
 
 
 def _add_noise(leads: NDArray[np.float32], patient_ids: Sequence[str], seed: int, noise_ratio: float) -> None:
-    """Add baseline wander, mains hum and muscle noise in place, independently for each lead of (N, 12, T)."""
+    """Add baseline wander, mains hum and muscle noise in place, independently for each recorded lead of (N, 8, T)."""
     num_leads, num_samples = leads.shape[1:]
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     for signal, patient in zip(leads, patient_ids, strict=True):
@@ -163,7 +167,8 @@ def simulate_ecg(
         ids = patient_ids[start : start + len(rows)]
         keys = sample_keys(ids)
         dipoles = _dipoles(physiology.take(rows), keys, seed)
-        signals[rows] = _leads(dipoles, _normals(seed, "ecg-placement", keys, 6))
+        recorded = _recorded(dipoles, _normals(seed, "ecg-placement", keys, 6))
         if noise_ratio > 0:
-            _add_noise(signals[start : start + len(rows)], ids, seed, noise_ratio)
+            _add_noise(recorded, ids, seed, noise_ratio)
+        signals[rows] = _twelve_leads(recorded)
     return signals

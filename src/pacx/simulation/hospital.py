@@ -251,7 +251,7 @@ def _write_cohort(
 
 def _write_signal_tables(folder: Path, sample_ids: list[str], labs: NDArray[np.float64]) -> None:
     """ecg.json, which says what ecg.npy is, and labs.csv."""
-    about = {"sample_ids": sample_ids, "leads": list(ECG_LEADS), "sample_rate_hz": SAMPLE_RATE_HZ, "unit": "microvolt"}
+    about = {"sample_ids": sample_ids, "leads": list(ECG_LEADS), "sample_rate_hz": SAMPLE_RATE_HZ, "unit": "uV"}
     write_json(folder / "ecg.json", about)
     table = pd.DataFrame(labs, columns=[str(item) for item in LAB_ITEM_IDS])
     table.insert(0, "sample_id", sample_ids)

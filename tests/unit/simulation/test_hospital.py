@@ -96,7 +96,7 @@ def test_signals_and_labels_are_those_of_the_patients_in_the_index(root):
         "sample_ids": list(index["triplets"]["sample_id"]),
         "leads": list(ECG_LEADS),
         "sample_rate_hz": 500,
-        "unit": "microvolt",
+        "unit": "uV",
     }
     microvolt = np.load(root / "triplets/ecg.npy")
     assert microvolt.dtype == np.int16
