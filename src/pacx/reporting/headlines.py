@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pacx.evaluation.alignment import CHANCE
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 from pacx.reporting.tables import Rows, format_interval, is_distinguishable
 
@@ -47,7 +48,7 @@ def headlines(rows: Rows) -> list[Headline]:
         )
     for target in rows.values_of("label", protocol="alignment"):
         row = rows.find(protocol="alignment", label=target, encoder="pacx", metric="recall_at_5")
-        chance = rows.find(protocol="alignment", label=target, encoder="chance", metric="recall_at_5")
+        chance = rows.find(protocol="alignment", label=target, encoder=CHANCE, metric="recall_at_5")
         if row is not None and chance is not None:
             found.append(
                 Headline(

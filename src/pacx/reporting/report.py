@@ -13,6 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pacx.core.artifacts import read_json, write_text
 from pacx.core.errors import UsageError
+from pacx.evaluation.alignment import CHANCE, CONSTANT
+from pacx.evaluation.attention import PROTOCOL as ATTENTION
+from pacx.evaluation.attention import UNIFORM
 from pacx.evaluation.results import read_rows
 from pacx.reporting import tables
 from pacx.reporting.curves import draw_label_efficiency, draw_training
@@ -119,7 +122,7 @@ def _training_pictures(folder: Path | None, section: str) -> tuple[Picture, ...]
 
 def _present(order: Sequence[str], names: Sequence[str]) -> list[str]:
     """Names in the paper's order, then whatever else was measured; differences and baselines are not encoders."""
-    plain = [name for name in names if " - " not in name and name not in ("chance", "constant")]
+    plain = [name for name in names if " - " not in name and name not in (CHANCE, CONSTANT, UNIFORM)]
     return [name for name in order if name in plain] + [name for name in plain if name not in order]
 
 
@@ -127,11 +130,12 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
     encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="linear-probe"))
     aligned = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="alignment"))
     ablations = _present(_ABLATION_ORDER, rows.values_of("encoder", protocol="ablation"))
+    looked = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=ATTENTION))
     low_data = rows.values_of("dataset", protocol="low-data")
+    low_data_encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="low-data"))
     efficiency: tuple[Picture, ...] = ()
     if low_data:
-        named = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="low-data"))
-        png = draw_label_efficiency(rows, low_data, named)
+        png = draw_label_efficiency(rows, low_data, low_data_encoders)
         efficiency = (_picture("Label efficiency", "Macro AUROC, mean over probe seeds, 95 % band.", png),)
     return [
         Section(anchor="inputs", title="What went in", pictures=_kept_pictures(folder, "inputs")),
@@ -149,7 +153,7 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
         Section(
             anchor="label-efficiency",
             title="Label efficiency (Figure 3)",
-            tables=(tables.low_data_table(rows, encoders),),
+            tables=(tables.low_data_table(rows, low_data_encoders),),
             pictures=efficiency,
         ),
         Section(
@@ -162,7 +166,8 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
         Section(
             anchor="attention",
             title="Where the encoder looks (Figure 4)",
-            text="Attention rollout of the class token. Pictures suggest, they do not prove.",
+            text="Attention rollout of the class token. Pictures suggest, they do not prove; the shares are measured.",
+            tables=(tables.attention_table(rows, looked),),
             pictures=_kept_pictures(folder, "attention"),
         ),
     ]

@@ -6,8 +6,11 @@ says "not distinguishable": nobody should have to do that comparison in their he
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pacx.evaluation.alignment import CHANCE, CONSTANT
+from pacx.evaluation.attention import METRIC, UNIFORM
+from pacx.evaluation.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 
 MISSING = "not run"
@@ -83,7 +86,7 @@ def value_cell(row: ResultRow | None, *, digits: int = 3, is_best: bool = False)
     if row is None:
         return Cell(text=MISSING, is_quiet=True)
     if math.isnan(row.value):
-        return Cell(text="undefined", small=row.provenance, is_quiet=True)
+        return Cell(text="undefined", is_quiet=True)
     return Cell(text=f"{row.value:.{digits}f}", small=format_interval(row, digits), is_best=is_best)
 
 
@@ -132,8 +135,8 @@ def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
                     }
                     body.append(_score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
     return Table(
-        caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points. The random ViT "
-        "stands in for the ImageNet ViT where its weights are not at hand.",
+        caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points. "
+        "The random ViT stands in for the ImageNet ViT where its weights are not at hand.",
         header=("dataset", "metric", *shown(encoders), "PaCX - MAE"),
         rows=tuple(body),
     )
@@ -196,8 +199,8 @@ def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
                 continue
             query: dict[str, object] = {"protocol": "alignment", "label": label}
             cells = _score_row(rows, encoders, Cell(text=label), name, query, metric)
-            chance = rows.find(**query, metric=metric, encoder="chance") or rows.find(
-                **query, metric=metric, encoder="constant"
+            chance = rows.find(**query, metric=metric, encoder=CHANCE) or rows.find(
+                **query, metric=metric, encoder=CONSTANT
             )
             body.append((*cells[:-1], value_cell(chance) if chance else Cell(text=""), cells[-1]))
     return Table(
@@ -225,6 +228,21 @@ def ablation_table(rows: Rows, encoders: Sequence[str]) -> Table:
     return Table(
         caption="Each column is a Stage 2 of its own, equally long, from the same MAE.",
         header=("dataset", "metric", *shown(encoders)),
+        rows=tuple(body),
+    )
+
+
+def attention_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """The paper's Figure 4 as numbers: the share of attention inside each mask, beside the share of its area."""
+    body = []
+    for label in rows.values_of("label", protocol=ATTENTION):
+        query: dict[str, object] = {"protocol": ATTENTION, "label": label, "fraction": 1.0}
+        cells = _score_row(rows, encoders, Cell(text=label), "share of attention", query, METRIC)
+        uniform = value_cell(rows.find(**query, metric=METRIC, encoder=UNIFORM))
+        body.append((*(replace(cell, is_best=False) for cell in cells[:-1]), uniform, cells[-1]))
+    return Table(
+        caption="Mean over all test films of the class token's rollout that lies inside the exact mask.",
+        header=("mask", "measure", *shown(encoders), "uniform (area)", "PaCX - MAE"),
         rows=tuple(body),
     )
 
