@@ -1,0 +1,78 @@
+"""Real twelve-lead ECGs of five databases: read, compared, prepared and embedded."""
+
+import csv
+import runpy
+
+import numpy as np
+import pytest
+import torch
+
+from pacx.core.errors import DataError
+from pacx.modalities.ecg import ECG_FOUNDER_INPUT, EcgRecordings, EcgUnit, check_lead_order, embed_ecg, read_wfdb
+from pacx.models.ecg_founder import ECGFounder
+from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
+
+
+@pytest.fixture(scope="module")
+def rows(shared):
+    with (shared / "data/ecg/index.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["npz"]]
+
+
+@pytest.fixture(scope="module")
+def originals(shared, rows):
+    paths = [shared / "data/ecg" / row["wfdb"] for row in rows if row["wfdb"]]
+    return read_wfdb(paths)
+
+
+def test_wfdb_files_agree_with_the_arrays(shared, rows, originals):
+    compared = 0
+    for row in rows:
+        if row["wfdb"]:
+            with np.load(shared / "data/ecg" / row["npz"]) as arrays:
+                stored = arrays["ecg"][int(row["npz_row"])] / 1000
+            ours = originals.signals[originals.sample_ids.index(row["record"])]
+            np.testing.assert_allclose(ours, stored, atol=0.0011, err_msg=row["record"])
+            compared += 1
+    assert compared == len(originals) >= 8
+
+
+@pytest.fixture(scope="module")
+def everything(shared):
+    ids, signals = [], []
+    for path in sorted((shared / "data/ecg").glob("*_500hz.npz")):
+        with np.load(path) as arrays:
+            ids += [f"{path.stem}/{record}" for record in arrays["record"]]
+            signals.append(arrays["ecg"])
+    return EcgRecordings(tuple(ids), np.concatenate(signals), unit=EcgUnit.MICROVOLT)
+
+
+def test_lead_identities_hold_in_every_database_and_an_exchange_is_found(everything):
+    check_lead_order(everything, "real recordings")
+    exchanged = everything.signals[:, [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]]
+    with pytest.raises(DataError, match="aVL and aVF are exchanged"):
+        check_lead_order(EcgRecordings(everything.sample_ids, exchanged, unit=EcgUnit.MICROVOLT), "real recordings")
+
+
+@pytest.fixture(scope="module")
+def ecg_founder(shared):
+    fill = runpy.run_path(str(shared / "golden" / "fill.py"))["fill"]
+    with torch.device("meta"):
+        network = ECGFounder(12)
+    state = {
+        key: torch.from_numpy(fill(key, tuple(value.shape), seed=7)).to(value.dtype)
+        for key, value in network.state_dict().items()
+    }
+    network.load_state_dict(state, strict=True, assign=True)
+    return network
+
+
+def test_every_record_gets_an_embedding_of_its_own(originals, ecg_founder):
+    assert ecg_founder.preprocessing == ECG_FOUNDER_INPUT
+    for model, width in ((ecg_founder, 1024), (EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0), 96)):
+        targets = embed_ecg(model, originals)
+        assert targets.embeddings.shape == (len(originals), width)
+        assert np.isfinite(targets.embeddings).all()
+        centered = targets.embeddings - targets.embeddings.mean(0)
+        distances = np.linalg.norm(centered[:, None] - centered[None], axis=2) + 1e9 * np.eye(len(originals))
+        assert distances.min() > 0.05 * np.linalg.norm(centered, axis=1).mean()

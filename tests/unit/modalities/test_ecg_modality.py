@@ -1,0 +1,244 @@
+"""Recordings and their preparation: readers, lead order, units, rates, silence, scale, embedding."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pacx.core.errors import DataError
+from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
+from pacx.modalities.ecg import (
+    ECG_FOUNDER_INPUT,
+    ECG_MAE_INPUT,
+    EcgRecordings,
+    EcgUnit,
+    check_lead_order,
+    embed_ecg,
+    preprocess_ecg,
+    read_array,
+    read_symile,
+    read_wfdb,
+)
+from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
+
+TO_MIMIC = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
+
+
+def heartbeats(count: int, *, rate_hz: int = 500, seconds: float = 10.0, seed: int = 0) -> np.ndarray:
+    """Records (N, 12, T) in mV whose limb leads obey Goldberger's identities."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(seconds * rate_hz)) / rate_hz
+    records = np.empty((count, 12, len(time)))
+    for record in records:
+        starts = np.arange(rng.uniform(0.2, 0.6), seconds, rng.uniform(0.6, 1.2))
+        qrs = sum(np.exp(-(((time - start) / 0.025) ** 2)) for start in starts)
+        t_wave = sum(np.exp(-(((time - start - 0.3) / 0.06) ** 2)) for start in starts)
+        record[:] = rng.normal(0, 0.8, (12, 1)) * qrs + rng.normal(0, 0.2, (12, 1)) * t_wave
+        one, two = record[0].copy(), record[1].copy()
+        record[2:6] = two - one, -(one + two) / 2, one - two / 2, two - one / 2
+    return records
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"p{i}" for i in range(count))
+
+
+@pytest.fixture(scope="module")
+def signals() -> np.ndarray:
+    return heartbeats(4)
+
+
+@pytest.fixture(scope="module")
+def prepared(signals) -> np.ndarray:
+    return preprocess_ecg(EcgRecordings(names(4), signals))
+
+
+def test_voltage_and_offset_of_a_record_are_invisible_behind_the_z_score(signals, prepared):
+    scaled = signals * np.array([3.0, 0.1, 1.0, 7.0])[:, None, None] + np.array([1.0, -2.0, 0.5, 0.0])[:, None, None]
+    again = preprocess_ecg(EcgRecordings(names(4), scaled))
+    assert np.abs(again - prepared).max() < 1e-5 * np.abs(prepared).max()
+
+
+def test_voltage_stays_visible_with_the_fixed_scale(signals):
+    once = preprocess_ecg(EcgRecordings(names(4), signals), ECG_MAE_INPUT)
+    twice = preprocess_ecg(EcgRecordings(names(4), 2 * signals), ECG_MAE_INPUT)
+    np.testing.assert_allclose(twice, 2 * once, atol=1e-5)
+
+
+def test_symile_arrays_give_the_same_as_millivolts(signals, prepared, tmp_path):
+    low = signals.min(axis=(1, 2), keepdims=True)
+    scaled = 2 * (signals - low) / (signals.max(axis=(1, 2), keepdims=True) - low) - 1
+    stored = scaled[:, TO_MIMIC].transpose(0, 2, 1)[:, None].astype(np.float32)  # (N, 1, 5000, 12)
+    np.save(tmp_path / "ecg_train.npy", stored)
+    recordings = read_symile(tmp_path / "ecg_train.npy", names(4))
+    np.testing.assert_allclose(preprocess_ecg(recordings), prepared, atol=2e-5)
+    with pytest.raises(DataError, match="voltage is lost"):
+        preprocess_ecg(recordings, ECG_MAE_INPUT)
+    np.save(tmp_path / "ecg_wrong.npy", stored[:, :, :, TO_MIMIC])
+    with pytest.raises(DataError, match="aVL and aVF are exchanged"):
+        read_symile(tmp_path / "ecg_wrong.npy", names(4))
+
+
+def test_declared_order_is_undone_and_case_is_free(signals, prepared):
+    leads = tuple(lead.upper() for lead in MIMIC_ECG_LEADS)
+    mimic = EcgRecordings(names(4), signals[:, TO_MIMIC], leads)
+    check_lead_order(mimic, "test")
+    assert np.array_equal(preprocess_ecg(mimic), prepared)
+
+
+def test_undeclared_orders_are_found(signals):
+    with pytest.raises(DataError, match="aVL and aVF are exchanged"):
+        check_lead_order(EcgRecordings(names(4), signals[:, TO_MIMIC]), "test")
+    with pytest.raises(DataError, match="do not follow from I and II"):
+        check_lead_order(EcgRecordings(names(4), signals[:, ::-1]), "test")
+    noisy = signals + 0.05 * np.random.default_rng(0).standard_normal(signals.shape)
+    check_lead_order(EcgRecordings(names(4), noisy), "test")
+
+
+@pytest.mark.parametrize("leads", [(*ECG_LEADS[:11], "V5"), (*ECG_LEADS[:11], "X")])
+def test_missing_and_repeated_leads_are_refused(signals, leads):
+    with pytest.raises(DataError, match="V6"):
+        EcgRecordings(names(4), signals, leads)
+
+
+def test_shapes_ids_and_rates_are_checked(signals):
+    with pytest.raises(DataError, match="time before leads"):
+        EcgRecordings(names(4), signals.transpose(0, 2, 1))
+    with pytest.raises(DataError, match=r"more than once \(p0\)"):
+        EcgRecordings(("p0", "p1", "p2", "p0"), signals)
+    with pytest.raises(DataError, match="0 Hz"):
+        EcgRecordings(names(4), signals, sample_rate_hz=0)
+
+
+@pytest.mark.parametrize("blank", [0.0, 0.7, np.nan, "per lead"])
+def test_silent_records_are_named(signals, blank):
+    broken = signals.copy()
+    broken[2] = np.arange(12)[:, None] if blank == "per lead" else blank
+    for config in (ECG_FOUNDER_INPUT, ECG_MAE_INPUT):
+        with pytest.raises(DataError, match="ECG of p2 is constant"):
+            preprocess_ecg(EcgRecordings(names(4), broken), config)
+
+
+def test_infinite_records_are_named_and_nan_becomes_zero(signals):
+    broken = signals.copy()
+    broken[1, 3, 77] = np.inf
+    with pytest.raises(DataError, match="ECG of p1 has infinite values"):
+        preprocess_ecg(EcgRecordings(names(4), broken))
+    with_nan, with_zero = signals.copy(), signals.copy()
+    with_nan[0, 5, 100:200], with_zero[0, 5, 100:200] = np.nan, 0
+    ours, theirs = (preprocess_ecg(EcgRecordings(names(4), x)) for x in (with_nan, with_zero))
+    assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rate_hz", [250, 360, 1000])
+def test_other_rates_are_resampled(rate_hz, prepared):
+    other = preprocess_ecg(EcgRecordings(names(4), heartbeats(4, rate_hz=rate_hz), sample_rate_hz=rate_hz))
+    inner = slice(200, -200)
+    error = np.linalg.norm((other - prepared)[:, :, inner]) / np.linalg.norm(prepared[:, :, inner])
+    assert error < 0.01
+
+
+def test_lengths(signals, prepared):
+    longer = np.concatenate([signals, signals[:, :, :700]], axis=2)
+    assert np.array_equal(preprocess_ecg(EcgRecordings(names(4), longer)), prepared), "the first ten seconds are kept"
+    shorter = preprocess_ecg(EcgRecordings(names(4), signals[:, :, :4000]), ECG_MAE_INPUT)
+    assert shorter.shape == (4, 12, 5000)
+    assert np.abs(shorter[:, :, 4800:]).max() < 0.05 * np.abs(shorter).max()
+    with pytest.raises(DataError, match="ECG of p0 has 2000 samples where 5000 are needed"):
+        preprocess_ecg(EcgRecordings(names(4), signals[:, :, :2000]))
+
+
+def test_threads_do_not_change_a_bit(signals, prepared):
+    assert np.array_equal(preprocess_ecg(EcgRecordings(names(4), signals), num_threads=1), prepared)
+
+
+@pytest.fixture
+def stored(signals, tmp_path):
+    description = {"sample_ids": names(4), "leads": MIMIC_ECG_LEADS, "sample_rate_hz": 500, "unit": "uV"}
+    np.save(tmp_path / "ecg.npy", np.round(signals[:, TO_MIMIC] * 1000).astype(np.int16))
+    (tmp_path / "ecg.json").write_text(json.dumps(description))
+    return tmp_path
+
+
+def test_microvolt_array_stays_on_disk_until_needed(stored, signals):
+    recordings = read_array(stored / "ecg.npy", stored / "ecg.json")
+    assert isinstance(recordings.signals, np.memmap)
+    assert recordings.unit is EcgUnit.MICROVOLT
+    np.testing.assert_allclose(recordings.record(3), signals[3], atol=0.00051)
+    chosen = recordings.select([3, 0])
+    assert chosen.sample_ids == ("p3", "p0")
+    assert np.array_equal(chosen.record(0), recordings.record(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"leads": ECG_LEADS}, "aVL and aVF are exchanged"),
+        ({"unit": "mm"}, "unit 'mm'"),
+        ({"sample_ids": ["a"]}, "for 1 sample ids"),
+        ({"sample_rate_hz": None}, "does not say sample_rate_hz"),
+    ],
+)
+def test_descriptions_that_do_not_fit_are_refused(stored, change, message):
+    said = {**json.loads((stored / "ecg.json").read_text()), **change}
+    (stored / "ecg.json").write_text(json.dumps({key: value for key, value in said.items() if value is not None}))
+    with pytest.raises(DataError, match=message):
+        read_array(stored / "ecg.npy", stored / "ecg.json")
+    (stored / "ecg.npy").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"not a readable \.npy"):
+        read_array(stored / "ecg.npy", stored / "ecg.json")
+
+
+def write_wfdb(folder, name, millivolt, *, leads=ECG_LEADS, rate_hz=500, unit="mV"):
+    """Format 16 by hand: one text header, all leads interleaved as int16 microvolts, -32768 = invalid."""
+    gain = 1 if unit == "uV" else 1000
+    lines = [f"{name} {len(leads)} {rate_hz} {millivolt.shape[1]}"]
+    lines += [f"{name}.dat 16 {gain}(0)/{unit} 16 0 0 0 0 {lead}" for lead in leads]
+    (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
+    steps = np.where(np.isnan(millivolt), -32768, np.round(np.nan_to_num(millivolt) * 1000))
+    steps.T.astype("<i2").tofile(folder / f"{name}.dat")
+
+
+def test_wfdb_leads_units_rates_lengths_and_invalid_samples(signals, tmp_path):
+    with_gap = signals[3, :, :].copy()
+    with_gap[8, 40:50] = np.nan
+    write_wfdb(tmp_path, "a", signals[0])
+    write_wfdb(tmp_path, "b", signals[1, TO_MIMIC], leads=[lead.upper() for lead in MIMIC_ECG_LEADS], unit="uV")
+    write_wfdb(tmp_path, "c", heartbeats(4, rate_hz=1000, seconds=12)[2], rate_hz=1000)
+    write_wfdb(tmp_path, "d", with_gap[:, :4500])
+    recordings = read_wfdb([tmp_path / "a.hea", tmp_path / "b", tmp_path / "c.dat", tmp_path / "d"])
+    assert recordings.sample_ids == ("a", "b", "c", "d")
+    assert recordings.signals.shape == (4, 12, 5000)
+    assert recordings.signals.dtype == np.float32
+    np.testing.assert_allclose(recordings.signals[:2], signals[:2], atol=0.00051)
+    assert (recordings.signals[3, 8, 40:50] == 0).all()
+    assert (recordings.signals[3, :, 4500:] == recordings.signals[3, :, 4499:4500]).all(), "the last value is held"
+
+
+def test_wfdb_records_that_cannot_be_used_are_named(signals, tmp_path):
+    with pytest.raises(DataError, match=r"nothing has no header \(\.hea\)"):
+        read_wfdb([tmp_path / "nothing"])
+    write_wfdb(tmp_path, "few", signals[0, :11], leads=ECG_LEADS[:11])
+    with pytest.raises(DataError, match="few must have each of the twelve leads once, but not so V6"):
+        read_wfdb([tmp_path / "few"])
+    write_wfdb(tmp_path, "odd", signals[0], unit="mmHg")
+    with pytest.raises(DataError, match="odd is in units of mmhg"):
+        read_wfdb([tmp_path / "odd"])
+    write_wfdb(tmp_path, "short", signals[0, :, :1000])
+    with pytest.raises(DataError, match="short has 1000 samples"):
+        read_wfdb([tmp_path / "short"])
+    (tmp_path / "odd.hea").write_text("not a header\n")
+    with pytest.raises(DataError, match="odd is not a readable WFDB record"):
+        read_wfdb([tmp_path / "odd"])
+
+
+def test_embeddings_come_with_ids_and_a_fingerprint_of_what_made_them(stored):
+    recordings = read_array(stored / "ecg.npy", stored / "ecg.json")
+    model = EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0)
+    targets = embed_ecg(model, recordings)
+    assert targets.embeddings.shape == (4, 96)
+    assert targets.sample_ids == names(4)
+    assert embed_ecg(model, recordings).fingerprint == targets.fingerprint
+    assert embed_ecg(model, recordings.select([0, 1, 2])).fingerprint != targets.fingerprint
+    one_by_one = np.concatenate([embed_ecg(model, recordings.select([row])).embeddings for row in range(4)])
+    np.testing.assert_allclose(one_by_one, targets.embeddings, atol=1e-5)
