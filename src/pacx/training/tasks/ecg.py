@@ -1,0 +1,145 @@
+"""An ECG encoder of one's own: a masked autoencoder, for those who cannot use ECGFounder's weights.
+
+`prepared recordings -> patches of time x leads -> masked error -> ECG encoder folder`. Masks are a function of the
+seed, the epoch and the recording's id. It refuses recordings that were not prepared as the model's input contract says.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pacx.core.errors import UsageError
+from pacx.core.provenance import provenance
+from pacx.core.randomness import sample_keys, uniform
+from pacx.models.ecg_mae import EcgMAEConfig, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.training.config import TrainingConfig
+from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only, shuffled_rows
+
+_VALIDATION_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcgTaskConfig:
+    """What the ECG stage trains.
+
+    Args:
+        model: sizes, mask ratio and input contract.
+    """
+
+    model: EcgMAEConfig = field(default_factory=EcgMAEConfig)
+
+
+class EcgTask(StageTask[NDArray[np.int64]]):
+    """Masked autoencoding of ECG recordings.
+
+    Args:
+        sample_ids: N unique ids.
+        signals: float32 (N, leads, T), prepared with ``config.model.preprocessing``, no NaN; may be a memory map.
+        train_rows: recordings to learn from.
+        val_rows: recordings to measure on, at least one; none of them in ``train_rows``.
+        config: the model.
+        seed: of weights and masks; recipes pass the training seed.
+
+    Raises:
+        UsageError: the signals are not what the model takes, or the rows overlap.
+    """
+
+    name = "ecg"
+    unit = "recordings"
+
+    def __init__(
+        self,
+        sample_ids: Sequence[str],
+        signals: NDArray[np.float32],
+        train_rows: NDArray[np.int64],
+        val_rows: NDArray[np.int64],
+        config: EcgTaskConfig,
+        seed: int,
+    ) -> None:
+        expected = (len(sample_ids), config.model.num_leads, config.model.preprocessing.num_samples)
+        if signals.shape != expected:
+            raise UsageError(
+                f"ecg: signals have shape {signals.shape}, expected {expected} (recordings, leads, samples); "
+                "prepare the recordings with the model's own input contract"
+            )
+        if len(val_rows) == 0 or np.intersect1d(train_rows, val_rows).size:
+            raise UsageError("ecg: validation needs at least one recording, and none that is trained on")
+        self.ids, self.keys, self.signals = list(sample_ids), sample_keys(sample_ids), signals
+        self.train_rows, self.val_rows = train_rows, val_rows
+        self.config, self.seed = config, seed
+        self.module: EcgMaskedAutoencoder = EcgMaskedAutoencoder(config.model, seed=seed)
+
+    @property
+    def num_samples(self) -> int:
+        """Recordings in one epoch."""
+        return len(self.train_rows)
+
+    def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows of this rank's recordings."""
+        for positions in shuffled_rows(self.keys[self.train_rows], config, epoch, rank, world_size):
+            yield self.train_rows[positions]
+
+    def sample_ids(self, batch: NDArray[np.int64]) -> Sequence[str]:
+        """The recordings' ids."""
+        return [self.ids[row] for row in batch]
+
+    def loss(self, batch: NDArray[np.int64], epoch: int) -> StepLoss:
+        """Mean squared error on the hidden patches."""
+        return StepLoss(self.module(self._input(batch), self._mask_noise("mask", epoch, batch)).loss, {})
+
+    def validate(self) -> dict[str, float]:
+        """Masked error on held-out recordings, and that of the training recordings' mean recording, same masks."""
+        sums = np.zeros(2)
+        for start in range(0, len(self.val_rows), _VALIDATION_BATCH):
+            rows = self.val_rows[start : start + _VALIDATION_BATCH]
+            signals = self._input(rows)
+            output = self.module(signals, self._mask_noise("validation-mask", 0, rows))
+            target = self.module.patchify(signals)  # (B, L, P)
+            for i, prediction in enumerate((output.prediction, self._mean_patches.to(self.device))):
+                per_patch = (prediction.float() - target).square().mean(-1)  # (B, L)
+                sums[i] += ((per_patch * output.mask).sum(1) / output.mask.sum(1)).sum().item()
+        masked, mean_recording = sums / len(self.val_rows)
+        return {"masked_mse": masked, "mean_recording_mse": mean_recording}
+
+    def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
+        """No decay on biases, norms and tokens."""
+        return decay_matrices_only(self.module, weight_decay)
+
+    def describe(self) -> dict[str, Any]:
+        """Task configuration, and which recordings."""
+        return {
+            "config": self.config,
+            "seed": self.seed,
+            "recordings": array_sha256(self.keys, self.train_rows, self.val_rows, self._checksums),
+        }
+
+    def release(self, out: Path) -> None:
+        """Write ``ecg/``, the encoder folder that ``pacx.models.ecg_mae.load_ecg_mae`` reads."""
+        save_ecg_mae(self.module, out / "ecg", provenance=provenance("train ecg", self.seed).to_json())
+
+    @cached_property
+    def _checksums(self) -> NDArray[np.float64]:
+        """One number per recording, (N,): notices other signals under the same ids."""
+        return np.array([float(np.abs(signal).sum(dtype=np.float64)) for signal in self.signals])
+
+    def _input(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.asarray(self.signals[rows], np.float32)).to(self.device, non_blocking=True)
+
+    def _mask_noise(self, stream: str, epoch: int, rows: NDArray[np.int64]) -> Tensor:
+        noise = uniform(self.seed, stream, epoch, self.keys[rows], self.config.model.num_patches)  # (B, L)
+        return torch.from_numpy(noise.astype(np.float32)).to(self.device, non_blocking=True)
+
+    @cached_property
+    def _mean_patches(self) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for start in range(0, len(self.train_rows), _VALIDATION_BATCH):
+            patches = self.module.patchify(self._input(self.train_rows[start : start + _VALIDATION_BATCH]))
+            total = total + patches.sum(0, dtype=torch.float64).cpu()
+        return (total / len(self.train_rows)).float()  # (L, P)
