@@ -242,3 +242,9 @@ def load_ecg_mae(path: Path) -> EcgMaskedAutoencoder:
         model = EcgMaskedAutoencoder(EcgMAEConfig.from_json(values["config"]))
     load_strictly(model, read_state_dict(path / "model.safetensors"), path)
     return model.eval().requires_grad_(False)
+
+
+def is_ecg_mae(path: Path) -> bool:
+    """Whether a folder says of itself that it holds an ECG masked autoencoder; nothing else of it is checked."""
+    config = path / "config.json"
+    return config.is_file() and read_json(config).get("kind") == _KIND

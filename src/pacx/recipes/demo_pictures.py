@@ -49,7 +49,7 @@ def _caption(pack: Pack, row: int) -> str:
 
 def picture_films(folder: Path, pack: Pack) -> None:
     """A gallery of films with the outlines of their exact masks."""
-    rows = np.arange(min(_NUM_FILMS, len(pack.table)))
+    rows = list(range(min(_NUM_FILMS, len(pack))))
     outlines = [] if pack.masks is None else [np.asarray(pack.masks[rows, k]) for k in range(len(pack.mask_names))]
     names = ", ".join(pack.mask_names)
     png = draw_films(np.asarray(pack.images[rows]), [_caption(pack, row) for row in rows], outlines)

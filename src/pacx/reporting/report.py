@@ -90,7 +90,7 @@ _CURVES = (
         section="alignment",
         title="Stage 2: retrieval of the patient's own record",
         y_label="recall at 5, held-out patients",
-        metrics=(("ecg_recall_at_5", "ECG"), ("labs_recall_at_5", "labs"), ("chance_recall_at_5", "chance")),
+        metrics=(("recall_at_5_ecg", "ECG"), ("recall_at_5_labs", "labs"), ("chance_recall_at_5", "chance")),
     ),
 )
 

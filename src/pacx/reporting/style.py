@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,7 +22,7 @@ ENCODER_COLOURS = {
 }
 SPARE_COLOURS = ("#2f7fb8", "#2a9d78", "#c98a1b", "#7b5ea7", "#5b6b7b")
 
-_RC = {
+_RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
