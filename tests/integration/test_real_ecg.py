@@ -6,11 +6,11 @@ import runpy
 import numpy as np
 import pytest
 import torch
-from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 from pacx.core.errors import DataError
 from pacx.modalities.ecg import ECG_FOUNDER_INPUT, EcgRecordings, EcgUnit, check_lead_order, embed_ecg, read_wfdb
 from pacx.models.ecg_founder import ECGFounder
+from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 
 @pytest.fixture(scope="module")

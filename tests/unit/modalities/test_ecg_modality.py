@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
@@ -20,6 +19,7 @@ from pacx.modalities.ecg import (
     read_symile,
     read_wfdb,
 )
+from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 TO_MIMIC = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
 
