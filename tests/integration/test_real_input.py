@@ -82,7 +82,7 @@ def test_errors_are_one_sentence_and_a_code(run: Path, capsys: pytest.CaptureFix
         (["embed", str(run / "mae" / "encoder"), str(run / "nothing.png"), "--out", str(run / "x.npz")], 2),
         (
             ["evaluate", "probe", "--pack", str(run / "nothing"), "--encoders", "random", "--out", str(run / "y.json")],
-            1,
+            2,
         ),
         (["train", "mae-tiny", "--pack", str(run / "pack"), "--out", str(run / "mae")], 2),
     ):
