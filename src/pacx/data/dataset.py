@@ -1,17 +1,21 @@
 """What a dataset adapter is: an official tree in, records out, and nothing else.
 
 An adapter is one file in ``datasets/`` that carries a ``DATASET``; ``datasets()`` finds it. Adapters decode no image,
-copy no file and decide no split that the dataset does not define itself.
+copy no file, look for no image file and decide no split that the dataset does not define itself: they say what its
+tables and folders say. Whether the files are there is for ``doctor`` and the packer to find out.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import pandas as pd
+
 from pacx.core.discovery import discover
+from pacx.core.errors import UsageError
 from pacx.data.records import Records
 
 OptionsT = TypeVar("OptionsT")
@@ -30,6 +34,20 @@ class Task(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """How a dataset's films are divided where its makers leave it open; always by whole patients.
+
+    Args:
+        fractions: shares of train, val and test where no film has a split.
+        val_share_of_train: share of the official training patients that are held out for validation, where the makers
+            define a training and a test set only.
+    """
+
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    val_share_of_train: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetCard:
     """What a person has to know before using a dataset.
 
@@ -40,6 +58,12 @@ class DatasetCard:
         licence: under which terms it may be used.
         access: where it is had, and what has to be signed.
         citation: what to cite.
+        layout: the tree below the root, one path pattern with its meaning each; shown when a tree is wrong.
+        splits: what is done where the makers define no split.
+        counts: how often something occurs in the complete dataset, in the words of ``pacx.data.tally``; only figures
+            that were seen in a source, never an estimate.
+        image_globs: patterns below the root that every image and mask file matches; a file that matches and is in no
+            record is surplus. Empty: surplus files cannot be told.
     """
 
     name: str
@@ -48,6 +72,10 @@ class DatasetCard:
     licence: str
     access: str
     citation: str
+    layout: tuple[str, ...] = ()
+    splits: SplitPlan = field(default_factory=SplitPlan)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    image_globs: tuple[str, ...] = ()
 
 
 class Dataset(ABC, Generic[OptionsT]):
@@ -65,6 +93,14 @@ class Dataset(ABC, Generic[OptionsT]):
             UsageError: the folder or a file named by the options is not there.
             DataError: the tree is not what the makers distribute; the message says what was expected.
         """
+
+    def released_code_splits(self, records: Records) -> "pd.Series[str]":
+        """The split of each film as the authors' released code draws it, most often by image: to measure what it does.
+
+        Raises:
+            UsageError: the released code draws no split of its own for this dataset.
+        """
+        raise UsageError(f"the released code draws no split of {self.card.name}; use the default split policy")
 
 
 def datasets() -> Mapping[str, Dataset[Any]]:

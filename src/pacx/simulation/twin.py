@@ -1,0 +1,65 @@
+"""A twin: simulated patients in the layout, the names and the byte conventions of an official dataset.
+
+A twin is one file in ``twins/`` that carries a ``TWIN``; ``twins()`` finds it. It shares no code with the adapter that
+reads the layout: it is written from the dataset's description alone, so that the two check each other. ``twin.json``
+beside the files says that nobody in it ever lived, and how often what occurs, in the words of ``pacx.data.tally``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pacx.core.artifacts import staged_directory, write_json
+from pacx.core.discovery import discover
+from pacx.core.errors import UsageError
+from pacx.simulation.cohort import CohortConfig
+
+TWIN_FILE = "twin.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinConfig(CohortConfig):
+    """How large a twin is, and which world it is drawn from."""
+
+    num_patients: int = 48
+
+    def __post_init__(self) -> None:
+        if self.num_patients < 1:
+            raise UsageError(f"a twin of {self.num_patients} patients cannot be written; give at least 1")
+
+
+class Twin(ABC):
+    """One dataset's official layout, written for simulated patients."""
+
+    name: str
+    """The name of the adapter that reads the layout."""
+
+    @abstractmethod
+    def write(self, root: Path, config: TwinConfig) -> Mapping[str, int]:
+        """Fill an empty folder as the makers ship it.
+
+        Returns:
+            how often what occurs among what was written, in the words of ``pacx.data.tally`` ("films", "patients",
+            "films:train", "present:Edema" ...), counted while writing.
+        """
+
+
+def twins() -> Mapping[str, Twin]:
+    """Every twin there is, by name."""
+    return discover("pacx.simulation.twins", "TWIN", Twin)  # type: ignore[type-abstract]
+
+
+def write_twin(twin: Twin, root: Path, config: TwinConfig) -> None:
+    """Write a twin with its ``twin.json``, whole or not at all.
+
+    Raises:
+        UsageError: ``root`` exists and is not empty.
+        ArtifactError: it could not be written; nothing is left behind.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} exists and is not empty; give a new folder for the twin of {twin.name}")
+    with staged_directory(root) as partial:
+        counts = twin.write(partial, config)
+        about = {"simulated": True, "dataset": twin.name, "config": asdict(config), "counts": dict(counts)}
+        write_json(partial / TWIN_FILE, about)
