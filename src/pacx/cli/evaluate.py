@@ -1,30 +1,40 @@
 """``pacx evaluate``: protocols on frozen encoders, ending in result rows."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.provenance import provenance
 from pacx.data.pack import Pack
+from pacx.evaluation import low_data as low_data_protocol
+from pacx.evaluation import probe as probe_protocol
+from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
+from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.low_data import low_data
-from pacx.evaluation.probe import linear_probe
-from pacx.evaluation.results import ResultRow, write_rows
-from pacx.evaluation.statistics import NUM_DRAWS
-from pacx.recipes.encoders import open_encoders
+from pacx.evaluation.results import ResultRow, difference_metric, write_rows
+from pacx.evaluation.segmentation import SegmentationConfig, segmentation
+from pacx.evaluation.statistics import MACRO, NUM_DRAWS
+from pacx.modalities.targets import FrozenTargets
+from pacx.models.encoder_folder import LoadedEncoder
+from pacx.recipes.encoders import NamedEncoder, open_encoders
 
-_EXAMPLE = "pacx evaluate probe --pack packs/films --encoders mae=runs/mae/encoder random --out results.json"
+_EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeCall:
-    """Train linear probes on cached embeddings and score them on the test split, with patient-level intervals."""
+class EvaluateCall(ABC):
+    """What every protocol is told."""
 
     pack: Path
-    """A labelled pack with train, val and test splits."""
+    """A pack with train, val and test splits."""
 
     encoders: tuple[str, ...]
     """NAME=FOLDER for each encoder, and the baselines random and imagenet by name."""
@@ -38,44 +48,199 @@ class ProbeCall:
     baseline: str | None = None
     """The encoder that paired differences are taken from."""
 
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """How the probes are trained; the defaults are the paper's."""
-
     num_draws: int = NUM_DRAWS
     """Bootstrap draws of patients."""
 
+    headline: ClassVar[str]
+    """The metric that the terminal shows."""
 
-def _classify(call: ProbeCall, protocol: Callable[..., list[ResultRow]], command: str) -> list[ResultRow]:
-    pack = Pack.open(call.pack)
-    data = ClassificationData.from_pack(pack, dataset=call.dataset or call.pack.name)
-    features = {
+    @property
+    @abstractmethod
+    def chosen_seed(self) -> int:
+        """The seed of everything random in the protocol."""
+
+    @abstractmethod
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Run the protocol."""
+
+
+def _embedded(pack: Pack, encoders: Sequence[NamedEncoder]) -> Mapping[str, NDArray[np.float32]]:
+    return {
         encoder.name: embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
-        for encoder in open_encoders(call.encoders, call.probe.seed)
+        for encoder in encoders
     }
-    commit = provenance(command, call.probe.seed).commit
-    return protocol(
-        data,
-        features,
-        baseline=call.baseline,
-        config=call.probe,
-        provenance=f"{command}, commit {commit}",
-        num_draws=call.num_draws,
-    )
+
+
+def _loaded(encoders: Sequence[NamedEncoder]) -> Mapping[str, LoadedEncoder]:
+    return {encoder.name: LoadedEncoder(encoder.vit, encoder.preprocessing, encoder.pooling) for encoder in encoders}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeCall(EvaluateCall):
+    """Train linear probes on cached embeddings and score them on the test split, with patient-level intervals."""
+
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """How the probes are trained; the defaults are the paper's."""
+
+    headline = "auroc"
+
+    @property
+    def chosen_seed(self) -> int:
+        """Of the probes."""
+        return self.probe.seed
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """All training labels (Table 1)."""
+        return probe_protocol.linear_probe(
+            ClassificationData.from_pack(pack, dataset=dataset),
+            _embedded(pack, encoders),
+            baseline=self.baseline,
+            config=self.probe,
+            provenance=remark,
+            num_draws=self.num_draws,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowDataCall(ProbeCall):
+    """Train linear probes on 1, 10 and 100 % of the training labels, several subsets each."""
+
+    fractions: tuple[float, ...] = low_data_protocol.FRACTIONS
+    """Shares of the training films; smaller subsets lie inside larger ones."""
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Shares of the training labels (Figure 3)."""
+        return low_data_protocol.low_data(
+            ClassificationData.from_pack(pack, dataset=dataset),
+            _embedded(pack, encoders),
+            baseline=self.baseline,
+            config=self.probe,
+            provenance=remark,
+            fractions=self.fractions,
+            num_draws=self.num_draws,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentCall(EvaluateCall):
+    """Train a small decoder on frozen patch tokens and score it by IoU and Dice, with patient-level intervals."""
+
+    decoder: SegmentationConfig = field(default_factory=SegmentationConfig)
+    """How the decoder is trained; the defaults are the paper's."""
+
+    headline = "iou"
+
+    @property
+    def chosen_seed(self) -> int:
+        """Of the decoder."""
+        return self.decoder.seed
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Every mask of the pack."""
+        return segmentation(
+            pack,
+            _loaded(encoders),
+            dataset=dataset,
+            baseline=self.baseline,
+            config=self.decoder,
+            provenance=remark,
+            num_draws=self.num_draws,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignCall(EvaluateCall):
+    """Ask whether a patient's ECG and laboratory embedding can be read off the film's, by ridge and retrieval."""
+
+    targets: tuple[Path, ...]
+    """Frozen target folders of the same patients, one per modality."""
+
+    align: AlignmentConfig = field(default_factory=AlignmentConfig)
+    """The ridge probe; the defaults are the paper's."""
+
+    headline = "recall_at_5"
+
+    @property
+    def chosen_seed(self) -> int:
+        """Of the bootstrap."""
+        return self.align.seed
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Every modality given."""
+        opened = [FrozenTargets.open(path) for path in self.targets]
+        data = AlignmentData(
+            dataset=dataset,
+            targets={target.modality: target.for_samples(list(pack.sample_ids)) for target in opened},
+            patient_ids=pack.patient_ids,
+            training=pack.rows("train"),
+            test=pack.rows("test"),
+        )
+        return alignment(
+            data,
+            _embedded(pack, encoders),
+            baseline=self.baseline,
+            config=self.align,
+            provenance=remark,
+            num_draws=self.num_draws,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutCall(EvaluateCall):
+    """Measure how much of the class token's attention rollout lies inside each mask of the test films."""
+
+    seed: int = 0
+    """Of the bootstrap."""
+
+    headline = "attention_share"
+
+    @property
+    def chosen_seed(self) -> int:
+        """Of the bootstrap."""
+        return self.seed
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Every mask of the pack."""
+        return attention(
+            pack,
+            _loaded(encoders),
+            dataset=dataset,
+            baseline=self.baseline,
+            provenance=remark,
+            seed=self.seed,
+            num_draws=self.num_draws,
+        )
+
+
+_PROTOCOLS: Mapping[str, tuple[type[EvaluateCall], str]] = {
+    "probe": (ProbeCall, "linear probe on all training labels (Table 1)"),
+    "low-data": (LowDataCall, "linear probe on 1, 10 and 100 % of them (Figure 3)"),
+    "segment": (SegmentCall, "decoder on frozen patch tokens: IoU and Dice (Table 1)"),
+    "align": (AlignCall, "ridge and retrieval towards ECG and labs (Table 2)"),
+    "rollout": (RolloutCall, "share of attention inside each mask (Figure 4)"),
+}
+
+
+def _say(rows: Sequence[ResultRow], headline: str) -> None:
+    """The headline metric of every encoder and difference: macro where there is one, else label by label."""
+    labels = {MACRO} if any(row.label == MACRO for row in rows) else {row.label for row in rows}
+    for row in rows:
+        if row.metric in (headline, difference_metric(headline)) and row.label in labels:
+            what = f"{row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
+            say(f"{row.encoder:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}], n = {row.n}")
 
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    explained = {
-        "probe": "linear probe on all training labels (Table 1)",
-        "low-data": "linear probe on 1, 10 and 100 % of them (Figure 3)",
-    }
-    protocols: dict[str, Callable[..., list[ResultRow]]] = {"probe": linear_probe, "low-data": low_data}
-    name, rest = choose(words, "evaluate", explained, _EXAMPLE)
-    call = parse(ProbeCall, rest, verb=f"evaluate {name}", example=_EXAMPLE.replace("probe", name, 1))
-    rows = _classify(call, protocols[name], f"pacx evaluate {name}")
+    explained = {name: what for name, (_, what) in _PROTOCOLS.items()}
+    name, rest = choose(words, "evaluate", explained, _EXAMPLE.format(name="probe", more=""))
+    kind, _ = _PROTOCOLS[name]
+    more = " --targets runs/ecg/targets runs/labs/targets" if kind is AlignCall else ""
+    call = parse(kind, rest, verb=f"evaluate {name}", example=_EXAMPLE.format(name=name, more=more))
+    command = f"pacx evaluate {name}"
+    pack = Pack.open(call.pack)
+    remark = f"{command}, commit {provenance(command, call.chosen_seed).commit}"
+    rows = call.rows(pack, open_encoders(call.encoders, call.chosen_seed), call.dataset or call.pack.name, remark)
     write_rows(call.out, rows)
-    for row in rows:
-        if row.label == "macro" and row.metric == "auroc":
-            interval = f"[{row.ci_low:.3f}, {row.ci_high:.3f}]"
-            say(f"{row.encoder:<12} macro AUROC at {100 * row.fraction:g} %: {row.value:.3f} {interval}, n = {row.n}")
+    _say(rows, call.headline)
     say(f"{len(rows)} result rows written to {call.out}; next: pacx report {call.out}")

@@ -19,7 +19,7 @@ _VERBS = {
     "data": "list datasets, pack images once for everything that follows",
     "train": "run a recipe: mae, labs, ecg, distill and their variants",
     "embed": "images or ECG records to embeddings, in one .npz file",
-    "evaluate": "probe, low-data, segment, align: result rows with intervals",
+    "evaluate": "probe, low-data, segment, align, rollout: result rows with intervals",
     "report": "result rows and run folders to one self-contained page",
 }
 
