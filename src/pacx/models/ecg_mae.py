@@ -1,9 +1,9 @@
 """A masked autoencoder over ECG patches, for those who cannot use ECGFounder's weights.
 
 The same idea as for X-rays: a record is cut into patches of time x lead group, most of them are hidden, and a small
-transformer learns to draw the hidden ones from the visible ones. Its encoder then gives the distillation targets, as
-the mean over all patch tokens. It learns from the hospital's own ECGs and sees voltage, which ECGFounder cannot
-(``EcgScale``).
+transformer learns to draw the hidden ones from the visible ones. Its encoder then gives the distillation targets: the
+mean over all patch tokens, standardized over the training recordings. It learns from the hospital's own ECGs and sees
+voltage, which ECGFounder cannot (``EcgScale``).
 
 Records come as ECGFounder takes them, 500 Hz; the model lowers the rate itself, with an anti-alias filter, by a whole
 factor. Positions are fixed sines and cosines of time and lead group. Mask noise is an argument, never drawn here.
@@ -11,6 +11,7 @@ factor. Positions are fixed sines and cosines of time and lead group. Mask noise
 Source: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners"; timm's transformer blocks.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ _KIND = "ecg-masked-autoencoder"
 _NORM_EPS = 1e-6
 _TAPS_PER_FACTOR = 20
 _QUERY_KEY_GAIN = 2.0
+_SMALLEST_STD = 1e-6
 
 
 class EcgMAEOutput(NamedTuple):
@@ -114,6 +116,8 @@ class EcgMaskedAutoencoder(nn.Module):
     low_pass: Tensor
     positions: Tensor
     decoder_positions: Tensor
+    embedding_mean: Tensor
+    embedding_std: Tensor
 
     def __init__(self, config: EcgMAEConfig, *, seed: int = 0) -> None:
         super().__init__()
@@ -144,6 +148,8 @@ class EcgMaskedAutoencoder(nn.Module):
         self.register_buffer("low_pass", _low_pass(config), persistent=False)
         self.register_buffer("positions", _position_code(config, width), persistent=False)
         self.register_buffer("decoder_positions", _position_code(config, decoder_width), persistent=False)
+        self.register_buffer("embedding_mean", torch.zeros(width))
+        self.register_buffer("embedding_std", torch.ones(width))
 
     @property
     def preprocessing(self) -> EcgPreprocessing:
@@ -217,8 +223,22 @@ class EcgMaskedAutoencoder(nn.Module):
         return EcgMAEOutput((per_patch * mask).sum() / mask.sum(), prediction, mask)
 
     def embed(self, signals: Tensor) -> Tensor:
-        """Embedding of whole records, nothing hidden: (B, leads, T) to the mean over patch tokens (B, D)."""
-        return self._encode(self.patch_embed(self.patchify(signals)) + self.positions).mean(1)
+        """Embedding of whole records, nothing hidden: (B, leads, T) to the standardized mean over patch tokens (B, D).
+
+        Most of that mean is what all ECGs have in common: its cosine between two patients is 0.99, and a regression
+        towards it would learn a constant. Zero mean and unit variance over the training recordings leave what differs.
+        """
+        return (self._mean_token(signals) - self.embedding_mean) / self.embedding_std
+
+    @torch.no_grad()
+    def standardize(self, batches: Iterable[Tensor]) -> None:
+        """Fit the mean and standard deviation of ``embed`` to recordings, (B, leads, T) at a time."""
+        tokens = torch.cat([self._mean_token(signals) for signals in batches]).double()  # (N, D)
+        self.embedding_mean.copy_(tokens.mean(0))
+        self.embedding_std.copy_(tokens.std(0, correction=0).clamp_min(_SMALLEST_STD))
+
+    def _mean_token(self, signals: Tensor) -> Tensor:
+        return self._encode(self.patch_embed(self.patchify(signals)) + self.positions).mean(1)  # (B, D)
 
 
 def save_ecg_mae(model: EcgMaskedAutoencoder, out: Path, *, provenance: dict[str, Any]) -> None:

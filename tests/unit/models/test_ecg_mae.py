@@ -183,3 +183,15 @@ def test_it_learns_a_rhythm():
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3, "a constant prediction stays at the variance, 0.5"
+
+
+def test_embedding_is_standardized_over_the_recordings_it_was_fitted_to(signals, tmp_path):
+    model = EcgMaskedAutoencoder(TINY_ECG_MAE, seed=1).eval()
+    common = torch.nn.functional.normalize(model.embed(signals), dim=1)
+    assert (common @ common.T).min() > 0.9  # what all recordings share hides what differs
+    model.standardize([signals[:1], signals[1:]])
+    embedded = model.embed(signals)
+    torch.testing.assert_close(embedded.mean(0), torch.zeros(96), atol=1e-3, rtol=0)
+    torch.testing.assert_close(embedded.std(0, correction=0), torch.ones(96), atol=1e-3, rtol=0)
+    save_ecg_mae(model, tmp_path / "ecg", provenance={})
+    torch.testing.assert_close(load_ecg_mae(tmp_path / "ecg").embed(signals), embedded)

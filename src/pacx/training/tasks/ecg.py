@@ -122,6 +122,8 @@ class EcgTask(StageTask[NDArray[np.int64]]):
 
     def release(self, out: Path) -> None:
         """Write ``ecg/``, the encoder folder that ``pacx.models.ecg_mae.load_ecg_mae`` reads."""
+        starts = range(0, len(self.train_rows), _VALIDATION_BATCH)
+        self.module.standardize(self._input(self.train_rows[start : start + _VALIDATION_BATCH]) for start in starts)
         save_ecg_mae(self.module, out / "ecg", provenance=provenance("train ecg", self.seed).to_json())
 
     @cached_property
