@@ -70,7 +70,7 @@ class DemoConfig:
     film_epochs: int = 40
     """Epochs of the film autoencoder (Stage 1a)."""
 
-    ecg_epochs: int = 12
+    ecg_epochs: int = 60
     """Epochs of the ECG autoencoder (Stage 1c)."""
 
     lab_epochs: int = 50
