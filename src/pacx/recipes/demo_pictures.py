@@ -1,6 +1,7 @@
 """The demo's pictures: inputs, reconstructions, segmentations, attention. Arrays in, PNG files of a run folder out."""
 
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -35,24 +36,26 @@ from pacx.reporting.figures import (
 from pacx.simulation.labels import PHYSIOLOGY_DENSE
 
 _NUM_FILMS = 16
+_CAPTION_LENGTH = 30
 _NUM_RECONSTRUCTIONS = 7
 _NUM_RESCUES = 7
 
 
-def _caption(pack: Pack, row: int) -> str:
-    present = [
-        name.replace("_", " ") for name, value in zip(pack.label_names, pack.labels[row], strict=True) if value == 1
-    ]
-    view = str(pack.table["view"].iloc[row])
-    return f"{view}: {', '.join(present) or 'no finding'}"[:34]
+def _caption(labelled: Pack, sample_id: str) -> str:
+    row = int(np.flatnonzero(labelled.sample_ids == sample_id)[0])
+    names = [name for name, value in zip(labelled.label_names, labelled.labels[row], strict=True) if value == 1]
+    words = ", ".join(names).replace("_", " ") or "no finding"
+    return f"{labelled.table['view'].iloc[row]}: {shorten(words, _CAPTION_LENGTH, placeholder=' ...')}"
 
 
-def picture_films(folder: Path, pack: Pack) -> None:
-    """A gallery of films with the outlines of their exact masks."""
+def picture_films(folder: Path, pack: Pack, labelled: Pack) -> None:
+    """A gallery of films with the outlines of their exact masks; ``labelled`` holds the same films with labels."""
     rows = list(range(min(_NUM_FILMS, len(pack))))
     outlines = [] if pack.masks is None else [np.asarray(pack.masks[rows, k]) for k in range(len(pack.mask_names))]
     names = ", ".join(pack.mask_names)
-    png = draw_films(np.asarray(pack.images[rows]), [_caption(pack, row) for row in rows], outlines)
+    png = draw_films(
+        np.asarray(pack.images[rows]), [_caption(labelled, pack.sample_ids[row]) for row in rows], outlines
+    )
     entry = FigureEntry(
         file="films.png",
         section="inputs",
@@ -141,7 +144,8 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
     """All pictures of the demo."""
     size = encoders.mae.preprocessing.image_size_px
     masks = Pack.open(folders.pack("segmentation", size))
-    picture_films(folders.figures, masks)
+    downstream = Pack.open(folders.pack("downstream", size))
+    picture_films(folders.figures, masks, downstream)
     recordings = read_array(folders.hospital / "triplets" / "ecg.npy", folders.hospital / "triplets" / "ecg.json")
     picture_ecg(folders.figures, recordings.record(0), recordings.sample_rate_hz, recordings.sample_ids[0])
     films = Pack.open(folders.pack("pretraining", size))
@@ -149,6 +153,5 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
     weights = folders.run(MAE) / "mae.safetensors"
     load_strictly(model, read_state_dict(weights), weights)
     picture_reconstructions(folders.figures, films, films.rows("val"), model.eval(), seed)
-    downstream = Pack.open(folders.pack("downstream", size))
     dense = label_group(downstream, PHYSIOLOGY_DENSE, "physiology-dense")
     picture_rescues(folders.figures, downstream, dense, encoders.mae, encoders.pacx)

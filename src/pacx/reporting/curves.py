@@ -9,7 +9,7 @@ from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, curve
 
 def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequence[str]) -> bytes:
     """The paper's Figure 3: macro AUROC against the share of training labels, with intervals."""
-    with drawing(4.4 * len(datasets), 3.1) as figure:
+    with drawing(3.8 * len(datasets) + 1.6, 3.1) as figure:
         panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True)[0]
         for axes, dataset in zip(panels, datasets, strict=True):
             for position, encoder in enumerate(encoders):
@@ -38,7 +38,7 @@ def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequenc
             axes.set_title(dataset)
             axes.set_xlabel("training labels used")
         panels[0].set_ylabel("macro AUROC")
-        panels[0].legend(loc="upper left")
+        panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         return png_bytes(figure)
 
 

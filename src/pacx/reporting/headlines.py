@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pacx.evaluation.alignment import CHANCE
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
-from pacx.reporting.tables import Rows, format_interval, is_distinguishable
+from pacx.reporting.tables import Rows, format_interval, is_distinguishable, shown_target
 
 MEAN_IMAGE = "training mean image"
 
@@ -50,11 +50,13 @@ def headlines(rows: Rows) -> list[Headline]:
         row = rows.find(protocol="alignment", label=target, encoder="pacx", metric="recall_at_5")
         chance = rows.find(protocol="alignment", label=target, encoder=CHANCE, metric="recall_at_5")
         if row is not None and chance is not None:
+            verdict = "" if row.ci_low > chance.value else " Not distinguishable from chance."
             found.append(
                 Headline(
                     value=f"{row.value / chance.value:.1f} x chance",
                     interval=f"R@5 {row.value:.3f} {format_interval(row)}, chance {chance.value:.3f}",
-                    meaning=f"How often a film alone finds its own patient's {target} among the best five.",
+                    meaning=f"How often a film alone finds its own patient's {shown_target(target)} among the best "
+                    f"five.{verdict}",
                 )
             )
     return found

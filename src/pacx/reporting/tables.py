@@ -105,6 +105,11 @@ def shown(encoders: Sequence[str]) -> tuple[str, ...]:
     return tuple(SHOWN_ENCODERS.get(encoder, encoder) for encoder in encoders)
 
 
+def shown_target(modality: str) -> str:
+    """A modality's name as a reader should see it."""
+    return {"ecg": "ECG"}.get(modality, modality)
+
+
 def _score_row(
     rows: Rows, encoders: Sequence[str], first: Cell, shown_metric: str, query: dict[str, object], metric: str
 ) -> tuple[Cell, ...]:
@@ -198,7 +203,7 @@ def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
             if metric not in known:
                 continue
             query: dict[str, object] = {"protocol": "alignment", "label": label}
-            cells = _score_row(rows, encoders, Cell(text=label), name, query, metric)
+            cells = _score_row(rows, encoders, Cell(text=shown_target(label)), name, query, metric)
             chance = rows.find(**query, metric=metric, encoder=CHANCE) or rows.find(
                 **query, metric=metric, encoder=CONSTANT
             )
