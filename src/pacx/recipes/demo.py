@@ -76,7 +76,7 @@ class DemoConfig:
     lab_epochs: int = 50
     """Epochs of the laboratory autoencoder (Stage 1b)."""
 
-    distillation_epochs: int = 15
+    distillation_epochs: int = 10
     """Epochs of Stage 2, and of each of its four ablations."""
 
     num_processes: int = 2
