@@ -1,16 +1,14 @@
-"""InfoNCE against a loop over pairs, closed forms, and two devices against one."""
+"""InfoNCE against a loop over pairs and closed forms, its heads, its refusals."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from pacx.core.errors import TrainingError, UsageError
 from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective, info_nce
+from pacx.objectives.objective import complete
 
 START = torch.tensor(math.log(1 / 0.07), dtype=torch.float64)
 
@@ -102,7 +100,7 @@ def batch(rows: slice = slice(None)) -> tuple[torch.Tensor, dict[str, torch.Tens
 
 def test_objective_averages_over_modalities_and_owns_linear_heads():
     module, (embedding, targets) = objective(), batch()
-    output = module(embedding, targets)
+    output = module(embedding, complete(targets))
     pairs = [output.metrics[f"contrastive_{name}"] for name in WIDTHS]
     torch.testing.assert_close(output.loss, torch.stack(pairs).mean())
     expected = info_nce(
@@ -135,38 +133,6 @@ def test_missing_target_and_no_modality_are_refused():
     embedding, targets = batch()
     del targets["ecg"]
     with pytest.raises(TrainingError, match="ecg"):
-        objective()(embedding, targets)
+        objective()(embedding, complete(targets))
     with pytest.raises(UsageError, match="modality"):
         ContrastiveObjective(ContrastiveConfig(), 10, {})
-
-
-def _one_of_two(rank: int, out: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}/meet", rank=rank, world_size=2)
-    module = objective()
-    embedding, targets = batch(slice(4 * rank, 4 * rank + 4))
-    embedding.requires_grad_()
-    output = module(embedding, targets)
-    output.loss.backward()
-    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
-    alone = module.eval()(embedding, targets).loss.item()
-    torch.save((output.loss.item(), embedding.grad, gradients, alone), f"{out}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_two_devices_give_the_loss_and_gradient_of_one(tmp_path: Path):
-    mp.spawn(_one_of_two, args=(str(tmp_path),), nprocs=2)
-    per_device = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    module, (embedding, targets) = objective(), batch()
-    embedding.requires_grad_()
-    loss = module(embedding, targets).loss
-    loss.backward()
-    assert embedding.grad is not None
-    for rank, (their_loss, their_embedding_gradient, _, alone) in enumerate(per_device):
-        assert their_loss == pytest.approx(loss.item(), rel=1e-12)
-        rows = slice(4 * rank, 4 * rank + 4)
-        torch.testing.assert_close(their_embedding_gradient / 2, embedding.grad[rows])  # DDP divides by two devices
-        assert alone == pytest.approx(module(*batch(rows)).loss.item(), rel=1e-12)
-    for name, parameter in module.named_parameters():
-        averaged = (per_device[0][2][name] + per_device[1][2][name]) / 2
-        torch.testing.assert_close(averaged, parameter.grad)

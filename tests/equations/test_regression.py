@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pacx.core.errors import TrainingError, UsageError
-from pacx.objectives.regression import RegressionConfig, RegressionObjective, cosine_regression
+from pacx.objectives.objective import complete
+from pacx.objectives.regression import RegressionConfig, RegressionObjective, cosine_distance
 
 WIDTHS = {"ecg": 12, "labs": 6}
 
@@ -27,23 +28,23 @@ def slow_cosine(a: list[float], b: list[float]) -> float:
 def test_equals_a_loop():
     ours, theirs = draw(6, 4, seed=1), draw(6, 4, seed=2)
     expected = sum(1 - slow_cosine(a, b) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)) / 6
-    assert cosine_regression(ours, theirs).item() == pytest.approx(expected, rel=1e-12)
+    assert cosine_distance(ours, theirs).mean().item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(3.0, 0.0), (-0.5, 2.0)])
 def test_direction_decides_and_length_does_not(factor: float, expected: float):
     target = draw(6, 4, seed=3)
-    assert cosine_regression(factor * target, target).item() == pytest.approx(expected, abs=1e-12)
+    assert cosine_distance(factor * target, target).mean().item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_orthogonal_predictions_cost_one():
     axes = torch.eye(4, dtype=torch.float64)
-    assert cosine_regression(axes, axes.roll(1, 0)).item() == 1
+    assert cosine_distance(axes, axes.roll(1, 0)).tolist() == [1] * 4
 
 
 def test_no_gradient_reaches_the_target():
     prediction, target = draw(3, 4, seed=4).requires_grad_(), draw(3, 4, seed=5).requires_grad_()
-    cosine_regression(prediction, target).backward()
+    cosine_distance(prediction, target).sum().backward()
     assert target.grad is None
     assert prediction.grad is not None
     assert prediction.grad.abs().sum() > 0
@@ -52,11 +53,13 @@ def test_no_gradient_reaches_the_target():
 def test_two_modalities_are_the_papers_sum_of_halves_and_one_is_whole():
     embedding, targets = batch()
     both = RegressionObjective(RegressionConfig(), 10, WIDTHS, seed=1).double()
-    distances = {name: cosine_regression(both.heads[name](embedding), targets[name]) for name in WIDTHS}
-    torch.testing.assert_close(both(embedding, targets).loss, 0.5 * distances["ecg"] + 0.5 * distances["labs"])
+    distances = {name: cosine_distance(both.heads[name](embedding), targets[name]).mean() for name in WIDTHS}
+    torch.testing.assert_close(
+        both(embedding, complete(targets)).loss, 0.5 * distances["ecg"] + 0.5 * distances["labs"]
+    )
     one = RegressionObjective(RegressionConfig(), 10, {"ecg": 12}, seed=1).double()
     one.heads["ecg"].load_state_dict(both.heads["ecg"].state_dict())
-    output = one(embedding, targets)
+    output = one(embedding, complete(targets))
     torch.testing.assert_close(output.loss, distances["ecg"])
     torch.testing.assert_close(output.metrics["regression_ecg"], distances["ecg"].detach())
 
@@ -75,6 +78,6 @@ def test_missing_target_and_no_modality_are_refused():
     embedding, targets = batch()
     del targets["labs"]
     with pytest.raises(TrainingError, match="labs"):
-        RegressionObjective(RegressionConfig(), 10, WIDTHS).double()(embedding, targets)
+        RegressionObjective(RegressionConfig(), 10, WIDTHS).double()(embedding, complete(targets))
     with pytest.raises(UsageError, match="modality"):
         RegressionObjective(RegressionConfig(), 10, {})

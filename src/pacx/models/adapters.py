@@ -8,13 +8,16 @@ refuses to merge when the merged encoder does not give the same embeddings.
 import copy
 import enum
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from pacx.core.artifacts import staged_directory
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
@@ -130,6 +133,23 @@ def trainable_summary(model: nn.Module) -> TrainableSummary:
         num_lora=sum(parameter.numel() for name, parameter in trainable if ".lora_" in name),
         num_norm=sum(parameter.numel() for _, parameter in trainable if id(parameter) in norms),
     )
+
+
+def save_lora(model: PeftModel, out: Path) -> None:
+    """Write the adapters alone, in peft's format, with ``norms.safetensors``: the trained LayerNorms by encoder key.
+
+    Load the norms into the Stage-1 encoder, then ``PeftModel.from_pretrained(encoder, out)``.
+    """
+    norms = {
+        name.removeprefix("base_model.model."): parameter.detach()
+        .cpu()
+        .contiguous()  # peft's levels around the encoder
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and ".lora_" not in name
+    }
+    with staged_directory(out) as folder:
+        model.save_pretrained(str(folder))
+        save_file(norms, folder / "norms.safetensors")
 
 
 @torch.no_grad()

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
-from pacx.objectives.objective import Objective, ObjectiveOutput, linear_head, require_modalities, require_targets
+from pacx.objectives.objective import (
+    Objective,
+    ObjectiveOutput,
+    PairedTargets,
+    linear_head,
+    mean_over_modalities,
+    require_modalities,
+    require_targets,
+)
 
 SMALLEST_SCALE, LARGEST_SCALE = 1.0, 100.0
 """Bounds of the inverse temperature, applied in the forward pass."""
@@ -29,7 +37,8 @@ class ContrastiveConfig:
 
     Args:
         shared_dim: width of the shared space.
-        temperature: where the learnable temperature starts.
+        temperature: where the temperature starts.
+        learn_temperature: False holds it there, as the authors also tried.
         label_smoothing: share of the target distribution spread over the whole batch.
         head_dropout: released code 0.2.
         use_head_layer_norm: released code True.
@@ -39,41 +48,67 @@ class ContrastiveConfig:
 
     shared_dim: int = 256
     temperature: float = 0.07
+    learn_temperature: bool = True
     label_smoothing: float = 0.02
     head_dropout: float = 0.0
     use_head_layer_norm: bool = False
 
 
-def info_nce(image: Tensor, target: Tensor, log_scale: Tensor, *, label_smoothing: float) -> Tensor:
+def info_nce(
+    image: Tensor,
+    target: Tensor,
+    log_scale: Tensor,
+    *,
+    label_smoothing: float,
+    observed: Tensor | None = None,
+    patients: Tensor | None = None,
+) -> Tensor:
     """Symmetric InfoNCE between two sets of paired vectors: row i of one belongs to row i of the other.
+
+    A film without the target asks nothing and is nobody's answer, but is one of the films among which a target has to
+    find its own. Two films of one patient, and their targets, are never each other's negatives.
 
     Args:
         image: (B, S), not normalized.
         target: (B, S), not normalized.
         log_scale: scalar, logarithm of the inverse temperature; the scale is clamped to [1, 100].
-        label_smoothing: in [0, 1).
+        label_smoothing: in [0, 1), spread evenly over the candidates of a row.
+        observed: bool (B,), which films have the target; None = all.
+        patients: int64 (B,), whose film it is; None = all different.
 
     Returns:
-        Scalar: the mean of image-to-target and target-to-image cross-entropy; ln B when all pairs look alike.
+        Scalar: the mean of image-to-target and target-to-image cross-entropy over the observed rows; ln B when all
+        pairs look alike, 0 when nothing is observed or nobody has a negative.
 
     Source: paper equation 3 and appendix A.1.2; van den Oord et al. 2018; Radford et al. 2021 (CLIP).
     """
+    if observed is None:
+        observed = torch.ones(len(image), dtype=torch.bool, device=image.device)
+    if patients is None:
+        patients = torch.arange(len(image), device=image.device)
     with torch.autocast(image.device.type, enabled=False):  # the temperature makes half precision too coarse
         image, target = (F.normalize(_at_least_float32(x), dim=-1) for x in (image, target))
         scale = log_scale.to(image.dtype).exp().clamp(SMALLEST_SCALE, LARGEST_SCALE)
         logits = scale * image @ target.T  # (B, B)
-        pairs = torch.arange(len(logits), device=logits.device)
-        to_target = F.cross_entropy(logits, pairs, label_smoothing=label_smoothing)
-        to_image = F.cross_entropy(logits.T, pairs, label_smoothing=label_smoothing)
-        return (to_target + to_image) / 2
+        is_candidate = (patients[:, None] != patients) | torch.eye(len(image), dtype=torch.bool, device=image.device)
+        to_target = _cross_entropy(logits, is_candidate & observed, label_smoothing)  # (B,)
+        to_image = _cross_entropy(logits.T, is_candidate, label_smoothing)  # (B,)
+        return ((to_target + to_image) * observed).sum() / (2 * observed.sum().clamp_min(1))
+
+
+def _cross_entropy(logits: Tensor, is_candidate: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy (B,) of each row's own column among its candidates and itself, both (B, B)."""
+    is_candidate = is_candidate | torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    log_chance = logits - logits.masked_fill(~is_candidate, -torch.inf).logsumexp(1, keepdim=True)  # (B, B)
+    spread = (log_chance * is_candidate).sum(1) / is_candidate.sum(1)
+    return -(1 - label_smoothing) * log_chance.diagonal() - label_smoothing * spread
 
 
 class ContrastiveObjective(Objective):
     """InfoNCE between the image and each modality, averaged over the modalities.
 
-    While training under ``torch.distributed`` the projections of all devices are gathered, with gradients, so every
-    device scores the whole batch; each device must then bring equally many samples. Averaging gradients over devices
-    (DDP) gives the gradient of one device with the whole batch. In eval mode every device scores its own samples.
+    While training on several devices the projections of all are gathered, with gradients, so every device scores the
+    whole batch. In eval mode every device scores its own samples.
 
     Args:
         config: the objective.
@@ -97,9 +132,10 @@ class ContrastiveObjective(Objective):
             self.target_projections = nn.ModuleDict(
                 {name: linear_head(width, config.shared_dim, **options) for name, width in target_dims.items()}
             )
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
+        start = torch.tensor(math.log(1 / config.temperature))
+        self.log_scale = nn.Parameter(start, requires_grad=config.learn_temperature)
 
-    def forward(self, embedding: Tensor, targets: Mapping[str, Tensor]) -> ObjectiveOutput:
+    def forward(self, embedding: Tensor, targets: PairedTargets) -> ObjectiveOutput:
         """Score a batch; see ``Objective``. Metrics: each modality's loss, and the temperature.
 
         Raises:
@@ -107,25 +143,27 @@ class ContrastiveObjective(Objective):
         """
         require_targets(targets, set(self.target_projections))
         image = self._all_devices(self.image_projection(embedding))  # (B, S)
-        smoothing = self.config.label_smoothing
+        patients = self._all_devices(targets.patients)
+        observed = {name: self._all_devices(targets.observed[name]) for name in self.target_projections}
         losses = {
             name: info_nce(
                 image,
-                self._all_devices(projection(targets[name].detach())),
+                self._all_devices(projection(targets.values[name].detach())),
                 self.log_scale,
-                label_smoothing=smoothing,
+                label_smoothing=self.config.label_smoothing,
+                observed=observed[name],
+                patients=patients,
             )
             for name, projection in self.target_projections.items()
         }
         metrics = {f"contrastive_{name}": loss.detach() for name, loss in losses.items()}
         metrics["temperature"] = 1 / self.log_scale.detach().exp().clamp(SMALLEST_SCALE, LARGEST_SCALE)
-        return ObjectiveOutput(torch.stack(list(losses.values())).mean(), metrics)
+        num_observed = {name: rows.sum() for name, rows in observed.items()}
+        return ObjectiveOutput(mean_over_modalities(losses, num_observed), metrics)
 
-    def _all_devices(self, projected: Tensor) -> Tensor:
+    def _all_devices(self, rows: Tensor) -> Tensor:
         """Rows of all devices in rank order while training on several, otherwise the rows themselves."""
-        if self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            return _GatherRows.apply(projected)
-        return projected
+        return _GatherRows.apply(rows) if self.is_shared else rows
 
 
 class _GatherRows(torch.autograd.Function):

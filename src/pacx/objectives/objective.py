@@ -2,16 +2,41 @@
 
 Every objective is one file in this room: a module that owns the heads it needs, takes the image embedding and the
 frozen targets of the same patients, and gives one loss. The heads die with training; nothing here reaches the
-released encoder but through gradients. An objective refuses a batch that lacks one of its targets.
+released encoder but through gradients. A patient may lack a modality; an objective refuses a batch that has never heard
+of one of its modalities.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from pacx.core.errors import TrainingError, UsageError
+
+
+class PairedTargets(NamedTuple):
+    """The frozen targets of a batch of films, as far as the patients have them.
+
+    Attributes:
+        values: by modality (B, D_m), finite; rows without a target hold anything finite and count for nothing.
+        observed: by modality bool (B,), true where the film's patient has the target.
+        patients: int64 (B,), whose film it is; two films of one patient are never each other's negatives.
+    """
+
+    values: Mapping[str, Tensor]
+    observed: Mapping[str, Tensor]
+    patients: Tensor
+
+
+def complete(values: Mapping[str, Tensor]) -> PairedTargets:
+    """Targets that every film has, each film another patient's."""
+    some = next(iter(values.values()))
+    everyone = torch.ones(len(some), dtype=torch.bool, device=some.device)
+    patients = torch.arange(len(some), device=some.device)
+    return PairedTargets(values, dict.fromkeys(values, everyone), patients)
 
 
 class ObjectiveOutput(NamedTuple):
@@ -30,13 +55,28 @@ class Objective(nn.Module, ABC):
     """One term of the Stage 2 loss, with its heads."""
 
     @abstractmethod
-    def forward(self, embedding: Tensor, targets: Mapping[str, Tensor]) -> ObjectiveOutput:
-        """Score a batch.
+    def forward(self, embedding: Tensor, targets: PairedTargets) -> ObjectiveOutput:
+        """Score a batch; each modality over the films that have it, then the mean over the modalities that occur.
+
+        While training on several devices the loss is such that its gradient, averaged over devices (DDP), is that of
+        one device with the whole batch; every device then brings equally many films.
 
         Args:
             embedding: image embeddings (B, D).
-            targets: frozen embeddings (B, D_m) of the same patients by modality, finite; no gradient reaches them.
+            targets: frozen embeddings of the same films; no gradient reaches them.
         """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a batch is spread over several devices: training under ``torch.distributed``."""
+        return self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def mean_over_modalities(losses: Mapping[str, Tensor], num_observed: Mapping[str, Tensor]) -> Tensor:
+    """The mean of the losses (scalars) of those modalities that at least one film of the batch has; 0 without any."""
+    occurs = torch.stack([num_observed[name] > 0 for name in losses])  # (M,)
+    stacked = torch.stack(list(losses.values()))  # (M,)
+    return (stacked * occurs).sum() / occurs.sum().clamp_min(1)
 
 
 def linear_head(in_dim: int, out_dim: int, *, dropout: float, use_layer_norm: bool) -> nn.Module:
@@ -66,15 +106,15 @@ def require_modalities(target_dims: Mapping[str, int]) -> None:
         raise UsageError("the objective has no modality to align with; name at least one, such as ecg or labs")
 
 
-def require_targets(targets: Mapping[str, Tensor], names: set[str]) -> None:
+def require_targets(targets: PairedTargets, names: set[str]) -> None:
     """Refuse a batch without every target.
 
     Raises:
         TrainingError: names the missing modalities.
     """
-    missing = sorted(names - targets.keys())
+    missing = sorted(names - targets.values.keys())
     if missing:
         raise TrainingError(
-            f"the batch has targets {sorted(targets)} but the objective was made for {', '.join(missing)} as well; "
-            "embed that modality first or leave it out of the run"
+            f"the batch has targets {sorted(targets.values)} but the objective was made for {', '.join(missing)} as "
+            "well; embed that modality first or leave it out of the run"
         )

@@ -8,12 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
-from pacx.objectives.objective import Objective, ObjectiveOutput, linear_head, require_modalities, require_targets
+from pacx.objectives.objective import (
+    Objective,
+    ObjectiveOutput,
+    PairedTargets,
+    linear_head,
+    mean_over_modalities,
+    require_modalities,
+    require_targets,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,21 +40,21 @@ class RegressionConfig:
     use_head_layer_norm: bool = False
 
 
-def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Mean cosine distance 1 - cos between rows; no gradient reaches the targets.
+def cosine_distance(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Cosine distance 1 - cos of each row, (B,) in [0, 2]; no gradient reaches the targets.
 
     Args:
         predictions: (B, D).
         targets: (B, D).
 
     Returns:
-        Scalar in [0, 2]: 0 when every prediction points along its target, 1 when they are orthogonal.
+        0 where a prediction points along its target, 1 where they are orthogonal.
 
     Source: paper equation 4.
     """
     dtype = torch.promote_types(predictions.dtype, torch.float32)
     with torch.autocast(predictions.device.type, enabled=False):
-        return (1 - F.cosine_similarity(predictions.to(dtype), targets.detach().to(dtype), dim=-1)).mean()
+        return 1 - F.cosine_similarity(predictions.to(dtype), targets.detach().to(dtype), dim=-1)
 
 
 class RegressionObjective(Objective):
@@ -82,13 +91,22 @@ class RegressionObjective(Objective):
                 }
             )
 
-    def forward(self, embedding: Tensor, targets: Mapping[str, Tensor]) -> ObjectiveOutput:
+    def forward(self, embedding: Tensor, targets: PairedTargets) -> ObjectiveOutput:
         """Score a batch; see ``Objective``. Metrics: each modality's loss.
 
         Raises:
             TrainingError: a modality's target is missing.
         """
         require_targets(targets, set(self.heads))
-        losses = {name: cosine_regression(head(embedding), targets[name]) for name, head in self.heads.items()}
+        num_observed = torch.stack([targets.observed[name].sum() for name in self.heads])  # (M,)
+        share = 1
+        if self.is_shared:
+            dist.all_reduce(num_observed)
+            share = dist.get_world_size()  # averaged over devices, each one's part then counts once
+        num_of = dict(zip(self.heads, num_observed, strict=True))
+        losses = {}
+        for name, head in self.heads.items():
+            distances = cosine_distance(head(embedding), targets.values[name])  # (B,)
+            losses[name] = share * (distances * targets.observed[name]).sum() / num_of[name].clamp_min(1)
         metrics = {f"regression_{name}": loss.detach() for name, loss in losses.items()}
-        return ObjectiveOutput(torch.stack(list(losses.values())).mean(), metrics)
+        return ObjectiveOutput(mean_over_modalities(losses, num_of), metrics)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 
 from pacx.core.errors import DataError, UsageError
@@ -12,6 +13,7 @@ from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import load_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
+from pacx.objectives.objective import complete
 from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
@@ -59,11 +61,15 @@ def test_learns_held_out_physiology_and_releases_a_plain_encoder(blob_pack, targ
     assert after["chance_recall_at_1"] == pytest.approx(1 / 12)
     assert after["temperature"] != pytest.approx(0.07, abs=1e-5)
     assert after["embedding_spread"] > 0.01
+    again = random_vit(MODEL, 0)
+    again.load_state_dict(again.state_dict() | load_file(tmp_path / "run/adapter/norms.safetensors"))
+    adapted = PeftModel.from_pretrained(again, str(tmp_path / "run/adapter")).eval()
     loaded = load_encoder(tmp_path / "run/encoder")
     images = to_input(torch.from_numpy(blob_pack.images[[0, 1, 2]]), blob_pack.preprocessing)
     with torch.no_grad():
         torch.testing.assert_close(loaded.vit(images), task.module.embed(images), rtol=1e-4, atol=1e-5)
         assert not torch.allclose(loaded.vit(images), random_vit(MODEL, 0)(images), atol=1e-3)
+        torch.testing.assert_close(adapted(images), loaded.vit(images), rtol=1e-4, atol=1e-5)
 
 
 def test_only_adapters_norms_and_heads_train(blob_pack, targets):
@@ -96,7 +102,7 @@ def test_augmentation_follows_seed_epoch_and_film(blob_pack, targets):
     task = distill_task(blob_pack, targets, replace(PLAIN, augmentation=Augmentation.DISTILLATION))
     batch = next(task.batches(0, CONFIG, 0, 1))
     ids = list(task.sample_ids(batch))
-    own = {name: torch.from_numpy(frozen.for_samples(ids)) for name, frozen in targets.items()}
+    own = complete({name: torch.from_numpy(frozen.for_samples(ids)) for name, frozen in targets.items()})
     for epoch in (0, 2):
         films = augment(batch.images, batch.keys, Augmentation.DISTILLATION, seed=1, epoch=epoch)
         embeddings = task.module.embed(to_input(films, blob_pack.preprocessing))
@@ -143,6 +149,40 @@ def test_repeatable_and_refuses_stale_targets(blob_pack, targets, tmp_path):
     stale = distill_task(blob_pack, targets | {"ecg": replace(targets["ecg"], fingerprint="stale")}, config)
     with pytest.raises(UsageError, match=r"task\.targets\.ecg was 'of-ecg', is 'stale'"):
         train(stale, CONFIG, tmp_path / "one", resume=True)
+
+
+def without(targets: FrozenTargets, is_missing: np.ndarray) -> FrozenTargets:
+    kept = np.flatnonzero(~is_missing)
+    return FrozenTargets(
+        targets.modality, tuple(targets.sample_ids[row] for row in kept), targets.embeddings[kept], "partial"
+    )
+
+
+def test_patients_without_a_target_train_on_what_they_have(blob_pack, targets, tmp_path):
+    chance = generator(5, "missing").random((2, len(blob_pack)))
+    partial = {name: without(targets[name], row < 0.5) for name, row in zip(targets, chance, strict=True)}
+    with pytest.raises(DataError, match="ecg"):
+        distill_task(blob_pack, partial)
+    task = distill_task(blob_pack, partial, replace(PLAIN, partial_pairs=True))
+    batch = next(task.batches(0, CONFIG, 0, 1))
+    ids = task.sample_ids(batch)
+    taken = task._train_targets
+    for name, frozen in partial.items():
+        has = taken.observed[name].numpy()
+        fitted = blob_pack.sample_ids[task.train_rows]
+        assert has.tolist() == [sample in frozen.sample_ids for sample in fitted]
+        np.testing.assert_array_equal(taken.values[name][has], targets[name].for_samples(fitted[has].tolist()))
+    assert any(sample not in partial["ecg"].sample_ids for sample in ids)
+    summary = train(task, replace(CONFIG, epochs=20, validate_every_epochs=20), tmp_path / "run")
+    for name in targets:
+        assert summary.validation[f"cosine_{name}"] > summary.validation[f"constant_cosine_{name}"]
+        assert 0 < summary.validation[f"chance_recall_at_1_{name}"] < 1
+
+
+def test_a_modality_of_one_patient_teaches_nothing_and_is_refused(blob_pack, targets):
+    one = without(targets["ecg"], np.array([s != blob_pack.sample_ids[1] for s in targets["ecg"].sample_ids]))
+    with pytest.raises(DataError, match=r"1 of 48 films .* have a target in ecg, from fewer than two patients"):
+        distill_task(blob_pack, {**targets, "ecg": one}, replace(PLAIN, partial_pairs=True))
 
 
 def test_impossible_calls_are_refused(blob_pack, targets):

@@ -3,7 +3,7 @@
 `pack + frozen targets -> augmented film -> ViT with LoRA -> objectives -> merged encoder folder`. The targets are
 embeddings of the same sample's ECG and labs, made once; which modalities take part is decided by which targets are
 given. The objectives' heads die with training: what is released is a plain ViT that sees the film alone. It refuses
-films without a target, and an encoder made for other films.
+films without a target unless told that pairs are partial, and an encoder made for other films.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,17 +19,17 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pacx.core.errors import UsageError
+from pacx.core.errors import DataError, UsageError
 from pacx.core.provenance import provenance
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.adapters import LoRAConfig, add_lora, merge_lora
+from pacx.models.adapters import LoRAConfig, add_lora, merge_lora, save_lora
 from pacx.models.encoder_folder import save_encoder
 from pacx.models.vit import Pooling, config_of, pooled
 from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
-from pacx.objectives.objective import Objective
+from pacx.objectives.objective import Objective, PairedTargets
 from pacx.objectives.regression import RegressionConfig, RegressionObjective
 from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
 from pacx.training.card import encoder_card
@@ -60,6 +60,8 @@ class DistillTaskConfig:
         regression_weight: the same for the regression objective.
         augmentation: what happens to a film before the encoder sees it.
         pooling: which output of the ViT is the image's embedding.
+        partial_pairs: train films that lack a target too: each term of the loss is taken over the films that have it.
+            Otherwise a film without one of the targets is an error.
         selection: the validation metric that chooses the released epoch; None releases the last one.
 
     Source: paper section 3.3 and appendix A.1.2; released code for the augmentation.
@@ -72,6 +74,7 @@ class DistillTaskConfig:
     regression_weight: float = 1.0
     augmentation: Augmentation = Augmentation.DISTILLATION
     pooling: Pooling = Pooling.CLASS_TOKEN
+    partial_pairs: bool = False
     selection: Selection | None = None
 
     def __post_init__(self) -> None:
@@ -112,8 +115,8 @@ class DistillModule(nn.Module):
         """Normalized films (B, C, S, S) to embeddings (B, D)."""
         return pooled(cast("VisionTransformer", self.vit), images, self.pooling)
 
-    def score(self, embeddings: Tensor, targets: Mapping[str, Tensor]) -> StepLoss:
-        """The weighted loss of embeddings (B, D) against targets (B, D_m) of the same samples, and every term."""
+    def score(self, embeddings: Tensor, targets: PairedTargets) -> StepLoss:
+        """The weighted loss of embeddings (B, D) against the targets of the same films, and every term."""
         total = embeddings.new_zeros(())
         metrics: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
@@ -137,7 +140,8 @@ class DistillTask(StageTask[Batch]):
 
     Raises:
         UsageError: the encoder takes other films than the pack holds, no targets are given, or the rows overlap.
-        DataError: a film has no target in one of the modalities; the message names it.
+        DataError: a film has no target in one of the modalities and pairs are not partial; the message names it. Or
+            no more than one patient has a target of some modality, on either side of the split.
 
     Source: paper section 3.3 and appendix A.1.2.
     """
@@ -168,12 +172,13 @@ class DistillTask(StageTask[Batch]):
         self.pack, self.train_rows, self.val_rows = pack, train_rows, val_rows
         self._films = FilmStream(pack, train_rows)
         self.config, self.seed, self.frozen = config, seed, dict(targets)
+        self._patients = torch.from_numpy(np.unique(pack.patient_ids.astype(str), return_inverse=True)[1])  # (N,)
         self._train_targets = self._joined(train_rows)
         self._val_targets = self._joined(val_rows)
         self._position = np.full(len(pack.images), -1)
         self._position[train_rows] = np.arange(len(train_rows))
         self._encoder_sha256 = array_sha256(*(tensor.cpu().numpy() for tensor in encoder.state_dict().values()))
-        dims = {name: table.shape[1] for name, table in self._train_targets.items()}
+        dims = {name: table.shape[1] for name, table in self._train_targets.values.items()}
         self.module: DistillModule = DistillModule(encoder, dims, config, seed=seed)
 
     @property
@@ -199,7 +204,7 @@ class DistillTask(StageTask[Batch]):
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         positions = torch.from_numpy(self._position[batch.rows.numpy()])
-        targets = {name: table[positions].to(self.device) for name, table in self._train_targets.items()}
+        targets = _taken(self._train_targets, positions, self.device)
         return self.module.score(self.module.embed(to_input(films, self.pack.preprocessing)), targets)
 
     def validate(self) -> dict[str, float]:
@@ -214,10 +219,10 @@ class DistillTask(StageTask[Batch]):
         chunks: list[Tensor] = []
         sums: dict[str, float] = {}
         for start in range(0, len(self.val_rows), _VALIDATION_BATCH):
-            part = slice(start, start + _VALIDATION_BATCH)
+            part = np.arange(start, min(start + _VALIDATION_BATCH, len(self.val_rows)))
             films = torch.from_numpy(self.pack.images[self.val_rows[part]]).to(self.device)
             chunks.append(self.module.embed(to_input(films, self.pack.preprocessing)).float())
-            targets = {name: table[part].to(self.device) for name, table in self._val_targets.items()}
+            targets = _taken(self._val_targets, torch.from_numpy(part), self.device)
             outcome = self.module.score(chunks[-1], targets)
             for name, value in {"loss": outcome.loss, **outcome.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(films)
@@ -243,7 +248,8 @@ class DistillTask(StageTask[Batch]):
         }
 
     def release(self, out: Path) -> None:
-        """Write ``encoder/``: the ViT with the adapters merged in, the same interface as the Stage-1 encoder."""
+        """Write ``encoder/``, the ViT with the adapters merged in, and ``adapter/``, the adapters alone."""
+        save_lora(self.module.vit, out / "adapter")
         card = encoder_card(
             "PaCX encoder of chest films",
             f"A vision transformer taught with adapters to agree with frozen embeddings of {', '.join(self.frozen)}; "
@@ -265,24 +271,59 @@ class DistillTask(StageTask[Batch]):
             provenance=origin,
         )
 
-    def _joined(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Targets of these rows by modality, (M, D_m) each."""
+    def _joined(self, rows: NDArray[np.int64]) -> PairedTargets:
+        """Targets of these rows, joined by sample id and never by position."""
         ids = self.pack.sample_ids[rows].tolist()
-        return {name: torch.from_numpy(np.array(frozen.for_samples(ids))) for name, frozen in self.frozen.items()}
+        values, observed = {}, {}
+        for name, frozen in self.frozen.items():
+            known = set(frozen.sample_ids) if self.config.partial_pairs else set(ids)
+            has = np.array([sample in known for sample in ids])
+            table = np.zeros((len(ids), frozen.embeddings.shape[1]), np.float32)
+            table[has] = frozen.for_samples([sample for sample in ids if sample in known])
+            values[name], observed[name] = torch.from_numpy(table), torch.from_numpy(has)
+            if len(self._patients[rows][has].unique()) < 2:
+                raise DataError(
+                    f"distill: {int(has.sum())} of {len(ids)} films of {self.pack.path} have a target in {name}, from "
+                    "fewer than two patients, so none can be told from another; check that both carry the same ids"
+                )
+        return PairedTargets(values, observed, self._patients[rows])
 
     def _alignment(self, embeddings: Tensor) -> dict[str, float]:
         values: dict[str, float] = {}
-        targets = {name: table.to(self.device) for name, table in self._val_targets.items()}
         for objective in self.module.objectives.values():
             if isinstance(objective, ContrastiveObjective):
-                image = objective.image_projection(embeddings).float()
-                values |= {f"chance_recall_at_{k}": min(1.0, k / len(embeddings)) for k in _RECALLS}
-                for name, projection in objective.target_projections.items():
-                    similarity = F.normalize(image, dim=1) @ F.normalize(projection(targets[name]).float(), dim=1).T
-                    values |= {f"recall_at_{k}_{name}": recall_at(similarity, k) for k in _RECALLS}
+                values |= self._retrieval(objective, embeddings)
             if isinstance(objective, RegressionObjective):
                 for name, head in objective.heads.items():
-                    constant = self._train_targets[name].mean(0, keepdim=True).to(self.device)
-                    values[f"cosine_{name}"] = mean_cosine(head(embeddings).float(), targets[name])
-                    values[f"constant_cosine_{name}"] = mean_cosine(constant, targets[name])
+                    has, targets = self._held_out(name)
+                    of_training = self._train_targets.values[name][self._train_targets.observed[name]]
+                    constant = of_training.mean(0, keepdim=True).to(self.device)
+                    values[f"cosine_{name}"] = mean_cosine(head(embeddings[has]).float(), targets)
+                    values[f"constant_cosine_{name}"] = mean_cosine(constant, targets)
         return values
+
+    def _retrieval(self, objective: ContrastiveObjective, embeddings: Tensor) -> dict[str, float]:
+        image = F.normalize(objective.image_projection(embeddings).float(), dim=1)
+        values: dict[str, float] = {}
+        for name, projection in objective.target_projections.items():
+            has, targets = self._held_out(name)
+            similarity = image[has] @ F.normalize(projection(targets).float(), dim=1).T
+            values |= {f"recall_at_{k}_{name}": recall_at(similarity, k) for k in _RECALLS}
+            # with partial pairs each modality has a gallery of its own
+            suffix = f"_{name}" if self.config.partial_pairs else ""
+            values |= {f"chance_recall_at_{k}{suffix}": min(1.0, k / len(targets)) for k in _RECALLS}
+        return values
+
+    def _held_out(self, name: str) -> tuple[Tensor, Tensor]:
+        """Which validation films have this target, bool (V,), and those targets (V', D_m), on the device."""
+        has = self._val_targets.observed[name]
+        return has.to(self.device), self._val_targets.values[name][has].to(self.device)
+
+
+def _taken(targets: PairedTargets, positions: Tensor, device: torch.device) -> PairedTargets:
+    """Some rows of the targets, on the device."""
+    return PairedTargets(
+        {name: table[positions].to(device) for name, table in targets.values.items()},
+        {name: rows[positions].to(device) for name, rows in targets.observed.items()},
+        targets.patients[positions].to(device),
+    )
