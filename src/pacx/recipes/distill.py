@@ -1,9 +1,12 @@
 """Stage 2: distil frozen ECG and laboratory embeddings into the film encoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
@@ -42,12 +45,15 @@ class DistillRun(Run):
     def run(self) -> TrainingSummary:
         """Distil on the pack's training patients, measure retrieval on its validation patients."""
         pack = Pack.open(self.pack)
-        opened = [FrozenTargets.open(path) for path in self.targets]
         loaded = load_encoder(self.encoder)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
-        targets = {target.modality: target for target in opened}
+        targets = {target.modality: target for target in self.frozen_targets(pack, fitting)}
         task = DistillTask(pack, fitting, held_out, loaded.vit, targets, self.task, self.training.seed)
         return train(task, self.training, self.out, resume=self.resume)
+
+    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
+        """What the encoder is distilled towards; ``fitting`` are the pack's training rows."""
+        return [FrozenTargets.open(path) for path in self.targets]
 
 
 def distill() -> DistillRun:

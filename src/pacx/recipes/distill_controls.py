@@ -1,0 +1,77 @@
+"""Stage 2 towards nothing: negative controls, equal to the paper's recipe in all but what they are told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.data.pack import Pack
+from pacx.modalities.controls import age_and_sex, random_targets, with_shuffled_pairs
+from pacx.modalities.targets import FrozenTargets
+from pacx.recipes.distill import DistillRun, distill
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledPairsRun(DistillRun):
+    """Distil towards the right targets of the wrong patients; validation patients keep their own."""
+
+    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
+        """Targets exchanged among the training films."""
+        ids = pack.sample_ids[fitting].tolist()
+        opened = super().frozen_targets(pack, fitting)
+        return [with_shuffled_pairs(target, ids, seed=self.training.seed) for target in opened]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomTargetsRun(DistillRun):
+    """Distil towards noise of the targets' width."""
+
+    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
+        """Noise for every sample that has a target."""
+        opened = super().frozen_targets(pack, fitting)
+        return [random_targets(target, seed=self.training.seed) for target in opened]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgeAndSexRun(DistillRun):
+    """Distil towards age and sex, from the pack's own table."""
+
+    targets: tuple[Path, ...] = ()
+    """Not needed: age and sex are columns of the pack's records."""
+
+    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
+        """Two numbers per film."""
+        return [age_and_sex(pack.table, pack.sample_ids[fitting].tolist())]
+
+
+ControlT = TypeVar("ControlT", bound=DistillRun)
+
+
+def _like_the_paper(kind: type[ControlT], out: str) -> ControlT:
+    paper = distill()
+    told = {field.name: getattr(paper, field.name) for field in fields(paper) if field.name != "out"}
+    return kind(**{**told, "out": Path(out)})
+
+
+def distill_shuffled_pairs() -> ShuffledPairsRun:
+    """Negative control: the training films' targets are exchanged among them."""
+    return _like_the_paper(ShuffledPairsRun, "runs/distill-shuffled-pairs")
+
+
+def distill_random_targets() -> RandomTargetsRun:
+    """Negative control: noise in the place of every target."""
+    return _like_the_paper(RandomTargetsRun, "runs/distill-random-targets")
+
+
+def distill_age_and_sex() -> AgeAndSexRun:
+    """Control: nothing but age and sex is taught."""
+    paper = distill()
+    return AgeAndSexRun(
+        encoder=paper.encoder, pack=paper.pack, training=paper.training, out=Path("runs/distill-age-and-sex")
+    )
+
+
+RECIPES = (distill_shuffled_pairs, distill_random_targets, distill_age_and_sex)

@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pacx.core.errors import DataError
+from pacx.modalities.controls import age_and_sex, random_targets, with_shuffled_pairs
+from pacx.modalities.targets import FrozenTargets
+
+IDS = tuple(f"s{number}" for number in range(40))
+TARGETS = FrozenTargets("ecg", IDS, np.arange(120, dtype=np.float32).reshape(40, 3), "real")
+
+
+def test_shuffling_exchanges_training_pairs_and_leaves_the_others():
+    fitted = IDS[:30]
+    shuffled = with_shuffled_pairs(TARGETS, fitted, seed=0)
+    ours, theirs = shuffled.for_samples(fitted), TARGETS.for_samples(fitted)
+    np.testing.assert_array_equal(np.sort(ours, axis=0), theirs)
+    assert (ours == theirs).all(axis=1).mean() < 0.2
+    np.testing.assert_array_equal(shuffled.for_samples(IDS[30:]), TARGETS.for_samples(IDS[30:]))
+    assert shuffled.fingerprint != TARGETS.fingerprint
+    again = with_shuffled_pairs(TARGETS, fitted[::-1], seed=0)
+    np.testing.assert_array_equal(again.embeddings, shuffled.embeddings)
+    assert (with_shuffled_pairs(TARGETS, fitted, seed=1).embeddings != shuffled.embeddings).any()
+
+
+def test_random_targets_have_the_shape_and_nothing_else():
+    noise = random_targets(TARGETS, seed=0)
+    assert noise.embeddings.shape == (40, 3)
+    assert noise.sample_ids == IDS
+    assert abs(np.corrcoef(noise.embeddings[:, 0], TARGETS.embeddings[:, 0])[0, 1]) < 0.5
+    assert (random_targets(TARGETS, seed=0).embeddings == noise.embeddings).all()
+
+
+def table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"sample_id": IDS, "age": ["", *map(str, range(21, 60))], "sex": ["F"] * 20 + ["M"] * 19 + ["?"]}
+    )
+
+
+def test_age_and_sex_are_two_numbers_of_those_who_have_them():
+    made = age_and_sex(table(), IDS[:20])
+    assert made.sample_ids == IDS[1:39]
+    fitted = made.for_samples(IDS[1:20])
+    assert fitted[:, 0].mean() == pytest.approx(0, abs=1e-6)
+    assert fitted[:, 0].std() == pytest.approx(1, abs=1e-6)
+    assert made.for_samples(["s1", "s30"])[:, 1].tolist() == [1, -1]
+
+
+@pytest.mark.parametrize("columns", [["sample_id", "age"], ["sample_id"]])
+def test_a_table_without_them_is_refused(columns: list[str]):
+    with pytest.raises(DataError, match="no column"):
+        age_and_sex(table()[columns], IDS)
+    with pytest.raises(DataError, match="no training film"):
+        age_and_sex(table().assign(sex="?"), IDS)
