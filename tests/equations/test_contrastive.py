@@ -8,9 +8,13 @@ import torch
 
 from pacx.core.errors import TrainingError, UsageError
 from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective, info_nce
-from pacx.objectives.objective import complete
+from pacx.objectives.objective import FilmFeatures, complete
 
 START = torch.tensor(math.log(1 / 0.07), dtype=torch.float64)
+
+
+def film(embedding: torch.Tensor) -> FilmFeatures:
+    return FilmFeatures(embedding, embedding[:, None])
 
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
@@ -100,7 +104,7 @@ def batch(rows: slice = slice(None)) -> tuple[torch.Tensor, dict[str, torch.Tens
 
 def test_objective_averages_over_modalities_and_owns_linear_heads():
     module, (embedding, targets) = objective(), batch()
-    output = module(embedding, complete(targets))
+    output = module(film(embedding), complete(targets))
     pairs = [output.metrics[f"contrastive_{name}"] for name in WIDTHS]
     torch.testing.assert_close(output.loss, torch.stack(pairs).mean())
     expected = info_nce(
@@ -133,6 +137,6 @@ def test_missing_target_and_no_modality_are_refused():
     embedding, targets = batch()
     del targets["ecg"]
     with pytest.raises(TrainingError, match="ecg"):
-        objective()(embedding, complete(targets))
+        objective()(film(embedding), complete(targets))
     with pytest.raises(UsageError, match="modality"):
         ContrastiveObjective(ContrastiveConfig(), 10, {})

@@ -8,9 +8,12 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective, info_nce
-from pacx.objectives.objective import PairedTargets
-from pacx.objectives.regression import RegressionConfig, RegressionObjective, cosine_distance
+from pacx.objectives.contrastive import ContrastiveConfig, info_nce
+from pacx.objectives.cosine import cosine_distance
+from pacx.objectives.multilinear import MultilinearConfig
+from pacx.objectives.objective import FilmFeatures, Objective, PairedTargets
+from pacx.objectives.regression import RegressionConfig
+from pacx.objectives.token_regression import TokenRegressionConfig
 
 START = torch.tensor(math.log(1 / 0.07), dtype=torch.float64)
 WIDTHS = {"ecg": 12, "labs": 6}
@@ -20,6 +23,10 @@ OBSERVED = {
     "ecg": torch.tensor([1, 1, 0, 1, 1, 0, 1, 1, 0, 0, 0, 1]).bool(),
     "labs": torch.tensor([1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0]).bool(),
 }
+
+
+def film(embedding: torch.Tensor) -> FilmFeatures:
+    return FilmFeatures(embedding, torch.stack([embedding, embedding.sin(), embedding.cos()], dim=1))
 
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
@@ -101,9 +108,14 @@ def test_a_batch_of_one_is_defined():
     assert info_nce(image, target, START, label_smoothing=0.02).item() == pytest.approx(0, abs=1e-12)
 
 
-def objectives() -> tuple[ContrastiveObjective, RegressionObjective]:
-    contrastive = ContrastiveObjective(ContrastiveConfig(shared_dim=8), 10, WIDTHS, seed=1)
-    return contrastive.double(), RegressionObjective(RegressionConfig(), 10, WIDTHS, seed=2).double()
+def objectives() -> list[Objective]:
+    configs = (
+        ContrastiveConfig(shared_dim=8),
+        RegressionConfig(),
+        MultilinearConfig(shared_dim=8),
+        TokenRegressionConfig(attention_dim=4),
+    )
+    return [config.build(10, WIDTHS, seed=number).double() for number, config in enumerate(configs)]
 
 
 def batch(*, is_partial: bool, rows: slice = slice(None)) -> tuple[torch.Tensor, PairedTargets]:
@@ -116,23 +128,33 @@ def batch(*, is_partial: bool, rows: slice = slice(None)) -> tuple[torch.Tensor,
 
 
 def test_regression_averages_over_the_films_that_have_the_target():
-    _, module = objectives()
+    module = objectives()[1]
     embedding, targets = batch(is_partial=True)
     expected = [
         cosine_distance(head(embedding)[OBSERVED[name]], targets.values[name][OBSERVED[name]]).mean()
         for name, head in module.heads.items()
     ]
-    torch.testing.assert_close(module(embedding, targets).loss, torch.stack(expected).mean())
+    torch.testing.assert_close(module(film(embedding), targets).loss, torch.stack(expected).mean())
 
 
 def test_a_modality_nobody_in_the_batch_has_does_not_dilute_the_others():
     embedding, targets = batch(is_partial=True, rows=slice(8, 12))  # nobody has labs
-    for module in objectives():
-        output = module(embedding, targets)
+    contrastive, regression, _, token_regression = objectives()
+    for module in (contrastive, regression, token_regression):
+        output = module(film(embedding), targets)
         (of_ecg,) = (value for name, value in output.metrics.items() if name.endswith("_ecg"))
         torch.testing.assert_close(output.loss.detach(), of_ecg)
         output.loss.backward()
         assert all(parameter.grad is not None for parameter in module.parameters())  # DDP waits for every one
+
+
+def test_nobody_has_every_modality():
+    embedding, targets = batch(is_partial=True, rows=slice(8, 12))
+    multilinear = objectives()[2]
+    loss = multilinear(film(embedding), targets).loss
+    loss.backward()
+    assert loss.item() == 0
+    assert all((parameter.grad == 0).all() for parameter in multilinear.parameters())
 
 
 def _one_of_many(rank: int, world_size: int, out: str) -> None:
@@ -143,10 +165,10 @@ def _one_of_many(rank: int, world_size: int, out: str) -> None:
     for is_partial in (False, True):
         embedding, targets = batch(is_partial=is_partial, rows=rows)
         modules = objectives()
-        losses = torch.stack([module(embedding, targets).loss for module in modules])
+        losses = torch.stack([module(film(embedding), targets).loss for module in modules])
         losses.sum().backward()
         gradients = [parameter.grad for module in modules for parameter in module.parameters()]
-        alone = [module.eval()(embedding, targets).loss.item() for module in modules]
+        alone = [module.eval()(film(embedding), targets).loss.item() for module in modules]
         torch.save((losses.detach(), embedding.grad, gradients, alone), f"{out}/{is_partial}-{rank}.pt")
     dist.destroy_process_group()
 
@@ -159,7 +181,7 @@ def test_several_devices_give_the_loss_and_gradient_of_one(world_size: int, tmp_
         results = [torch.load(tmp_path / f"{is_partial}-{rank}.pt", weights_only=True) for rank in range(world_size)]
         embedding, targets = batch(is_partial=is_partial)
         modules = objectives()
-        losses = torch.stack([module(embedding, targets).loss for module in modules])
+        losses = torch.stack([module(film(embedding), targets).loss for module in modules])
         losses.sum().backward()
         torch.testing.assert_close(torch.stack([result[0] for result in results]).mean(0), losses.detach())
         assert embedding.grad is not None
@@ -167,7 +189,9 @@ def test_several_devices_give_the_loss_and_gradient_of_one(world_size: int, tmp_
             rows = slice(share * rank, share * (rank + 1))
             torch.testing.assert_close(their_gradient / world_size, embedding.grad[rows])  # as DDP divides
             own = batch(is_partial=is_partial, rows=rows)
-            assert alone == pytest.approx([module.eval()(*own).loss.item() for module in modules], rel=1e-12)
+            assert alone == pytest.approx(
+                [module.eval()(film(own[0]), own[1]).loss.item() for module in modules], rel=1e-12
+            )
         for number, parameter in enumerate(parameter for module in modules for parameter in module.parameters()):
             averaged = sum(result[2][number] for result in results) / world_size
             torch.testing.assert_close(averaged, parameter.grad)

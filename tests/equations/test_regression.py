@@ -6,10 +6,15 @@ import pytest
 import torch
 
 from pacx.core.errors import TrainingError, UsageError
-from pacx.objectives.objective import complete
-from pacx.objectives.regression import RegressionConfig, RegressionObjective, cosine_distance
+from pacx.objectives.cosine import cosine_distance
+from pacx.objectives.objective import FilmFeatures, complete
+from pacx.objectives.regression import RegressionConfig, RegressionObjective
 
 WIDTHS = {"ecg": 12, "labs": 6}
+
+
+def film(embedding: torch.Tensor) -> FilmFeatures:
+    return FilmFeatures(embedding, embedding[:, None])
 
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
@@ -55,11 +60,11 @@ def test_two_modalities_are_the_papers_sum_of_halves_and_one_is_whole():
     both = RegressionObjective(RegressionConfig(), 10, WIDTHS, seed=1).double()
     distances = {name: cosine_distance(both.heads[name](embedding), targets[name]).mean() for name in WIDTHS}
     torch.testing.assert_close(
-        both(embedding, complete(targets)).loss, 0.5 * distances["ecg"] + 0.5 * distances["labs"]
+        both(film(embedding), complete(targets)).loss, 0.5 * distances["ecg"] + 0.5 * distances["labs"]
     )
     one = RegressionObjective(RegressionConfig(), 10, {"ecg": 12}, seed=1).double()
     one.heads["ecg"].load_state_dict(both.heads["ecg"].state_dict())
-    output = one(embedding, complete(targets))
+    output = one(film(embedding), complete(targets))
     torch.testing.assert_close(output.loss, distances["ecg"])
     torch.testing.assert_close(output.metrics["regression_ecg"], distances["ecg"].detach())
 
@@ -78,6 +83,6 @@ def test_missing_target_and_no_modality_are_refused():
     embedding, targets = batch()
     del targets["labs"]
     with pytest.raises(TrainingError, match="labs"):
-        RegressionObjective(RegressionConfig(), 10, WIDTHS).double()(embedding, complete(targets))
+        RegressionObjective(RegressionConfig(), 10, WIDTHS).double()(film(embedding), complete(targets))
     with pytest.raises(UsageError, match="modality"):
         RegressionObjective(RegressionConfig(), 10, {})

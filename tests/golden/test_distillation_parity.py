@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pacx.objectives.contrastive import info_nce
-from pacx.objectives.regression import cosine_distance
+from pacx.objectives.cosine import cosine_distance
 
 CASES = {"full": ("ecg", "labs"), "ecg_only": ("ecg",), "labs_only": ("labs",)}
 WIDTH = {"ecg": 1024, "labs": 256}

@@ -236,7 +236,12 @@ def random_vit(config: ViTConfig, seed: int) -> VisionTransformer:
 
 
 def pooled(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> Tensor:
-    """One embedding per image, after the final norm.
+    """One embedding per image, after the final norm: (B, D); see ``pooled_and_patches``."""
+    return pooled_and_patches(vit, images, pooling)[0]
+
+
+def pooled_and_patches(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> tuple[Tensor, Tensor]:
+    """One embedding per image and the tokens of its patches, all after the final norm.
 
     Args:
         vit: an encoder, also one with LoRA adapters.
@@ -244,12 +249,11 @@ def pooled(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> Tensor:
         pooling: the class token, or the mean over patch tokens (each normed first).
 
     Returns:
-        (B, D).
+        (B, D) and (B, L, D), patches row by row.
     """
     tokens = vit.forward_features(images)  # (B, 1 + L, D)
-    if pooling is Pooling.CLASS_TOKEN:
-        return tokens[:, 0]
-    return tokens[:, vit.num_prefix_tokens :].mean(dim=1)
+    patches = tokens[:, vit.num_prefix_tokens :]
+    return (tokens[:, 0] if pooling is Pooling.CLASS_TOKEN else patches.mean(dim=1)), patches
 
 
 def patch_tokens(vit: VisionTransformer, images: Tensor) -> Tensor:

@@ -5,20 +5,20 @@ loss tells the pairs of a batch apart. While training on several devices, everyb
 nothing but missing targets; collapse would show in its metrics.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
 from pacx.objectives.objective import (
+    FilmFeatures,
     Objective,
+    ObjectiveConfig,
     ObjectiveOutput,
     PairedTargets,
     linear_head,
@@ -26,13 +26,11 @@ from pacx.objectives.objective import (
     require_modalities,
     require_targets,
 )
-
-SMALLEST_SCALE, LARGEST_SCALE = 1.0, 100.0
-"""Bounds of the inverse temperature, applied in the forward pass."""
+from pacx.objectives.temperature import bounded_scale, log_scale_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContrastiveConfig:
+class ContrastiveConfig(ObjectiveConfig):
     """The contrastive objective; the defaults are the paper's.
 
     Args:
@@ -52,6 +50,10 @@ class ContrastiveConfig:
     label_smoothing: float = 0.02
     head_dropout: float = 0.0
     use_head_layer_norm: bool = False
+
+    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "ContrastiveObjective":
+        """Make the objective."""
+        return ContrastiveObjective(self, image_dim, target_dims, seed=seed)
 
 
 def info_nce(
@@ -88,7 +90,7 @@ def info_nce(
         patients = torch.arange(len(image), device=image.device)
     with torch.autocast(image.device.type, enabled=False):  # the temperature makes half precision too coarse
         image, target = (F.normalize(_at_least_float32(x), dim=-1) for x in (image, target))
-        scale = log_scale.to(image.dtype).exp().clamp(SMALLEST_SCALE, LARGEST_SCALE)
+        scale = bounded_scale(log_scale.to(image.dtype))
         logits = scale * image @ target.T  # (B, B)
         is_candidate = (patients[:, None] != patients) | torch.eye(len(image), dtype=torch.bool, device=image.device)
         to_target = _cross_entropy(logits, is_candidate & observed, label_smoothing)  # (B,)
@@ -132,23 +134,22 @@ class ContrastiveObjective(Objective):
             self.target_projections = nn.ModuleDict(
                 {name: linear_head(width, config.shared_dim, **options) for name, width in target_dims.items()}
             )
-        start = torch.tensor(math.log(1 / config.temperature))
-        self.log_scale = nn.Parameter(start, requires_grad=config.learn_temperature)
+        self.log_scale = nn.Parameter(log_scale_of(config.temperature), requires_grad=config.learn_temperature)
 
-    def forward(self, embedding: Tensor, targets: PairedTargets) -> ObjectiveOutput:
+    def forward(self, films: FilmFeatures, targets: PairedTargets) -> ObjectiveOutput:
         """Score a batch; see ``Objective``. Metrics: each modality's loss, and the temperature.
 
         Raises:
             TrainingError: a modality's target is missing.
         """
         require_targets(targets, set(self.target_projections))
-        image = self._all_devices(self.image_projection(embedding))  # (B, S)
-        patients = self._all_devices(targets.patients)
-        observed = {name: self._all_devices(targets.observed[name]) for name in self.target_projections}
+        image = self.all_devices(self.image_projection(films.embedding))  # (B, S)
+        patients = self.all_devices(targets.patients)
+        observed = {name: self.all_devices(targets.observed[name]) for name in self.target_projections}
         losses = {
             name: info_nce(
                 image,
-                self._all_devices(projection(targets.values[name].detach())),
+                self.all_devices(projection(targets.values[name].detach())),
                 self.log_scale,
                 label_smoothing=self.config.label_smoothing,
                 observed=observed[name],
@@ -157,33 +158,9 @@ class ContrastiveObjective(Objective):
             for name, projection in self.target_projections.items()
         }
         metrics = {f"contrastive_{name}": loss.detach() for name, loss in losses.items()}
-        metrics["temperature"] = 1 / self.log_scale.detach().exp().clamp(SMALLEST_SCALE, LARGEST_SCALE)
+        metrics["temperature"] = 1 / bounded_scale(self.log_scale.detach())
         num_observed = {name: rows.sum() for name, rows in observed.items()}
         return ObjectiveOutput(mean_over_modalities(losses, num_observed), metrics)
-
-    def _all_devices(self, rows: Tensor) -> Tensor:
-        """Rows of all devices in rank order while training on several, otherwise the rows themselves."""
-        return _GatherRows.apply(rows) if self.is_shared else rows
-
-
-class _GatherRows(torch.autograd.Function):
-    """Concatenate every device's rows; backward sums every device's gradient of the rows this device sent."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's context object
-        """(B, S) on each of W devices to (W * B, S) on all."""
-        gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(gathered, rows.contiguous())
-        ctx.num_rows = len(rows)
-        return torch.cat(gathered)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401 - torch's context object
-        """(W * B, S) to this device's (B, S)."""
-        summed = gradients[0].contiguous().clone()
-        dist.all_reduce(summed)
-        first = dist.get_rank() * ctx.num_rows
-        return summed[first : first + ctx.num_rows]
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

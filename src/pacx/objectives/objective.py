@@ -8,13 +8,26 @@ of one of its modalities.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from pacx.core.errors import TrainingError, UsageError
+
+
+class FilmFeatures(NamedTuple):
+    """What the encoder makes of a batch of films.
+
+    Attributes:
+        embedding: (B, D), what is released and probed.
+        patches: (B, L, D), the tokens of the patches, row by row.
+    """
+
+    embedding: Tensor
+    patches: Tensor
 
 
 class PairedTargets(NamedTuple):
@@ -55,16 +68,20 @@ class Objective(nn.Module, ABC):
     """One term of the Stage 2 loss, with its heads."""
 
     @abstractmethod
-    def forward(self, embedding: Tensor, targets: PairedTargets) -> ObjectiveOutput:
+    def forward(self, films: FilmFeatures, targets: PairedTargets) -> ObjectiveOutput:
         """Score a batch; each modality over the films that have it, then the mean over the modalities that occur.
 
         While training on several devices the loss is such that its gradient, averaged over devices (DDP), is that of
         one device with the whole batch; every device then brings equally many films.
 
         Args:
-            embedding: image embeddings (B, D).
+            films: features of B films.
             targets: frozen embeddings of the same films; no gradient reaches them.
         """
+
+    def all_devices(self, rows: Tensor) -> Tensor:
+        """Rows of all devices in rank order, with gradients, where a batch is shared; otherwise the rows themselves."""
+        return _GatherRows.apply(rows) if self.is_shared else rows
 
     @property
     def is_shared(self) -> bool:
@@ -77,6 +94,44 @@ def mean_over_modalities(losses: Mapping[str, Tensor], num_observed: Mapping[str
     occurs = torch.stack([num_observed[name] > 0 for name in losses])  # (M,)
     stacked = torch.stack(list(losses.values()))  # (M,)
     return (stacked * occurs).sum() / occurs.sum().clamp_min(1)
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenate every device's rows; backward sums every device's gradient of the rows this device sent."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's context object
+        """(B, S) on each of W devices to (W * B, S) on all."""
+        gathered = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, rows.contiguous())
+        ctx.num_rows = len(rows)
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401 - torch's context object
+        """(W * B, S) to this device's (B, S)."""
+        summed = gradients[0].contiguous().clone()
+        dist.all_reduce(summed)
+        first = dist.get_rank() * ctx.num_rows
+        return summed[first : first + ctx.num_rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig(ABC):
+    """The settings of one objective; each file's own configuration derives from it."""
+
+    @abstractmethod
+    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> Objective:
+        """Make the objective.
+
+        Args:
+            image_dim: width of the image embedding and of the patch tokens.
+            target_dims: width of each modality's target.
+            seed: fixes the initial heads; torch's global generator is left alone.
+
+        Raises:
+            UsageError: it has nothing to work with, such as no modality.
+        """
 
 
 def linear_head(in_dim: int, out_dim: int, *, dropout: float, use_layer_norm: bool) -> nn.Module:

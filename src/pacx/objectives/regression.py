@@ -7,26 +7,25 @@ modality, cosine distance, no gradient into the targets. It refuses nothing but 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-import torch.distributed as dist
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
+from pacx.objectives.cosine import observed_distances
 from pacx.objectives.objective import (
+    FilmFeatures,
     Objective,
+    ObjectiveConfig,
     ObjectiveOutput,
     PairedTargets,
     linear_head,
     mean_over_modalities,
     require_modalities,
-    require_targets,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressionConfig:
+class RegressionConfig(ObjectiveConfig):
     """The regression objective; the defaults are the paper's.
 
     Args:
@@ -39,22 +38,9 @@ class RegressionConfig:
     head_dropout: float = 0.0
     use_head_layer_norm: bool = False
 
-
-def cosine_distance(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Cosine distance 1 - cos of each row, (B,) in [0, 2]; no gradient reaches the targets.
-
-    Args:
-        predictions: (B, D).
-        targets: (B, D).
-
-    Returns:
-        0 where a prediction points along its target, 1 where they are orthogonal.
-
-    Source: paper equation 4.
-    """
-    dtype = torch.promote_types(predictions.dtype, torch.float32)
-    with torch.autocast(predictions.device.type, enabled=False):
-        return 1 - F.cosine_similarity(predictions.to(dtype), targets.detach().to(dtype), dim=-1)
+    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "RegressionObjective":
+        """Make the objective."""
+        return RegressionObjective(self, image_dim, target_dims, seed=seed)
 
 
 class RegressionObjective(Objective):
@@ -91,22 +77,13 @@ class RegressionObjective(Objective):
                 }
             )
 
-    def forward(self, embedding: Tensor, targets: PairedTargets) -> ObjectiveOutput:
+    def forward(self, films: FilmFeatures, targets: PairedTargets) -> ObjectiveOutput:
         """Score a batch; see ``Objective``. Metrics: each modality's loss.
 
         Raises:
             TrainingError: a modality's target is missing.
         """
-        require_targets(targets, set(self.heads))
-        num_observed = torch.stack([targets.observed[name].sum() for name in self.heads])  # (M,)
-        share = 1
-        if self.is_shared:
-            dist.all_reduce(num_observed)
-            share = dist.get_world_size()  # averaged over devices, each one's part then counts once
-        num_of = dict(zip(self.heads, num_observed, strict=True))
-        losses = {}
-        for name, head in self.heads.items():
-            distances = cosine_distance(head(embedding), targets.values[name])  # (B,)
-            losses[name] = share * (distances * targets.observed[name]).sum() / num_of[name].clamp_min(1)
+        predictions = {name: head(films.embedding) for name, head in self.heads.items()}
+        losses, num_observed = observed_distances(predictions, targets, is_shared=self.is_shared)
         metrics = {f"regression_{name}": loss.detach() for name, loss in losses.items()}
-        return ObjectiveOutput(mean_over_modalities(losses, num_of), metrics)
+        return ObjectiveOutput(mean_over_modalities(losses, num_observed), metrics)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from pacx.models.adapters import LoRAConfig, NormsTrained
 from pacx.objectives.contrastive import ContrastiveConfig
+from pacx.objectives.multilinear import MultilinearConfig
 from pacx.objectives.regression import RegressionConfig
+from pacx.objectives.token_regression import TokenRegressionConfig
 from pacx.recipes.distill import DistillRun, distill
+from pacx.training.tasks.distill import WeightedObjective
 
 _RELEASED_DROPOUT = 0.2
 
@@ -45,4 +48,26 @@ def distill_fixed_temperature() -> DistillRun:
     return replace(paper, task=task, out=Path("runs/distill-fixed-temperature"))
 
 
-RECIPES = (distill_contrastive_only, distill_regression_only, distill_released_code, distill_fixed_temperature)
+def distill_tokens() -> DistillRun:
+    """Each target is also read from the patches by a cross-attention, which shows where (the paper's future work)."""
+    paper = distill()
+    term = WeightedObjective(name="token_regression", weight=1.0, config=TokenRegressionConfig())
+    return replace(paper, task=replace(paper.task, further=(term,)), out=Path("runs/distill-tokens"))
+
+
+def distill_symile() -> DistillRun:
+    """Symile's objective over film, ECG and labs at once in the place of the pairwise contrastive one."""
+    paper = distill()
+    term = WeightedObjective(name="multilinear", weight=0.5, config=MultilinearConfig())
+    task = replace(paper.task, contrastive_weight=0.0, further=(term,))
+    return replace(paper, task=task, out=Path("runs/distill-symile"))
+
+
+RECIPES = (
+    distill_contrastive_only,
+    distill_regression_only,
+    distill_released_code,
+    distill_fixed_temperature,
+    distill_tokens,
+    distill_symile,
+)

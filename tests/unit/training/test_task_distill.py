@@ -67,7 +67,7 @@ def test_learns_held_out_physiology_and_releases_a_plain_encoder(blob_pack, targ
     loaded = load_encoder(tmp_path / "run/encoder")
     images = to_input(torch.from_numpy(blob_pack.images[[0, 1, 2]]), blob_pack.preprocessing)
     with torch.no_grad():
-        torch.testing.assert_close(loaded.vit(images), task.module.embed(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(loaded.vit(images), task.module.features(images).embedding, rtol=1e-4, atol=1e-5)
         assert not torch.allclose(loaded.vit(images), random_vit(MODEL, 0)(images), atol=1e-3)
         torch.testing.assert_close(adapted(images), loaded.vit(images), rtol=1e-4, atol=1e-5)
 
@@ -105,8 +105,8 @@ def test_augmentation_follows_seed_epoch_and_film(blob_pack, targets):
     own = complete({name: torch.from_numpy(frozen.for_samples(ids)) for name, frozen in targets.items()})
     for epoch in (0, 2):
         films = augment(batch.images, batch.keys, Augmentation.DISTILLATION, seed=1, epoch=epoch)
-        embeddings = task.module.embed(to_input(films, blob_pack.preprocessing))
-        assert torch.equal(task.loss(batch, epoch).loss, task.module.score(embeddings, own).loss)
+        features = task.module.features(to_input(films, blob_pack.preprocessing))
+        assert torch.equal(task.loss(batch, epoch).loss, task.module.score(features, own).loss)
     assert not torch.equal(task.loss(batch, 0).loss, task.loss(batch, 2).loss)
 
 

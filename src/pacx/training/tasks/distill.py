@@ -27,9 +27,9 @@ from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.adapters import LoRAConfig, add_lora, merge_lora, save_lora
 from pacx.models.encoder_folder import save_encoder
-from pacx.models.vit import Pooling, config_of, pooled
+from pacx.models.vit import Pooling, config_of, pooled_and_patches
 from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
-from pacx.objectives.objective import Objective, PairedTargets
+from pacx.objectives.objective import FilmFeatures, Objective, ObjectiveConfig, PairedTargets
 from pacx.objectives.regression import RegressionConfig, RegressionObjective
 from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
 from pacx.training.card import encoder_card
@@ -49,6 +49,21 @@ _RECALLS = (1, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightedObjective:
+    """One term of the loss.
+
+    Args:
+        name: of its metrics.
+        weight: its share of the loss.
+        config: the objective.
+    """
+
+    name: str
+    weight: float
+    config: ObjectiveConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillTaskConfig:
     """What Stage 2 trains, and towards what; the defaults are the paper's.
 
@@ -58,6 +73,7 @@ class DistillTaskConfig:
         regression: heads of the regression objective.
         contrastive_weight: its share of the loss; 0 leaves the objective out (ablation).
         regression_weight: the same for the regression objective.
+        further: objectives beyond the paper's; a recipe names them.
         augmentation: what happens to a film before the encoder sees it.
         pooling: which output of the ViT is the image's embedding.
         partial_pairs: train films that lack a target too: each term of the loss is taken over the films that have it.
@@ -72,17 +88,27 @@ class DistillTaskConfig:
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     contrastive_weight: float = 0.5
     regression_weight: float = 1.0
+    further: tuple[WeightedObjective, ...] = ()
     augmentation: Augmentation = Augmentation.DISTILLATION
     pooling: Pooling = Pooling.CLASS_TOKEN
     partial_pairs: bool = False
     selection: Selection | None = None
 
     def __post_init__(self) -> None:
-        if (
-            min(self.contrastive_weight, self.regression_weight) < 0
-            or not self.contrastive_weight + self.regression_weight
-        ):
-            raise UsageError("distill: give two loss weights of 0 or more, and not both 0")
+        weights = [term.weight for term in self.objectives]
+        if min(self.contrastive_weight, self.regression_weight, *weights, 0) < 0 or not weights:
+            raise UsageError("distill: give loss weights of 0 or more, and not all 0")
+        if len({term.name for term in self.objectives}) < len(weights):
+            raise UsageError(f"distill: two objectives are called {self.further[-1].name}; name each once")
+
+    @property
+    def objectives(self) -> tuple[WeightedObjective, ...]:
+        """The terms of the loss whose weight is not 0."""
+        paper = (
+            WeightedObjective(name="contrastive", weight=self.contrastive_weight, config=self.contrastive),
+            WeightedObjective(name="regression", weight=self.regression_weight, config=self.regression),
+        )
+        return tuple(term for term in (*paper, *self.further) if term.weight)
 
 
 class DistillModule(nn.Module):
@@ -104,23 +130,20 @@ class DistillModule(nn.Module):
         self.weights: dict[str, float] = {}
         self.vit: PeftModel = add_lora(encoder, config.lora, seed=seed)
         self.objectives = nn.ModuleDict()
-        if config.contrastive_weight:
-            self.objectives["contrastive"] = ContrastiveObjective(config.contrastive, width, target_dims, seed=seed)
-            self.weights["contrastive"] = config.contrastive_weight
-        if config.regression_weight:
-            self.objectives["regression"] = RegressionObjective(config.regression, width, target_dims, seed=seed)
-            self.weights["regression"] = config.regression_weight
+        for term in config.objectives:
+            self.objectives[term.name] = term.config.build(width, target_dims, seed=seed)
+            self.weights[term.name] = term.weight
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Normalized films (B, C, S, S) to embeddings (B, D)."""
-        return pooled(cast("VisionTransformer", self.vit), images, self.pooling)
+    def features(self, images: Tensor) -> FilmFeatures:
+        """Normalized films (B, C, S, S) to embeddings (B, D) and patch tokens (B, L, D)."""
+        return FilmFeatures(*pooled_and_patches(cast("VisionTransformer", self.vit), images, self.pooling))
 
-    def score(self, embeddings: Tensor, targets: PairedTargets) -> StepLoss:
-        """The weighted loss of embeddings (B, D) against the targets of the same films, and every term."""
-        total = embeddings.new_zeros(())
+    def score(self, films: FilmFeatures, targets: PairedTargets) -> StepLoss:
+        """The weighted loss of some films against their targets, and every term."""
+        total = films.embedding.new_zeros(())
         metrics: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
-            output = cast("Objective", self.objectives[name])(embeddings, targets)
+            output = cast("Objective", self.objectives[name])(films, targets)
             total = total + weight * output.loss
             metrics |= {name: output.loss.detach(), **output.metrics}
         return StepLoss(total, metrics)
@@ -205,7 +228,7 @@ class DistillTask(StageTask[Batch]):
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         positions = torch.from_numpy(self._position[batch.rows.numpy()])
         targets = _taken(self._train_targets, positions, self.device)
-        return self.module.score(self.module.embed(to_input(films, self.pack.preprocessing)), targets)
+        return self.module.score(self.module.features(to_input(films, self.pack.preprocessing)), targets)
 
     def validate(self) -> dict[str, float]:
         """How well held-out films find their own physiology.
@@ -221,9 +244,10 @@ class DistillTask(StageTask[Batch]):
         for start in range(0, len(self.val_rows), _VALIDATION_BATCH):
             part = np.arange(start, min(start + _VALIDATION_BATCH, len(self.val_rows)))
             films = torch.from_numpy(self.pack.images[self.val_rows[part]]).to(self.device)
-            chunks.append(self.module.embed(to_input(films, self.pack.preprocessing)).float())
+            features = self.module.features(to_input(films, self.pack.preprocessing))
+            chunks.append(features.embedding.float())
             targets = _taken(self._val_targets, torch.from_numpy(part), self.device)
-            outcome = self.module.score(chunks[-1], targets)
+            outcome = self.module.score(features, targets)
             for name, value in {"loss": outcome.loss, **outcome.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(films)
         values = {name: total / len(self.val_rows) for name, total in sums.items()}
