@@ -6,7 +6,7 @@ tables and folders say. Whether the files are there is for ``doctor`` and the pa
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -64,6 +64,9 @@ class DatasetCard:
             that were seen in a source, never an estimate.
         image_globs: patterns below the root that every image and mask file matches; a file that matches and is in no
             record is surplus. Empty: surplus files cannot be told.
+        masks_have_image_size: whether a mask has the height and width of its film, so that another size is a fault.
+        splits_share_patients: whether the makers' own splits are known to share patients, so that it is worth a warning
+            but no fault of this copy.
     """
 
     name: str
@@ -76,6 +79,25 @@ class DatasetCard:
     splits: SplitPlan = field(default_factory=SplitPlan)
     counts: Mapping[str, int] = field(default_factory=dict)
     image_globs: tuple[str, ...] = ()
+    masks_have_image_size: bool = True
+    splits_share_patients: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something about a copy of a dataset that whoever uses it has to know.
+
+    Args:
+        check: what was looked at, in a word or two ("lab order").
+        message: one sentence: what, where, what was expected, what to do. Never a value from a file's header.
+        is_fault: the copy is not what its makers ship; False where it is, and the user should still know.
+        files: every file at fault, where the message names the first few.
+    """
+
+    check: str
+    message: str
+    is_fault: bool = True
+    files: tuple[str, ...] = ()
 
 
 class Dataset(ABC, Generic[OptionsT]):
@@ -93,6 +115,29 @@ class Dataset(ABC, Generic[OptionsT]):
             UsageError: the folder or a file named by the options is not there.
             DataError: the tree is not what the makers distribute; the message says what was expected.
         """
+
+    def expected_counts(self, options: OptionsT) -> Mapping[str, int]:
+        """How often something occurs in a complete copy read with these options, in the words of ``pacx.data.tally``.
+
+        The card's counts, unless an adapter has options that leave films out.
+        """
+        return self.card.counts
+
+    def inspect(self, root: Path, options: OptionsT, records: Records) -> Sequence[Finding]:
+        """What ``pacx data doctor`` should say of this dataset beyond counts, files, masks and patients.
+
+        For the checks that only this dataset needs and that are too slow, or too forgiving, for ``read``: held against
+        the complete copy, reading whatever files it needs.
+
+        Args:
+            root: the folder ``records`` was read from.
+            options: as given to ``read``.
+            records: what ``read`` made of it.
+
+        Returns:
+            what was found; empty when all is well.
+        """
+        return ()
 
     def released_code_splits(self, records: Records) -> "pd.Series[str]":
         """The split of each film as the authors' released code draws it, most often by image: to measure what it does.

@@ -1,18 +1,31 @@
 """Which films train, which choose, which judge: always whole patients, stratified as well as whole patients allow.
 
-Both functions are pure: the same patients and labels get the same answer from the same seed, in whatever order the
-rows come. Neither ever divides a patient, which is what most published splits of these datasets get wrong.
+``assign_splits`` and ``low_data_subset`` are pure: the same patients and labels get the same answer from the same seed,
+in whatever order the rows come. Neither ever divides a patient, which is what most published splits of these datasets
+get wrong; ``image_level_splits`` divides patients as those do, so that the difference can be measured.
 """
 
 from collections.abc import Sequence
+from enum import Enum
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order, sample_keys, uniform
 from pacx.data.records import SPLITS
+
+
+class SplitPolicy(Enum):
+    """Who decides which films train and which judge, where a dataset's makers leave it open."""
+
+    PATIENT = "patient"
+    """We do, by whole patients."""
+
+    RELEASED_CODE = "released-code"
+    """The authors' released code does, by image: patients may be on both sides, and scores come out too high."""
 
 
 def assign_splits(
@@ -57,6 +70,53 @@ def assign_splits(
     split_of_patient = _deal_out(counts, shares)
     _fill_empty(split_of_patient, shares)
     return pd.Series(np.array(SPLITS, object)[split_of_patient[patient_of_row]], index=table.index, dtype=str)
+
+
+_RELEASED_CODE_SEED = 42
+
+
+def image_level_splits(
+    official: "pd.Series[str]", *, val_share: float, test_share: float = 0.0, strata: "pd.Series | None" = None
+) -> "pd.Series[str]":
+    """Divide films without regard to patients, as the authors' released code does: to measure what that does.
+
+    Films whose official split is "test" stay there; all others are one pool, in the order of the rows, which matters.
+
+    Args:
+        official: "train", "val", "test" or "" of each film.
+        val_share: share held out for validation of what remains of the pool after ``test_share``, in (0, 1).
+        test_share: share of the pool held out for testing first, in [0, 1); 0 where the test films are official.
+        strata: a class of each film to keep in proportion; None draws plainly.
+
+    Returns:
+        "train", "val" or "test" for each row, with the index of ``official``.
+
+    Raises:
+        DataError: there are too few films to divide.
+
+    Source: specification of the datasets, section 12.2 (scikit-learn's train_test_split with seed 42).
+    """
+    split = official.where(official == "test", "train")
+    pool = np.flatnonzero(split == "train")
+    for name, share in (("test", test_share), ("val", val_share)):
+        if share == 0:
+            continue
+        stratify = None if strata is None else strata.to_numpy()[pool]
+        try:
+            pool, drawn = train_test_split(pool, test_size=share, random_state=_RELEASED_CODE_SEED, stratify=stratify)
+        except ValueError as error:
+            raise DataError(
+                f"{len(pool)} films cannot be divided by image as the released code does: {error}"
+            ) from error
+        split.iloc[drawn] = name
+    return split
+
+
+def patients_in_two_splits(table: pd.DataFrame) -> list[str]:
+    """The patients with films in more than one of train, val and test, in the order of their ids."""
+    known = table[table["split"] != ""]
+    num_splits = known.groupby("patient_id")["split"].nunique()
+    return num_splits.index[num_splits > 1].tolist()
 
 
 def low_data_subset(

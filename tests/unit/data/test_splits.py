@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import sample_keys
-from pacx.data.splits import assign_splits, low_data_subset
+from pacx.data.splits import assign_splits, image_level_splits, low_data_subset
 
 
 def cohort(num_patients: int, prevalence: tuple[float, ...], *, seed: int = 0, most_films: int = 1) -> pd.DataFrame:
@@ -138,3 +139,29 @@ def test_a_fraction_is_a_share() -> None:
     for fraction in (0, 1.1):
         with pytest.raises(UsageError, match="expected a share"):
             subset(cohort(9, (0.5,)), fraction, 0)
+
+
+def sizes(split: pd.Series) -> dict[str, int]:
+    return split.value_counts().to_dict()
+
+
+def test_image_level_splits_have_the_sizes_of_the_released_code() -> None:
+    nih = pd.Series(["train"] * 86_524 + ["test"] * 25_596)
+    assert sizes(image_level_splits(nih, val_share=0.15)) == {"train": 73_545, "val": 12_979, "test": 25_596}
+    tb = pd.Series([""] * 662)
+    strata = pd.Series([0] * 326 + [1] * 336)
+    split = image_level_splits(tb, test_share=0.2, val_share=0.15, strata=strata)
+    assert sizes(split) == {"train": 449, "val": 80, "test": 133}
+    assert abs(strata[split == "val"].sum() - 336 * 80 / 662) <= 1
+    chexchonet = image_level_splits(pd.Series([""] * 71_589), test_share=0.2, val_share=0.1)
+    assert sizes(chexchonet) == {"train": 51_543, "val": 5_728, "test": 14_318}
+
+
+def test_image_level_splits_are_the_plain_draw_of_scikit_learn() -> None:
+    official = pd.Series(["test", "train", "train", "val", "train", "train"], index=list("abcdef"))
+    split = image_level_splits(official, val_share=0.4)
+    _, drawn = train_test_split(list("bcdef"), test_size=0.4, random_state=42)
+    assert sorted(split.index[split == "val"]) == sorted(drawn)
+    assert split["a"] == "test"
+    with pytest.raises(DataError, match="cannot be divided by image"):
+        image_level_splits(pd.Series([""]), val_share=0.5)
