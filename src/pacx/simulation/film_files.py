@@ -44,9 +44,7 @@ def films_of(
     row = 0
     with progress(title, len(film_ids), "films") as shown:
         for chunk in film_chunks(patients, film_ids, patient_rows, config):
-            for image, is_ap, wires in zip(
-                chunk.films.images, chunk.nuisance.is_ap, chunk.nuisance.wires, strict=True
-            ):
+            for image, is_ap, wires in zip(chunk.films.images, chunk.nuisance.is_ap, chunk.nuisance.wires, strict=True):
                 yield RenderedFilm(row=row, image=image, is_ap=bool(is_ap), wires=float(wires))
                 row += 1
                 shown.advance()

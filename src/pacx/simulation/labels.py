@@ -63,8 +63,8 @@ def downstream_labels(physiology: Physiology) -> pd.DataFrame:
 def film_findings(physiology: Physiology) -> pd.DataFrame:
     """Read N films as a radiologist would: one row each, one boolean column per finding.
 
-    Nobody is simulated who has a fracture, a nodule, a pneumothorax, fibrosis or a hernia: there is no such column, and a
-    dataset's twin never marks those labels present.
+    Nobody is simulated who has a fracture, a nodule, a pneumothorax, fibrosis or a hernia: there is no such column, and
+    a dataset's twin never marks those labels present.
 
     - cardiomegaly: ventricle clearly dilated, or a wall above 15 mm;
     - aortic_enlargement, pulmonary_artery (enlarged), emphysema, pneumonia, effusion: the clearly diseased;

@@ -107,7 +107,9 @@ class ChexpertDataset(Dataset[ChexpertOptions]):
             DataError: a table is missing or is not CheXpert's, or two distributions lie side by side.
         """
         if not root.is_dir():
-            raise UsageError(f"{root} is not a folder; give the one that holds train.csv, or the folders {_DISTRIBUTIONS}")
+            raise UsageError(
+                f"{root} is not a folder; give the one that holds train.csv, or the folders {_DISTRIBUTIONS}"
+            )
         tables = [self._table(root, options.labels.value), self._table(root, "valid.csv")]
         rows = pd.concat([_rows(table) for table in tables], ignore_index=True)
         rows["image_path"] = _places(root, rows)
@@ -173,9 +175,10 @@ def _places(root: Path, rows: pd.DataFrame) -> "pd.Series[str]":
     found = {one: homes.get(one, []) + homes.get(one.partition("/")[2], []) for one in patients.unique()}
     inside = rows["image_path"].str.partition("/patient")[2].str.partition("/")[2]
     path = patients.map({one: folders[0] if folders else one for one, folders in found.items()}) + "/" + inside
-    for row in np.flatnonzero(patients.isin([one for one, folders in found.items() if len(folders) > 1])):
-        candidates = [f"{folder}/{inside.iloc[row]}" for folder in found[patients.iloc[row]]]
-        path.iloc[row] = next((one for one in candidates if (root / one).is_file()), candidates[0])
+    in_several = patients.isin([one for one, folders in found.items() if len(folders) > 1])
+    for row in path.index[in_several]:
+        candidates = [f"{folder}/{inside[row]}" for folder in found[patients[row]]]
+        path[row] = next((one for one in candidates if (root / one).is_file()), candidates[0])
     return path
 
 

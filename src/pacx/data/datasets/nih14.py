@@ -31,6 +31,7 @@ from pacx.data.tables import SourceTable, missing, read_table
 
 _TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
+_BOTH_LISTS = " and ".join(_LISTS.values())
 _SEX_COLUMNS = ("Patient Gender", "Patient Sex")
 _NO_FINDING = "No Finding"
 _OLDEST_YEARS = 120
@@ -143,21 +144,21 @@ class Nih14Dataset(Dataset[Nih14Options]):
         split = pd.Series("", index=names.index, dtype=str)
         for word, file in _LISTS.items():
             listed = names.isin(self._listed(root / file))
-            if (listed & (split != "")).any():
-                both = names[listed & (split != "")].tolist()
-                raise DataError(f"{' and '.join(_LISTS.values())} in {root} both name {shown(both)}; expected one of them")
+            both = names[listed & (split != "")].tolist()
+            if both:
+                raise DataError(f"{_BOTH_LISTS} in {root} both name {shown(both)}; expected each film on one of them")
             split[listed] = word
         unlisted = names[split == ""].tolist()
         if unlisted:
             raise DataError(
-                f"{' and '.join(_LISTS.values())} in {root} lack {len(unlisted)} films of the table: {shown(unlisted)}; "
-                "fetch the lists and the table of the same release"
+                f"{_BOTH_LISTS} in {root} lack {len(unlisted)} films of the table: {shown(unlisted)}; fetch lists and "
+                "table of the same release"
             )
         divided = sorted(set(patients[split == "train"]) & set(patients[split == "test"]))
         if divided:
             raise DataError(
-                f"{' and '.join(_LISTS.values())} in {root} share {len(divided)} patients: {shown(divided)}; NIH's lists "
-                "share none, fetch them again"
+                f"{_BOTH_LISTS} in {root} share {len(divided)} patients: {shown(divided)}; NIH's lists share none, "
+                "fetch them again"
             )
         return split
 

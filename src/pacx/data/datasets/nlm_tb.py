@@ -1,8 +1,8 @@
 """Tuberculosis: the Shenzhen and Montgomery sets of the National Library of Medicine.
 
 The paper's "TB" is Shenzhen alone, and so is the default; Montgomery, or both, is an option. Reads the official trees
-(``ChinaSet_AllFiles``, ``MontgomerySet``, side by side or one as the root) and, for Shenzhen, the Kaggle mirror with its
-doubled folder ``images/images`` and ``shenzhen_metadata.csv``. What it watches for:
+(``ChinaSet_AllFiles``, ``MontgomerySet``, side by side or one as the root) and, for Shenzhen, the Kaggle mirror with
+its doubled folder ``images/images`` and ``shenzhen_metadata.csv``. What it watches for:
 
 - The label is the digit before ``.png``. Where the mirror's table is there, its findings ("normal" or not) are held
   against the digits, and a contradiction is refused.
@@ -121,7 +121,9 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         if found == options.hospital.value:
             return ()
         films, sick = options.hospital.value
-        message = f"{root} holds {found[0]} films, {found[1]} with tuberculosis; expected {films} and {sick}; fetch it again"
+        message = (
+            f"{root} holds {found[0]} films, {found[1]} with tuberculosis; expected {films} and {sick}; fetch it again"
+        )
         return (Finding(check=f"films of {options.hospital.name.lower()}", message=message),)
 
     def released_code_splits(self, records: Records) -> "pd.Series[str]":
@@ -140,7 +142,9 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         else:
             raise missing(root / source.folders[0] / source.name.pattern.replace("\\", ""), self.card)
         place = Path(folder)
-        readings = [_reading(root / place.parent / "ClinicalReadings" / f"{Path(match[0]).stem}.txt") for match in matches]
+        readings = [
+            _reading(root / place.parent / "ClinicalReadings" / f"{Path(match[0]).stem}.txt") for match in matches
+        ]
         columns = {
             "sample_id": [Path(match[0]).stem for match in matches],
             "image_path": [(place / match[0]).as_posix() for match in matches],

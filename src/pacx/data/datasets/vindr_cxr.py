@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
@@ -122,7 +121,9 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
         annotations = root / "annotations"
         training = _majority(self._table(annotations / "image_labels_train.csv", "rad_id"))
         test_table = self._table(annotations / "image_labels_test.csv")
-        test_table.require("image_id", ~test_table.text("image_id").duplicated(), "each film once: the test is read once")
+        test_table.require(
+            "image_id", ~test_table.text("image_id").duplicated(), "each film once: the test is read once"
+        )
         test = _readings(test_table)
         kept = [name for name in _DISEASES if _is_frequent(training[name], options.min_positives)]
         if not kept:
@@ -184,7 +185,9 @@ def _majority(table: SourceTable) -> pd.DataFrame:
     """One row per film from three readers' rows: present where two of them say so."""
     ids, readers = table.text("image_id"), table.text("rad_id")
     table.require("rad_id", ~(ids + "/" + readers).duplicated(), "each reader once per film")
-    table.require("image_id", ids.map(ids.value_counts()) == _NUM_READERS, f"{_NUM_READERS} rows per film, one per reader")
+    table.require(
+        "image_id", ids.map(ids.value_counts()) == _NUM_READERS, f"{_NUM_READERS} rows per film, one per reader"
+    )
     votes = _readings(table).groupby("image_id", sort=False)[list(_DISEASES)].sum()
     return (votes >= _MAJORITY).astype("float64").reset_index()
 

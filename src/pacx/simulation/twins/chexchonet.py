@@ -84,14 +84,14 @@ def _hexadecimal(text: str, num_digits: int) -> str:
     return hashlib.blake2b(text.encode(), digest_size=num_digits // 2).hexdigest()
 
 
-def _metadata(
-    patients: Physiology, rows: NDArray[np.int64], film_ids: list[str], config: TwinConfig
-) -> pd.DataFrame:
+def _metadata(patients: Physiology, rows: NDArray[np.int64], film_ids: list[str], config: TwinConfig) -> pd.DataFrame:
     on_film = patients.take(rows)
     num_films = len(rows)
     chance = generator(config.seed, "chexchonet-metadata")
     owners = [_hexadecimal(f"{config.seed}/{film_id.rpartition('-')[0]}", 32) for film_id in film_ids]
-    names = [f"{owner}_{_hexadecimal(f'{config.seed}/{film}', 8)}.jpg" for owner, film in zip(owners, film_ids, strict=True)]
+    names = [
+        f"{owner}_{_hexadecimal(f'{config.seed}/{film}', 8)}.jpg" for owner, film in zip(owners, film_ids, strict=True)
+    ]
     is_thick = on_film.wall_thickness_mm > _SEVERE_WALL_MM
     is_dilated = on_film.ventricle_dilation > _SEVERE_DILATION
     septum_cm = np.round(on_film.wall_thickness_mm / 10, 2)

@@ -49,7 +49,7 @@ class ChexpertTwin(Twin):
     name = "chexpert"
 
     def write(self, root: Path, config: TwinConfig) -> Mapping[str, int]:
-        """Fill a folder as the small distribution is unpacked; one patient in eight, at least one, is for validation."""
+        """Fill a folder as the small distribution is unpacked; one patient in eight is for validation."""
         num_valid = max(1, config.num_patients // 8)
         numbers = [*range(1, max(1, config.num_patients - num_valid) + 1)]
         numbers += range(_FIRST_VALIDATION_NUMBER, _FIRST_VALIDATION_NUMBER + num_valid)
@@ -114,7 +114,7 @@ def _planned(numbers: list[int], config: TwinConfig) -> pd.DataFrame:
 def _truth(patients: Physiology) -> pd.DataFrame:
     """What each patient has: 1 or 0 for every label."""
     findings = film_findings(patients)
-    truth = pd.DataFrame({name: False for name in CHEXPERT_LABELS}, index=findings.index)
+    truth = pd.DataFrame(dict.fromkeys(CHEXPERT_LABELS, False), index=findings.index)
     for label, finding in _FINDINGS.items():
         truth[label] = findings[finding]
     truth["Enlarged Cardiomediastinum"] = findings["cardiomegaly"] | findings["aortic_enlargement"]
@@ -126,12 +126,12 @@ def _truth(patients: Physiology) -> pd.DataFrame:
 def _reported(films: pd.DataFrame, truth: pd.DataFrame, config: TwinConfig) -> pd.DataFrame:
     """What the labeller made of each film's report, as text: "1.0", "0.0", "-1.0" or ""."""
     rows = []
-    for film in films.itertuples():
-        has = truth.iloc[film.row]
-        if film.place == "valid":
+    for row, place, patient, study in zip(films["row"], films["place"], films["patient"], films["study"], strict=True):
+        has = truth.iloc[int(row)]
+        if place == "valid":
             rows.append({label: f"{has[label]:.1f}" for label in CHEXPERT_LABELS})
             continue
-        chance = generator(config.seed, "chexpert-report", str(film.patient), int(film.study))
+        chance = generator(config.seed, "chexpert-report", str(patient), int(study))
         words = {label: _mention(bool(has[label]), chance.random()) for label in CHEXPERT_LABELS}
         words["No Finding"] = "1.0" if has["No Finding"] else ""
         rows.append(words)

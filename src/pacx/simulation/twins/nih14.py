@@ -73,9 +73,9 @@ class Nih14Twin(Twin):
             found = [name for name in NIH14_LABELS if truth[name].iloc[row]]
             view = "AP" if film.is_ap else "PA"
             sex = "F" if patients.is_female[rows[row]] else "M"
+            words = "|".join(sorted(found)) or "No Finding"
             lines.append(
-                f"{names[row]}.png,{'|'.join(sorted(found)) or 'No Finding'},{follow_up[row]},{numbers[rows[row]]},{age},"
-                f"{sex},{view},2500,2048,0.168,0.168,"
+                f"{names[row]}.png,{words},{follow_up[row]},{numbers[rows[row]]},{age},{sex},{view},2500,2048,0.168,0.168,"
             )
             views.append(view)
         (root / "Data_Entry_2017.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -91,7 +91,5 @@ TWIN = Nih14Twin()
 
 def _truth(findings: pd.DataFrame) -> pd.DataFrame:
     """1 or 0 for every label of every film."""
-    columns = {
-        label: findings[_FINDINGS[label]].astype(int) if label in _FINDINGS else 0 for label in NIH14_LABELS
-    }
+    columns = {label: findings[_FINDINGS[label]].astype(int) if label in _FINDINGS else 0 for label in NIH14_LABELS}
     return pd.DataFrame(columns, index=findings.index)
