@@ -13,6 +13,7 @@ What it watches for:
 The films were equalised locally (CLAHE) by the makers, which makes them look unlike those of any other set.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from pacx.data.tables import read_table
 
 _COMPOSITE, _HYPERTROPHY, _DILATION = CHEXCHONET_LABELS
 _BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "False": 0.0, "True": 1.0}
+_NUM_FILMS, _NUM_PATIENTS = 71_589, 24_689
+_POSITIVES = {_COMPOSITE: 9_861, _HYPERTROPHY: 6_191, _DILATION: 4_343}
 _MEASUREMENTS_CM = ("ivsd", "lvpwd", "lvidd")
 _HISTORY = ("heart_transplant", "lung_transplant", "pacemaker_or_icd")
 _SEXES = ("F", "M", "")
@@ -63,9 +66,9 @@ class ChexchonetDataset(Dataset[ChexchonetOptions]):
         layout=("metadata.csv", "images/PATIENT_NNNNNNNN.jpg (the table's cxr_path says otherwise)"),
         splits=SplitPlan(fractions=(0.7, 0.1, 0.2)),
         counts={
-            "films": 71_589,
-            "patients": 24_689,
-            f"present:{_COMPOSITE}": 9_861,
+            "films": _NUM_FILMS,
+            "patients": _NUM_PATIENTS,
+            f"present:{_COMPOSITE}": _POSITIVES[_COMPOSITE],
             f"unknown:{_COMPOSITE}": 0,
         },
         image_globs=("images/*.jpg",),
@@ -104,6 +107,16 @@ class ChexchonetDataset(Dataset[ChexchonetOptions]):
             **{name: table.coded(name, _BINARY) for name in _HISTORY},
         }
         return Records(pd.DataFrame(columns), options.labels, (), root)
+
+    def expected_counts(self, options: ChexchonetOptions) -> Mapping[str, int]:
+        """The films, and the positives of the labels that are asked for."""
+        labels = {f"present:{name}": _POSITIVES[name] for name in options.labels}
+        return {
+            "films": _NUM_FILMS,
+            "patients": _NUM_PATIENTS,
+            **labels,
+            **{f"unknown:{name}": 0 for name in options.labels},
+        }
 
     def released_code_splits(self, records: Records) -> "pd.Series[str]":
         """By film: 20 % test, 10 % of the rest validation, stratified (72/8/20); patients are divided."""

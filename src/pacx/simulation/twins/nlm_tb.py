@@ -7,7 +7,7 @@ Montgomery's are grey, with three ``key: value`` lines. Montgomery has a quarter
 no part of the paper's set, ``twin.json`` counts Shenzhen alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from pacx.simulation.physiology import Physiology
 from pacx.simulation.population import CLEARLY_DISEASED
 from pacx.simulation.twin import Twin, TwinConfig
 
-_NUM_CANDIDATES = 96  # one in eleven is a case, so among these there is one
-_UPPER_LUNG = 0.4
+_PEOPLE_AT_ONCE = 256
+_UPPER_LUNG = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,26 @@ class _Hospital:
     prefix: str
     case_share: float
     mode: str  # of the PNG's pixels
+    normal_line: str
+    case_line: str  # collections that took films from one another in life name the same line
 
 
-_SHENZHEN = _Hospital(folder="ChinaSet_AllFiles", prefix="CHNCXR", case_share=336 / 662, mode="RGB")
-_MONTGOMERY = _Hospital(folder="MontgomerySet", prefix="MCUCXR", case_share=58 / 138, mode="L")
+_SHENZHEN = _Hospital(
+    folder="ChinaSet_AllFiles",
+    prefix="CHNCXR",
+    case_share=336 / 662,
+    mode="RGB",
+    normal_line="shenzhen-normal",
+    case_line="tuberculosis",
+)
+_MONTGOMERY = _Hospital(
+    folder="MontgomerySet",
+    prefix="MCUCXR",
+    case_share=58 / 138,
+    mode="L",
+    normal_line="montgomery-normal",
+    case_line="montgomery-tuberculosis",
+)
 
 
 class NlmTbTwin(Twin):
@@ -57,9 +73,10 @@ TWIN = NlmTbTwin()
 
 def _write_hospital(root: Path, hospital: _Hospital, num_patients: int, config: TwinConfig) -> NDArray[np.bool_]:
     """Write one set; says which of its patients are cases."""
-    # the numbers of the originals begin with the normal films
-    is_case = np.arange(num_patients) >= round((1 - hospital.case_share) * num_patients)
-    patient_ids = [_patient_of(hospital, row, bool(is_case[row]), config) for row in range(num_patients)]
+    num_normal = round((1 - hospital.case_share) * num_patients)  # the numbers of the originals begin with them
+    is_case = np.arange(num_patients) >= num_normal
+    patient_ids = _first_in_line(hospital.normal_line, num_normal, _has_no_focus, config)
+    patient_ids += _first_in_line(hospital.case_line, num_patients - num_normal, _has_tuberculosis, config)
     patients = patients_of(patient_ids, config)
     films, readings = root / hospital.folder / "CXR_png", root / hospital.folder / "ClinicalReadings"
     films.mkdir(parents=True)
@@ -73,15 +90,25 @@ def _write_hospital(root: Path, hospital: _Hospital, num_patients: int, config: 
     return is_case
 
 
-def _patient_of(hospital: _Hospital, row: int, is_case: bool, config: TwinConfig) -> str:
-    """The first among many simulated people who is what this place in the collection asks for."""
-    candidates = [f"nlm-tb-{hospital.prefix}-{row}-{number}" for number in range(_NUM_CANDIDATES)]
-    people = patients_of(candidates, config)
-    if is_case:
-        fits = (people.pneumonia > CLEARLY_DISEASED) & (people.pneumonia_height > _UPPER_LUNG)
-    else:
-        fits = people.pneumonia == 0
-    return candidates[int(np.argmax(fits))]
+def _has_tuberculosis(people: Physiology) -> NDArray[np.bool_]:
+    return (people.pneumonia > CLEARLY_DISEASED) & (people.pneumonia_height > _UPPER_LUNG)
+
+
+def _has_no_focus(people: Physiology) -> NDArray[np.bool_]:
+    return people.pneumonia == 0
+
+
+def _first_in_line(
+    line: str, count: int, fits: Callable[[Physiology], NDArray[np.bool_]], config: TwinConfig
+) -> list[str]:
+    """The first ``count`` among all who stand in a line of simulated people that fit."""
+    chosen: list[str] = []
+    start = 1
+    while len(chosen) < count:
+        names = [f"{line}-{number}" for number in range(start, start + _PEOPLE_AT_ONCE)]
+        chosen += [name for name, is_right in zip(names, fits(patients_of(names, config)), strict=True) if is_right]
+        start += _PEOPLE_AT_ONCE
+    return chosen[:count]
 
 
 def _readings(
