@@ -66,6 +66,12 @@ VINDR_LOCAL_LABELS = (
 VINDR_GLOBAL_LABELS = ("COPD", "Lung tumor", "Pneumonia", "Tuberculosis", "Other diseases", "No finding")
 """VinDr-CXR's 22 local and 6 global labels; the test file spells "Other diseases" as "Other disease"."""
 
+TUBERCULOSIS_LABELS = ("Tuberculosis",)
+"""The NLM's Shenzhen and Montgomery sets: the last digit of a film's name."""
+
+CHEXCHONET_LABELS = ("composite_slvh_dlv", "slvh", "dlv")
+"""CheXchoNet: severe left ventricular hypertrophy, dilated left ventricle, and either of the two."""
+
 CHESTX6_CLASSES = ("Covid-19", "Emphysema", "Normal", "Pneumonia-Bacterial", "Pneumonia-Viral", "Tuberculosis")
 
 MEDMOD_PHENOTYPES = (

@@ -1,5 +1,8 @@
 """What a downstream study would ask of a film: diagnoses as 0 or 1, straight from the physiology that caused it.
 
+``film_findings`` is what a radiologist would write of the film, in the words that the official datasets' labels are
+translated from. ``downstream_labels`` is what the whole patient has.
+
 ``PHYSIOLOGY_DENSE`` are states of heart, kidney and blood which a film shows in part, by the shape of the heart and
 the vessels, or only through their causes and companions; ECG and labs know more. ``ANATOMICAL`` are findings that the
 film itself shows. The thresholds stand in ``downstream_labels``, each with its clinical counterpart.
@@ -55,3 +58,42 @@ def downstream_labels(physiology: Physiology) -> pd.DataFrame:
         "aortic_widening": physiology.aortic_widening > CLEARLY_DISEASED,
     }
     return pd.DataFrame(columns)[[*PHYSIOLOGY_DENSE, *ANATOMICAL]].astype("int64")
+
+
+def film_findings(physiology: Physiology) -> pd.DataFrame:
+    """Read N films as a radiologist would: one row each, one boolean column per finding.
+
+    Nobody is simulated who has a fracture, a nodule, a pneumothorax, fibrosis or a hernia: there is no such column, and
+    a dataset's twin never marks those labels present.
+
+    - cardiomegaly: ventricle clearly dilated, or a wall above 15 mm;
+    - aortic_enlargement, pulmonary_artery (enlarged), emphysema, pneumonia, effusion: the clearly diseased;
+    - copd: emphysema beyond 0.6; consolidation: pneumonia beyond 0.6; edema: congestion beyond 0.5;
+    - infiltrate: pneumonia beyond 0.2, or interstitial congestion;
+    - pleural_thickening: a blunted angle, which is how fluid of 0.15 up to a clear effusion is often read;
+    - atelectasis: lung compressed by fluid beyond 0.5 on either side;
+    - mediastinal_shift: fluid of both sides differs by more than 0.5;
+    - opacity: pneumonia, edema or consolidation; pacemaker: a generator on the film;
+    - normal: none of these.
+    """
+    fluid = np.maximum(physiology.effusion_right, physiology.effusion_left)
+    columns = {
+        "cardiomegaly": (physiology.ventricle_dilation > CLEARLY_DISEASED) | (physiology.wall_thickness_mm > 15.0),
+        "aortic_enlargement": physiology.aortic_widening > CLEARLY_DISEASED,
+        "pulmonary_artery": physiology.right_heart_load > CLEARLY_DISEASED,
+        "emphysema": physiology.hyperinflation > CLEARLY_DISEASED,
+        "copd": physiology.hyperinflation > 0.6,
+        "pneumonia": physiology.pneumonia > CLEARLY_DISEASED,
+        "consolidation": physiology.pneumonia > 0.6,
+        "infiltrate": (physiology.pneumonia > 0.2) | (physiology.congestion > CLEARLY_DISEASED),
+        "edema": physiology.congestion > 0.5,
+        "effusion": fluid > CLEARLY_DISEASED,
+        "pleural_thickening": (fluid > 0.15) & (fluid <= CLEARLY_DISEASED),
+        "atelectasis": fluid > 0.5,
+        "mediastinal_shift": np.abs(physiology.effusion_right - physiology.effusion_left) > 0.5,
+        "opacity": (physiology.pneumonia > CLEARLY_DISEASED) | (physiology.congestion > 0.5),
+        "pacemaker": physiology.has_pacemaker == 1,
+    }
+    findings = pd.DataFrame(columns)
+    findings["normal"] = ~findings.any(axis=1)
+    return findings

@@ -1,0 +1,49 @@
+"""What the tests of all simulated twins ask: read as written, packed, and learnt from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pacx.core.preprocessing import Preprocessing
+from pacx.data.dataset import Dataset
+from pacx.data.packing import pack_records
+from pacx.data.records import Records
+from pacx.data.tally import tally
+from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.probe import linear_probe
+from pacx.simulation.twin import TWIN_FILE, TwinConfig, twins, write_twin
+
+_POOLED_SIDE_PX = 16
+
+
+def write(name: str, root: Path, *, num_patients: int = 48, image_size_px: int = 32, **config: Any) -> Path:
+    write_twin(twins()[name], root, TwinConfig(num_patients=num_patients, image_size_px=image_size_px, **config))
+    return root
+
+
+def read(dataset: Dataset[Any], root: Path, **options: object) -> Records:
+    return dataset.read(root, dataset.options_type(**options))
+
+
+def assert_counts_agree(root: Path, records: Records) -> None:
+    """What was read is what the twin says it wrote, and the twin's words are all that can be counted."""
+    assert json.loads((root / TWIN_FILE).read_text())["counts"] == dict(tally(records))
+
+
+def probe_auroc(records: Records, out: Path) -> dict[str, float]:
+    """Pack, and probe coarse pixels: AUROC on the test films per label (NaN where it cannot be scored) and "macro"."""
+    pack = pack_records(records, out, preprocessing=Preprocessing(image_size_px=_POOLED_SIDE_PX))
+    assert not pack.quarantined
+    pixels = np.asarray(pack.images, np.float32).reshape(len(pack.images), -1) / 255
+    rows = linear_probe(
+        ClassificationData.from_pack(pack, dataset="twin"),
+        {"pixels": pixels},
+        baseline=None,
+        config=ProbeConfig(standardize=True, num_seeds=1, epochs=30, learning_rate=1e-2),
+        provenance="test",
+        num_draws=1,
+    )
+    return {row.label: row.value for row in rows if row.metric == "auroc"}
