@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pacx.models.labs_dae import LabCorruption, LabsDenoisingAutoencoder, corrupt, dae_loss
+from pacx.models.labs_dae import LabsDenoisingAutoencoder
+from pacx.models.panel_dae import Corruption, corrupt, dae_loss
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def case() -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("corruption", LabCorruption)
+@pytest.mark.parametrize("corruption", Corruption)
 def test_corruption(case, corruption):
     values, shown = corrupt(case["values"], case["observed"], case["noise"], corruption=corruption)
     for i in range(7):
@@ -28,7 +29,7 @@ def test_corruption(case, corruption):
             is_observed = case["observed"][i, j] == 1
             is_dropped = is_observed and case["noise"][i, j] < 0.15
             expected_value = case["values"][i, j] if is_observed and not is_dropped else 0
-            seen = is_observed and not (is_dropped and corruption is LabCorruption.VALUE_AND_MASK)
+            seen = is_observed and not (is_dropped and corruption is Corruption.VALUE_AND_MASK)
             assert values[i, j] == expected_value
             assert shown[i, j] == float(seen)
 

@@ -2,7 +2,8 @@
 
 One folder per modality: ``embeddings.npy`` (memory-mapped), ``sample_ids.npy`` and ``manifest.json``. Rows are found by
 sample id, never by position, so that a target can not land on another patient. A fingerprint of encoder, input
-contract and data says what the numbers were made from; asking for another one is an error.
+contract and data says what the numbers were made from; asking for another one is an error that says which of the three
+changed. Recordings that were left out stand in the manifest with the reason.
 
 It refuses duplicates, NaN, and embeddings that are the same for everybody: the mark of a dead encoder or blank input.
 """
@@ -13,14 +14,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError
+
+if TYPE_CHECKING:  # processes that only filter recordings start four times faster without torch
+    from torch import nn
 
 _CONSTANT_BELOW = 1e-6
 _NAMED_AT_MOST = 5
@@ -35,26 +38,64 @@ def named(ids: Iterable[str]) -> str:
     return ", ".join(map(str, ids[:_NAMED_AT_MOST])) + more
 
 
-def target_fingerprint(encoder: nn.Module, preprocessing: dict[str, Any], *data: NDArray[Any] | Sequence[str]) -> str:
-    """SHA-256 over everything an embedding depends on: weights, input contract, recordings with their ids.
+class Quarantined(NamedTuple):
+    """A sample that was left out: its id, and a reason without any of its content."""
+
+    sample_id: str
+    reason: str
+
+
+def require_few_bad(what: str, bad: Sequence[Quarantined], count: int, max_bad_fraction: float) -> None:
+    """Stop when more samples are bad than allowed, or all of them.
+
+    Args:
+        what: the samples, a plural noun ("ECG recordings").
+        bad: the ones to leave out.
+        count: of all samples.
+        max_bad_fraction: share that may be left out, in [0, 1].
+
+    Raises:
+        DataError: there are more; the message names some with their reasons.
+    """
+    if len(bad) > max_bad_fraction * count or len(bad) == count:
+        reasons = named(f"{sample} {reason}" for sample, reason in bad)
+        raise DataError(
+            f"{len(bad)} of {count} {what} cannot be used, more than the {max_bad_fraction:.2%} allowed: {reasons}; "
+            "leave them out, or allow a larger share of bad ones"
+        )
+
+
+_PARTS = ("the encoder", "the input contract", "the recordings or their ids")
+
+
+def target_fingerprint(encoder: "nn.Module", preprocessing: dict[str, Any], *data: NDArray[Any] | Sequence[str]) -> str:
+    """What an embedding depends on, as three SHA-256 joined by dashes: weights, input contract, recordings with ids.
 
     Args:
         encoder: the frozen network; every tensor of its state dict counts, by name.
         preprocessing: JSON values that decide how the data are prepared.
         data: arrays (any shape, read a block of rows at a time) and lists of sample ids.
     """
-    digest = hashlib.sha256(json.dumps([type(encoder).__name__, preprocessing], sort_keys=True).encode())
+    weights = hashlib.sha256(type(encoder).__name__.encode())
     for key, value in sorted(encoder.state_dict().items()):
-        digest.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().data)
+        weights.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
+        weights.update(value.detach().cpu().contiguous().numpy().data)
+    contract = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
+    content = hashlib.sha256()
     for part in data:
         if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            content.update(f"{part.dtype.str}{part.shape}".encode())
             for start in range(0, len(part), _ROWS_AT_A_TIME):
-                digest.update(np.ascontiguousarray(part[start : start + _ROWS_AT_A_TIME]).data)
+                content.update(np.ascontiguousarray(part[start : start + _ROWS_AT_A_TIME]).data)
         else:
-            digest.update(json.dumps(list(part)).encode())
-    return digest.hexdigest()
+            content.update(json.dumps(list(part)).encode())
+    return "-".join(digest.hexdigest() for digest in (weights, contract, content))
+
+
+def _what_changed(before: str, now: str) -> str:
+    pairs = list(zip(before.split("-"), now.split("-"), strict=False))
+    changed = [part for part, (old, new) in zip(_PARTS, pairs, strict=False) if old != new]
+    return " and ".join(changed) if len(pairs) == len(_PARTS) else "what they were made from"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +107,7 @@ class FrozenTargets:
         sample_ids: N different ids; they are the X-ray's sample ids.
         embeddings: (N, D) float32, finite, not the same for everybody.
         fingerprint: what the embeddings were made from (``target_fingerprint``).
+        quarantined: samples that have no embedding, and why.
 
     Raises:
         DataError: shapes do not match, an id occurs twice, a value is not finite, or all rows are equal.
@@ -75,6 +117,7 @@ class FrozenTargets:
     sample_ids: tuple[str, ...]
     embeddings: NDArray[np.float32]
     fingerprint: str
+    quarantined: tuple[Quarantined, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
@@ -113,8 +156,10 @@ class FrozenTargets:
         """
         missing = [name for name in ids if name not in self._row_of]
         if missing:
+            why = dict(self.quarantined)
+            shown = named(f"{name}, which {why[name]}" if name in why else name for name in missing)
             raise DataError(
-                f"there are no {self.modality} targets for {len(missing)} of {len(ids)} samples ({named(missing)}); "
+                f"there are no {self.modality} targets for {len(missing)} of {len(ids)} samples ({shown}); "
                 "embed their recordings or leave the samples out"
             )
         return np.asarray(self.embeddings[[self._row_of[name] for name in ids]], np.float32)
@@ -136,6 +181,7 @@ class FrozenTargets:
                 "largest_dimension_std": float(spread.max()),
                 "embeddings_sha256": sha256_of(folder / "embeddings.npy"),
                 "sample_ids_sha256": sha256_of(folder / "sample_ids.npy"),
+                "quarantined": [entry._asdict() for entry in self.quarantined],
             }
             write_json(folder / "manifest.json", manifest)
 
@@ -155,8 +201,8 @@ class FrozenTargets:
             raise DataError(f"{path} is not a folder of frozen targets; give one that embedding ECGs or labs wrote")
         if expected_fingerprint is not None and manifest["fingerprint"] != expected_fingerprint:
             raise DataError(
-                f"{manifest['modality']} targets in {path} are stale: they were made with another encoder, input "
-                "contract or recordings than asked for; embed again"
+                f"{manifest['modality']} targets in {path} are stale: "
+                f"{_what_changed(manifest['fingerprint'], expected_fingerprint)} changed since; embed again"
             )
         for name in ("embeddings", "sample_ids"):
             file = path / f"{name}.npy"
@@ -164,4 +210,5 @@ class FrozenTargets:
                 raise DataError(f"{file} is missing or was changed since it was written; embed again")
         sample_ids = tuple(np.load(path / "sample_ids.npy", allow_pickle=False).tolist())
         embeddings = np.load(path / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-        return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"])
+        quarantined = tuple(Quarantined(**entry) for entry in manifest.get("quarantined", ()))
+        return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"], quarantined)

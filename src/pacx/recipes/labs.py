@@ -5,45 +5,30 @@ from pathlib import Path
 
 import tyro
 
-from pacx.data.pack import Pack
-from pacx.modalities.labs import embed_labs, read_wide_csv
-from pacx.models.labs_dae import load_labs_dae
-from pacx.recipes.recipe import Run
-from pacx.recipes.rows import rows_of_samples
-from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.labs import LabsTask, LabsTaskConfig
+from pacx.modalities.labs import read_labs
+from pacx.modalities.long_tables import Reading
+from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable
+from pacx.recipes.panel_run import PanelRun
+from pacx.training.loop import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabsRun(Run):
+class LabsRun(PanelRun):
     """Train the laboratory autoencoder, then embed every patient's values as a frozen target for distillation."""
 
     table: Path
-    """A csv with sample_id and one column per MIMIC item id, raw values, blank = not measured."""
+    """A csv with sample_id and one column per MIMIC item id, raw values, blank = not measured; a long csv as MIMIC's
+    labevents or eICU's lab; or Symile-MIMIC's labs_percentiles_SPLIT.npy."""
 
-    pack: Path
-    """The pack of the same patients' films: percentiles and weights are fitted on its training split only."""
+    reading: Reading = field(default_factory=Reading)
+    """Which samples of a long table."""
 
     out: Path = Path("runs/labs")
     """The run folder; the encoder ends up in OUT/labs, the targets in OUT/targets."""
 
-    task: LabsTaskConfig = field(default_factory=LabsTaskConfig)
-    """How values are hidden in training."""
-
-    training: TrainingConfig
-    """Optimiser, schedule, machine."""
-
-    resume: bool = False
-    """Go on with an interrupted run of the same configuration."""
-
-    def run(self) -> TrainingSummary:
-        """Fit percentiles and train on the training patients, embed all."""
-        labs = read_wide_csv(self.table)
-        fitting, held_out = rows_of_samples(Pack.open(self.pack), labs.sample_ids)
-        task = LabsTask(labs, fitting, held_out, self.task, self.training.seed)
-        summary = train(task, self.training, self.out, resume=self.resume)
-        embed_labs(load_labs_dae(self.out / "labs"), task.scaler.transform(labs)).save(self.out / "targets")
-        return summary
+    def read(self) -> PanelTable | PanelPercentiles:
+        """The table, whatever its kind."""
+        return read_labs(self.table, self.reading)
 
 
 def labs() -> LabsRun:
@@ -51,7 +36,12 @@ def labs() -> LabsRun:
     training = TrainingConfig(
         epochs=50, batch_size=256, learning_rate=3e-4, warmup_steps=200, weight_decay=0.01, betas=(0.9, 0.999)
     )
-    return LabsRun(table=tyro.MISSING, pack=tyro.MISSING, training=training)
+    return LabsRun(table=tyro.MISSING, training=training)
+
+
+def labs_released_code() -> LabsRun:
+    """The same training; missing values are imputed with the training mean at encoding, as the released code does."""
+    return replace(labs(), out=Path("runs/labs-released-code"), missing=Missing.TRAINING_MEAN)
 
 
 def labs_tiny() -> LabsRun:
@@ -61,4 +51,4 @@ def labs_tiny() -> LabsRun:
     return replace(paper, out=Path("runs/labs-tiny"), training=training)
 
 
-RECIPES = (labs, labs_tiny)
+RECIPES = (labs, labs_released_code, labs_tiny)

@@ -5,9 +5,10 @@ Layout (every path in an index is relative to its cohort's folder)::
     ROOT/hospital.json                     the config and its fingerprint
     ROOT/pretraining/index.csv  films/     up to two films per patient
     ROOT/triplets/index.csv  films/  ecg.npy  ecg.json  labs.csv     one film per patient, rows aligned, as Symile-MIMIC
+    ROOT/triplets/vitals.csv               vital signs of the same patients
     ROOT/downstream/index.csv  films/  masks/{lung,heart,opacity}/   labels in the index, up to two films per patient
 
-``ecg.npy`` is int16 in microvolt; in ``labs.csv`` a blank is a test nobody ordered; masks are 0 and 255. No patient
+``ecg.npy`` is int16 in microvolt; in the tables a blank is a value nobody asked for; masks are 0 and 255. No patient
 is in two cohorts, and none of one site is at another. Work is cut into fixed chunks of patients and every patient is a
 pure function of seed, id and site, so any number of workers writes the same bytes. A cohort's folder appears whole or
 not at all; cohorts of the same config are kept, a folder made with another config is never touched.
@@ -41,6 +42,7 @@ from pacx.simulation.labs import simulate_labs
 from pacx.simulation.physiology import Physiology, Visibility
 from pacx.simulation.population import UNIVERSITY_HOSPITAL, Site, draw_nuisance, draw_physiology
 from pacx.simulation.thorax import Films, render_films
+from pacx.simulation.vitals import simulate_vitals, write_vitals
 
 MASK_NAMES = ("lung", "heart", "opacity")
 
@@ -258,6 +260,16 @@ def _write_signal_tables(folder: Path, sample_ids: list[str], labs: NDArray[np.f
     table.to_csv(folder / "labs.csv", index=False, float_format="%.6g", lineterminator="\n")
 
 
+def _add_vitals(folder: Path, cohort: _Cohort, config: HospitalConfig) -> None:
+    """vitals.csv, beside what is there already: hospitals from before there were vital signs get them too."""
+    if (folder / "vitals.csv").exists():
+        return
+    patient_ids = cohort.patient_ids(config.site)
+    physiology = draw_physiology(patient_ids, seed=config.seed, site=config.site)
+    signs = simulate_vitals(physiology, patient_ids, seed=config.seed)
+    write_vitals(folder / "vitals.csv", [f"{patient}-f1" for patient in patient_ids], signs)
+
+
 def _claim(root: Path, config: HospitalConfig, cohorts: tuple[_Cohort, ...]) -> None:
     """Make sure that ``root`` is this hospital's, or becomes it.
 
@@ -298,9 +310,11 @@ def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1) 
     cohorts = _cohorts(config)
     _claim(root, config, cohorts)
     missing = [cohort for cohort in cohorts if not (root / cohort.name).exists()]
-    if not missing:
-        return
-    with _workers(num_workers) as make:
-        for cohort in missing:
-            with staged_directory(root / cohort.name) as folder:
-                _write_cohort(folder, cohort, config, make)
+    if missing:
+        with _workers(num_workers) as make:
+            for cohort in missing:
+                with staged_directory(root / cohort.name) as folder:
+                    _write_cohort(folder, cohort, config, make)
+    for cohort in cohorts:
+        if cohort.has_signals:
+            _add_vitals(root / cohort.name, cohort, config)

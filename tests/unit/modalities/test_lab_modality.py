@@ -1,22 +1,23 @@
 """Labs: table, percentiles, mask polarity, embeddings; and the real MIMIC-III demo values."""
 
 import csv
-import gzip
 
 import numpy as np
 import pytest
 
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import LAB_ITEM_IDS
-from pacx.modalities.labs import (
-    LabPercentiles,
-    LabTable,
+from pacx.modalities.modality import EmbeddingSettings
+from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
+from pacx.modalities.panels import (
+    Missing,
+    PanelPercentiles,
+    PanelTable,
     PercentileScaler,
     check_observed_polarity,
-    embed_labs,
     read_wide_csv,
 )
-from pacx.models.labs_dae import LabsDenoisingAutoencoder
+from pacx.models.labs_dae import LAB_PANEL, LabsDenoisingAutoencoder
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -24,28 +25,28 @@ def names(count: int) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def table() -> LabTable:
+def table() -> PanelTable:
     rng = np.random.default_rng(0)
     values = rng.lognormal(size=(300, 50))
     values[rng.random((300, 50)) < 0.3] = np.nan
-    return LabTable(names(300), values)
+    return PanelTable(LAB_PANEL, names(300), values)
 
 
 @pytest.fixture(scope="module")
-def labs(table) -> LabPercentiles:
-    return PercentileScaler().fit(table).transform(table)
+def labs(table) -> PanelPercentiles:
+    return PercentileScaler(table).transform(table)
 
 
-def one_column(values: list[float]) -> LabTable:
+def one_column(values: list[float]) -> PanelTable:
     """A table whose first test has the given values and whose second is always measured, so that no row is empty."""
     full = np.full((len(values), 50), np.nan)
     full[:, 0] = values
     full[:, 1] = 1.0
-    return LabTable(names(len(values)), full)
+    return PanelTable(LAB_PANEL, names(len(values)), full)
 
 
 def test_percentiles_at_the_edges():
-    scaler = PercentileScaler().fit(one_column([2.0, 4.0, 4.0, 8.0, np.nan]))
+    scaler = PercentileScaler(one_column([2.0, 4.0, 4.0, 8.0, np.nan]))
     asked = [1.9, 2.0, 3.0, 4.0, 8.0, 99.0, np.nan]
     labs = scaler.transform(one_column(asked))
     assert labs.percentiles[:, 0].tolist() == [0.0, 0.25, 0.25, 0.75, 1.0, 1.0, 0.0]
@@ -65,33 +66,59 @@ def test_percentiles_equal_counting(table, labs):
 
 
 def test_only_training_patients_decide(table):
-    train = PercentileScaler().fit(table.select(np.arange(100)))
+    train = PercentileScaler(table.select(np.arange(100)))
     later = train.transform(table.select(np.arange(100, 300)))
-    everybody = PercentileScaler().fit(table).transform(table).percentiles[100:]
+    everybody = PercentileScaler(table).transform(table).percentiles[100:]
     assert not np.allclose(later.percentiles, everybody, atol=0.01)
 
 
 def test_a_test_unknown_in_training_counts_as_missing():
-    scaler = PercentileScaler().fit(one_column([np.nan, np.nan]))
+    scaler = PercentileScaler(one_column([np.nan, np.nan]))
     labs = scaler.transform(one_column([5.0, np.nan]))
     assert labs.observed[:, 0].tolist() == [0, 0]
     assert labs.percentiles[:, 0].tolist() == [0, 0]
 
 
-def test_scaler_round_trip_and_refusals(table, labs, tmp_path):
-    path = tmp_path / "scaler.npz"
-    PercentileScaler().fit(table).save(path)
-    assert np.array_equal(PercentileScaler.load(path).transform(table).percentiles, labs.percentiles)
-    with np.load(path) as saved:
+def test_encoder_folder_carries_its_percentiles(table, labs, tmp_path):
+    out = tmp_path / "labs"
+    PanelEncoder(LabsDenoisingAutoencoder(seed=0), PercentileScaler(table)).save(out, provenance={})
+    loaded = PanelEncoder.load(out, LAB_PANEL)
+    assert np.array_equal(loaded.scaler.transform(table).percentiles, labs.percentiles)
+    with np.load(out / "percentiles.npz") as saved:
         content = dict(saved)
-    np.savez(path, **{**content, "item_ids": content["item_ids"][::-1]})
-    with pytest.raises(DataError, match="other tests"):
-        PercentileScaler.load(path)
-    path.write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match="not a saved lab scaler"):
-        PercentileScaler.load(path)
-    with pytest.raises(DataError, match="call fit"):
-        PercentileScaler().transform(table)
+    np.savez(out / "percentiles.npz", **{**content, "keys": content["keys"][::-1]})
+    with pytest.raises(DataError, match="percentiles of other labs"):
+        PanelEncoder.load(out, LAB_PANEL)
+    (out / "percentiles.npz").write_bytes(b"PK nothing")
+    with pytest.raises(DataError, match="does not hold a panel's training percentiles"):
+        PanelEncoder.load(out, LAB_PANEL)
+    (out / "percentiles.npz").unlink()
+    with pytest.raises(DataError, match="cannot rank raw values"):
+        PanelJob(PanelEncoder.load(out, LAB_PANEL), table)
+
+
+def test_missing_values_become_zero_or_the_training_mean(table, labs):
+    """The released code's placeholder: the mean percentile of the training values, a half and a bit."""
+    scaler = PercentileScaler(table)
+    assert (labs.percentiles[labs.observed == 0] == 0).all()
+    imputed = scaler.transform(table, Missing.TRAINING_MEAN)
+    by_hand = labs.percentiles.sum(0) / labs.observed.sum(0)
+    np.testing.assert_allclose(scaler.mean_percentiles, by_hand, rtol=1e-5)
+    rows, columns = np.nonzero(labs.observed == 0)
+    assert np.array_equal(imputed.percentiles[rows, columns], scaler.mean_percentiles[columns])
+    assert np.array_equal(imputed.percentiles[labs.observed == 1], labs.percentiles[labs.observed == 1])
+
+
+def test_values_in_another_unit_are_refused(table):
+    """Creatinine in micromol where training had milligrams: nearly everything lies above all that was seen."""
+    scaler = PercentileScaler(table)
+    scaler.require_known_units(table)
+    column = LAB_ITEM_IDS.index(50912)
+    values = table.values.copy()
+    values[:, column] *= 88.42
+    with pytest.raises(DataError, match=r"values of Creatinine \(median .* are in another unit"):
+        scaler.require_known_units(PanelTable(LAB_PANEL, table.sample_ids, values))
+    scaler.require_known_units(PanelTable(LAB_PANEL, table.sample_ids[:15], values[:15]))  # too few to judge
 
 
 @pytest.mark.parametrize("imputed", ["zero", "mean"])
@@ -111,19 +138,19 @@ def test_inverted_masks_are_found(labs, imputed):
 
 def test_tables_that_make_no_sense_are_refused(labs):
     with pytest.raises(DataError, match=r"more than once \(a\)"):
-        LabTable(("a", "a"), np.ones((2, 50)))
+        PanelTable(LAB_PANEL, ("a", "a"), np.ones((2, 50)))
     with pytest.raises(DataError, match=r"shape \(2, 49\)"):
-        LabTable(("a", "b"), np.ones((2, 49)))
+        PanelTable(LAB_PANEL, ("a", "b"), np.ones((2, 49)))
     infinite = np.ones((2, 50))
     infinite[1, 2] = np.inf
-    with pytest.raises(DataError, match="Lactate for sample b is infinite"):
-        LabTable(("a", "b"), infinite)
+    with pytest.raises(DataError, match="Lactate of sample b is infinite"):
+        PanelTable(LAB_PANEL, ("a", "b"), infinite)
     observed = labs.observed.copy()
     observed[5] = 0
-    with pytest.raises(DataError, match=r"without a single lab value \(p5\)"):
-        LabPercentiles(labs.sample_ids, labs.percentiles * observed, observed)
+    with pytest.raises(DataError, match=r"without a single one of the labs \(p5\)"):
+        PanelPercentiles(LAB_PANEL, labs.sample_ids, labs.percentiles * observed, observed)
     with pytest.raises(DataError, match=r"\[0, 1\]"):
-        LabPercentiles(labs.sample_ids, labs.percentiles * 2, labs.observed)
+        PanelPercentiles(LAB_PANEL, labs.sample_ids, labs.percentiles * 2, labs.observed)
 
 
 def write_csv(path, header, rows):
@@ -137,7 +164,7 @@ def test_wide_csv_in_any_column_order(tmp_path):
     write_csv(
         path, ["age", *items, "sample_id"], [[40, *[item / 10 for item in items], "a"], [50, *[""] * 49, " 7", "b"]]
     )
-    table = read_wide_csv(path)
+    table = read_wide_csv(path, LAB_PANEL)
     assert table.sample_ids == ("a", "b")
     assert table.values[0].tolist() == [item / 10 for item in LAB_ITEM_IDS]
     assert table.values[1, 0] == 7
@@ -147,45 +174,39 @@ def test_wide_csv_in_any_column_order(tmp_path):
 def test_broken_csv_is_named(tmp_path):
     path = tmp_path / "labs.csv"
     with pytest.raises(DataError, match="is not a file"):
-        read_wide_csv(path)
+        read_wide_csv(path, LAB_PANEL)
     write_csv(path, ["sample_id", *LAB_ITEM_IDS[1:]], [])
     with pytest.raises(DataError, match="no column 50802"):
-        read_wide_csv(path)
+        read_wide_csv(path, LAB_PANEL)
     write_csv(path, ["sample_id", *LAB_ITEM_IDS], [["a", *["1"] * 49, "high"]])
-    with pytest.raises(DataError, match="item 52172 for sample a is not a number"):
-        read_wide_csv(path)
+    with pytest.raises(DataError, match="52172 of sample a is not a number"):
+        read_wide_csv(path, LAB_PANEL)
 
 
-def test_embeddings_come_with_ids_and_a_fingerprint_of_what_made_them(labs):
-    model = LabsDenoisingAutoencoder(seed=0)
-    targets = embed_labs(model, labs)
+def test_embeddings_come_with_ids_and_a_fingerprint_of_what_made_them(table):
+    encoder = PanelEncoder(LabsDenoisingAutoencoder(seed=0), PercentileScaler(table))
+    targets = PanelJob(encoder, table).run(EmbeddingSettings())
     assert targets.embeddings.shape == (300, 256)
     assert targets.modality == "labs"
-    assert not model.training
-    again = embed_labs(model, labs)
+    assert not encoder.model.training
+    again = PanelJob(encoder, table).run(EmbeddingSettings())
     assert again.fingerprint == targets.fingerprint
     assert np.array_equal(again.embeddings, targets.embeddings)
-    released = embed_labs(model, labs, zero_missing=False)
-    other = embed_labs(LabsDenoisingAutoencoder(seed=1), labs)
-    assert len({targets.fingerprint, released.fingerprint, other.fingerprint}) == 3
+    imputed = PanelJob(encoder, table, Missing.TRAINING_MEAN).run(EmbeddingSettings())
+    assert not np.allclose(imputed.embeddings, targets.embeddings, atol=1e-2)
+    other = PanelJob(PanelEncoder(LabsDenoisingAutoencoder(seed=1), encoder.scaler), table)
+    assert len({targets.fingerprint, imputed.fingerprint, other.fingerprint}) == 3
 
 
-def test_real_values_of_the_mimic_demo(shared):
-    """First value of each test per admission: 40 of the 50 tests occur, the rest count as missing."""
-    column_of = {str(item): column for column, item in enumerate(LAB_ITEM_IDS)}
-    rows: dict[str, np.ndarray] = {}
-    with gzip.open(shared / "data/labs/mimic3_demo/LABEVENTS.csv.gz", "rt", newline="") as file:
-        for event in csv.DictReader(file):
-            event = {key.lower(): value for key, value in event.items()}
-            if event["itemid"] in column_of and event["valuenum"] and event["hadm_id"]:
-                row = rows.setdefault(event["hadm_id"], np.full(50, np.nan))
-                column = column_of[event["itemid"]]
-                row[column] = float(event["valuenum"]) if np.isnan(row[column]) else row[column]
-    table = LabTable(tuple(rows), np.stack(list(rows.values())))
-    labs = PercentileScaler().fit(table).transform(table)
-    assert len(table.sample_ids) > 100
-    assert (labs.observed.sum(0) > 0).sum() >= 35
-    seen = labs.percentiles[labs.observed == 1]
-    assert 0.5 <= seen.mean() < 0.62, "training ranks lie in [1/n, 1]"
-    targets = embed_labs(LabsDenoisingAutoencoder(seed=0), labs)
-    assert np.unique(targets.embeddings.round(6), axis=0).shape[0] == len(table.sample_ids)
+def test_samples_nobody_can_rank_are_left_out_by_name(table):
+    encoder = PanelEncoder(LabsDenoisingAutoencoder(seed=0), PercentileScaler(table))
+    values = table.values.copy()
+    values[7] = np.nan
+    job = PanelJob(encoder, PanelTable(LAB_PANEL, table.sample_ids, values))
+    with pytest.raises(DataError, match=r"1 of 300 samples of labs cannot be used.* p7 has no value"):
+        job.run(EmbeddingSettings())
+    targets = job.run(EmbeddingSettings(max_bad_fraction=0.01))
+    assert [sample for sample, _ in targets.quarantined] == ["p7"]
+    assert len(targets.sample_ids) == 299
+    with pytest.raises(DataError, match="p7, which has no value that can be ranked"):
+        targets.for_samples(["p7"])

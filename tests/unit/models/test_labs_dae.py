@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.labs_dae import LabsDenoisingAutoencoder, corrupt, dae_loss, load_labs_dae, save_labs_dae
+from pacx.models.labs_dae import LAB_PANEL, LabsDenoisingAutoencoder
+from pacx.models.panel_dae import (
+    Panel,
+    PanelAutoencoder,
+    Quantity,
+    corrupt,
+    dae_loss,
+    load_panel_autoencoder,
+    write_panel_autoencoder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +79,30 @@ def test_wrong_shapes_are_refused(model):
         model.encode(torch.zeros(2, 50), torch.zeros(1, 50))
 
 
-def test_folder_round_trip_and_refusals(model, labs, tmp_path):
-    out = tmp_path / "labs"
-    save_labs_dae(model, out, provenance={"seed": 3})
-    loaded = load_labs_dae(out)
+def test_folder_round_trip_and_refusals(model, tmp_path):
+    write_panel_autoencoder(model, tmp_path, provenance={"seed": 3})
+    loaded = load_panel_autoencoder(tmp_path, LAB_PANEL)
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
     assert not loaded.training
-    config = json.loads((out / "config.json").read_text())
-    (out / "config.json").write_text(json.dumps({**config, "item_ids": config["item_ids"][::-1]}))
-    with pytest.raises(ModelError, match="for the 50 tests"):
-        load_labs_dae(out)
-    (out / "config.json").unlink()
+    with pytest.raises(ModelError, match="not an autoencoder of vitals"):
+        load_panel_autoencoder(tmp_path, Panel("vitals", LAB_PANEL.quantities))
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "keys": config["keys"][::-1]}))
+    with pytest.raises(ModelError, match="with the 50 quantities"):
+        load_panel_autoencoder(tmp_path, LAB_PANEL)
+    (tmp_path / "config.json").unlink()
     with pytest.raises(DataError, match="missing"):
-        load_labs_dae(out)
+        load_panel_autoencoder(tmp_path, LAB_PANEL)
+
+
+def test_any_panel_and_any_width(tmp_path):
+    pair = Panel("pair", (Quantity("a", "A", "mm"), Quantity("b", "B", "s")))
+    model = PanelAutoencoder(pair, hidden_dim=8, embedding_dim=3, seed=1)
+    assert model.encode(torch.rand(4, 2), torch.ones(4, 2)).shape == (4, 3)
+    assert model(torch.rand(4, 2), torch.ones(4, 2)).shape == (4, 2)
+    write_panel_autoencoder(model, tmp_path, provenance={})
+    loaded = load_panel_autoencoder(tmp_path, pair)
+    assert (loaded.hidden_dim, loaded.embedding_dim) == (8, 3)
 
 
 def test_it_learns_to_restore_what_was_hidden():

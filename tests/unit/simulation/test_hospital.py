@@ -21,6 +21,7 @@ from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
 from pacx.simulation.labs import simulate_labs
 from pacx.simulation.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.vitals import simulate_vitals
 
 CONFIG = HospitalConfig(
     num_pretraining_patients=40, num_triplet_patients=35, num_downstream_patients=33, image_size_px=32, seed=11
@@ -109,6 +110,19 @@ def test_signals_and_labels_are_those_of_the_patients_in_the_index(root):
     table = index["downstream"]
     sick = downstream_labels(draw_physiology(list(table["patient_id"]), seed=11, site=UNIVERSITY_HOSPITAL))
     pd.testing.assert_frame_equal(table[list(sick.columns)], sick)
+
+
+def test_vital_signs_are_those_of_the_patients_and_come_to_older_hospitals_too(root):
+    index = _indices(root)["triplets"]
+    path = root / "triplets/vitals.csv"
+    vitals, before = pd.read_csv(path), path.read_bytes()
+    assert list(vitals["sample_id"]) == list(index["sample_id"])
+    patients = draw_physiology(list(index["patient_id"]), seed=11, site=UNIVERSITY_HOSPITAL)
+    expected = simulate_vitals(patients, list(index["patient_id"]), seed=11)
+    np.testing.assert_allclose(vitals.iloc[:, 1:].to_numpy(float), np.stack(expected, axis=1), rtol=1e-6)
+    path.unlink()
+    write_hospital(root, CONFIG)
+    assert path.read_bytes() == before
 
 
 def test_two_workers_write_the_same_bytes(root, tmp_path):

@@ -7,11 +7,14 @@ from scipy.stats import norm
 
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import NUM_LABS
-from pacx.modalities.labs import LabTable, PercentileScaler, embed_labs
-from pacx.models.labs_dae import LabCorruption, load_labs_dae
+from pacx.modalities.modality import EmbeddingSettings
+from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
+from pacx.modalities.panels import PanelTable
+from pacx.models.labs_dae import LAB_PANEL
+from pacx.models.panel_dae import Corruption
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
-from pacx.training.tasks.labs import LabsTask, LabsTaskConfig
+from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
 
 CONFIG = TrainingConfig(
     epochs=12, batch_size=64, learning_rate=1e-3, warmup_steps=10, weight_decay=0.01, seed=2, accelerator="cpu"
@@ -20,17 +23,17 @@ TRAIN_ROWS, VAL_ROWS = np.arange(320), np.arange(320, 400)
 
 
 @pytest.fixture(scope="module")
-def table() -> LabTable:
+def table() -> PanelTable:
     """Fifty tests driven by two hidden causes, a quarter of them not ordered."""
     rng = np.random.default_rng(4)
     causes = rng.normal(size=(400, 2)) @ rng.normal(size=(2, NUM_LABS))
     values = np.exp(causes + 0.2 * rng.normal(size=causes.shape))
     values[rng.random(values.shape) < 0.25] = np.nan
-    return LabTable(tuple(f"s{i}" for i in range(400)), values)
+    return PanelTable(LAB_PANEL, tuple(f"s{i}" for i in range(400)), values)
 
 
-def labs_task(table: LabTable, seed: int = 2, **changes: object) -> LabsTask:
-    return LabsTask(table, TRAIN_ROWS, VAL_ROWS, LabsTaskConfig(**changes), seed)
+def labs_task(table: PanelTable, seed: int = 2, **changes: object) -> PanelTask:
+    return PanelTask(table, TRAIN_ROWS, VAL_ROWS, PanelTaskConfig(**changes), seed)
 
 
 def test_imputes_better_than_the_mean_and_releases_what_later_stages_load(table, tmp_path):
@@ -39,9 +42,9 @@ def test_imputes_better_than_the_mean_and_releases_what_later_stages_load(table,
     assert summary.validation["imputation_mse"] < 0.5 * summary.validation["mean_imputation_mse"]
     # the variance of a uniform percentile is 1/12: the baseline is what it says it is
     assert summary.validation["mean_imputation_mse"] == pytest.approx(1 / 12, rel=0.15)
-    model = load_labs_dae(tmp_path / "run/labs")
-    scaler = PercentileScaler.load(tmp_path / "run/labs-percentiles.npz")
-    targets = embed_labs(model, scaler.transform(table))
+    assert summary.validation["latent_std"] > 0.01
+    encoder = PanelEncoder.load(tmp_path / "run/labs", LAB_PANEL)
+    targets = PanelJob(encoder, table).run(EmbeddingSettings())
     percentiles, observed = task._labs(np.arange(400))
     with torch.no_grad():
         assert np.allclose(targets.embeddings, task.module.encode(percentiles, observed).numpy(), atol=1e-6)
@@ -50,7 +53,7 @@ def test_imputes_better_than_the_mean_and_releases_what_later_stages_load(table,
 def test_percentiles_know_the_training_patients_only(table):
     values = table.values.copy()
     values[VAL_ROWS] *= 1000
-    moved = labs_task(LabTable(table.sample_ids, values))
+    moved = labs_task(PanelTable(LAB_PANEL, table.sample_ids, values))
     whole = labs_task(table)
     percentiles, observed = moved._labs(VAL_ROWS)
     assert (percentiles[observed > 0] == 1).float().mean() > 0.9
@@ -73,7 +76,7 @@ def test_hides_fifteen_in_a_hundred_observed_values_differently_each_epoch(table
 
 
 def test_papers_corruption_leaves_the_mask(table):
-    task = labs_task(table, corruption=LabCorruption.VALUE_ONLY)
+    task = labs_task(table, corruption=Corruption.VALUE_ONLY)
     percentiles, observed = task._labs(TRAIN_ROWS)
     values, shown = task._corrupted(percentiles, observed, "drop", 0, TRAIN_ROWS)
     assert torch.equal(shown, observed)
@@ -105,5 +108,10 @@ def test_repeatable(table, tmp_path):
 
 
 def test_overlapping_split_is_refused(table):
+    """By patient, whatever the rows."""
+    whose = tuple(f"patient{i // 2}" for i in range(400))
+    shared = PanelTable(LAB_PANEL, table.sample_ids, table.values, whose)
     with pytest.raises(UsageError, match="none that is trained on"):
-        LabsTask(table, TRAIN_ROWS, TRAIN_ROWS[:3], LabsTaskConfig(), 0)
+        PanelTask(shared, np.arange(319), np.arange(319, 400), PanelTaskConfig(), 0)
+    with pytest.raises(UsageError, match="none that is trained on"):
+        PanelTask(table, TRAIN_ROWS, TRAIN_ROWS[:3], PanelTaskConfig(), 0)

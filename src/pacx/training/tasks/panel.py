@@ -1,7 +1,7 @@
-"""Stage 1b: learn what blood tests say about one another, by restoring values that were hidden.
+"""Stage 1b: learn what measurements of a panel say about one another, by restoring values that were hidden.
 
-`percentiles + observed mask -> restored percentiles -> lab encoder folder`. Which values are hidden from whom in which
-epoch is a function of the seed, the epoch and the sample id. It refuses tables that are not 50 tests wide.
+`percentiles + observed mask -> restored percentiles -> panel encoder folder`. Labs are the paper's panel; vital signs
+are another. Which values are hidden from whom in which epoch is a function of the seed, the epoch and the sample id.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,40 +17,37 @@ from torch import Tensor
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
-from pacx.core.vocabulary import NUM_LABS
-from pacx.modalities.labs import LabTable, PercentileScaler
-from pacx.models.labs_dae import (
-    DROP_FRACTION,
-    LabCorruption,
-    LabsDenoisingAutoencoder,
-    corrupt,
-    dae_loss,
-    save_labs_dae,
-)
+from pacx.modalities.panel_encoder import PanelEncoder
+from pacx.modalities.panels import PanelPercentiles, PanelTable, PercentileScaler
+from pacx.models.panel_dae import DROP_FRACTION, Corruption, PanelAutoencoder, corrupt, dae_loss
 from pacx.training.config import TrainingConfig
 from pacx.training.task import StageTask, StepLoss, array_sha256, shuffled_rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabsTaskConfig:
-    """What Stage 1b hides; the defaults are the released code's, where the paper is silent or differs.
+class PanelTaskConfig:
+    """What Stage 1b trains and hides; the defaults are the paper's labs, and the released code's where they differ.
 
     Args:
+        hidden_dim: width of the autoencoder between panel and embedding.
+        embedding_dim: width of the embedding.
         drop_fraction: expected share of observed values hidden from the encoder, in [0, 1).
         corruption: whether a hidden value still looks observed.
 
     Source: paper appendix A.1.1; specs of the lab autoencoder, section 3.2.
     """
 
+    hidden_dim: int = 512
+    embedding_dim: int = 256
     drop_fraction: float = DROP_FRACTION
-    corruption: LabCorruption = LabCorruption.VALUE_AND_MASK
+    corruption: Corruption = Corruption.VALUE_AND_MASK
 
 
-class LabsTask(StageTask[NDArray[np.int64]]):
-    """The denoising autoencoder over lab percentiles.
+class PanelTask(StageTask[NDArray[np.int64]]):
+    """The denoising autoencoder over a panel's percentiles; the stage is named after the panel.
 
     Args:
-        table: raw lab values; NaN where a test was not ordered.
+        measured: raw values, NaN where not measured; or percentiles that somebody else made from training patients.
         train_rows: patients to learn from; the percentiles are theirs.
         val_rows: patients to measure on, at least one; none of them in ``train_rows``.
         config: what is hidden.
@@ -63,40 +60,45 @@ class LabsTask(StageTask[NDArray[np.int64]]):
     Source: paper appendix A.1.1 and Eq. 2.
     """
 
-    name = "labs"
-    unit = "patients"
+    unit = "samples"
 
     def __init__(
         self,
-        table: LabTable,
+        measured: PanelTable | PanelPercentiles,
         train_rows: NDArray[np.int64],
         val_rows: NDArray[np.int64],
-        config: LabsTaskConfig,
+        config: PanelTaskConfig,
         seed: int,
     ) -> None:
-        if len(val_rows) == 0 or np.intersect1d(train_rows, val_rows).size:
-            raise UsageError("labs: validation needs at least one patient, and none that is trained on")
-        self.table, self.train_rows, self.val_rows = table, train_rows, val_rows
+        self.name = measured.panel.name
+        patients = [{measured.patient_ids[row] for row in rows} for rows in (train_rows, val_rows)]
+        if len(val_rows) == 0 or patients[0] & patients[1]:
+            raise UsageError(f"{self.name}: validation needs at least one patient, and none that is trained on")
+        self.panel, self.ids, self.train_rows, self.val_rows = measured.panel, measured.sample_ids, train_rows, val_rows
         self.config, self.seed = config, seed
-        self.keys = sample_keys(table.sample_ids)
-        self.scaler = PercentileScaler().fit(table.select(train_rows))
-        labs = self.scaler.transform(table)
-        self._percentiles, self._observed = labs.percentiles, labs.observed  # (N, 50) each
-        self.module: LabsDenoisingAutoencoder = LabsDenoisingAutoencoder(seed=seed)
+        self.keys = sample_keys(measured.sample_ids)
+        self.scaler: PercentileScaler | None = None
+        if isinstance(measured, PanelTable):
+            self.scaler = PercentileScaler(measured.select(train_rows))
+            measured = self.scaler.transform(measured)
+        self._percentiles, self._observed = measured.percentiles, measured.observed  # (N, Q) each
+        self.module: PanelAutoencoder = PanelAutoencoder(
+            measured.panel, hidden_dim=config.hidden_dim, embedding_dim=config.embedding_dim, seed=seed
+        )
 
     @property
     def num_samples(self) -> int:
-        """Patients in one epoch."""
+        """Samples in one epoch."""
         return len(self.train_rows)
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[NDArray[np.int64]]:
-        """Rows of this rank's patients."""
+        """Rows of this rank's samples."""
         for positions in shuffled_rows(self.keys[self.train_rows], config, epoch, rank, world_size):
             yield self.train_rows[positions]
 
     def sample_ids(self, batch: NDArray[np.int64]) -> Sequence[str]:
-        """The patients' sample ids."""
-        return [self.table.sample_ids[row] for row in batch]
+        """The samples' ids."""
+        return [self.ids[row] for row in batch]
 
     def loss(self, batch: NDArray[np.int64], epoch: int) -> StepLoss:
         """Error over everything measured, after hiding some of it from the encoder."""
@@ -109,44 +111,47 @@ class LabsTask(StageTask[NDArray[np.int64]]):
 
         Returns:
             Mean squared errors in squared percentiles: ``denoising_mse`` (the loss), ``reconstruction_mse`` (nothing
-            hidden), ``imputation_mse`` on hidden values only, beside ``mean_imputation_mse`` of guessing each test's
-            training mean; NaN where nothing was hidden.
+            hidden), ``imputation_mse`` on hidden values only, beside ``mean_imputation_mse`` of guessing each
+            quantity's training mean; NaN where nothing was hidden. ``latent_std``: the embedding's standard deviation
+            over samples, mean over dimensions; 0 = collapsed.
         """
         percentiles, observed = self._labs(self.val_rows)
         values, shown = self._corrupted(percentiles, observed, "validation-drop", 0, self.val_rows)
         restored = self.module(values, shown).float()
         is_hidden = (self._noise("validation-drop", 0, self.val_rows) < self.config.drop_fraction) & (observed > 0)
         train, measured = self._percentiles[self.train_rows], self._observed[self.train_rows]
-        means = torch.from_numpy((train * measured).sum(0) / np.maximum(measured.sum(0), 1)).to(self.device)  # (50,)
+        means = torch.from_numpy((train * measured).sum(0) / np.maximum(measured.sum(0), 1)).to(self.device)  # (Q,)
+        latent = self.module.encode(percentiles, observed).float()  # (V, D)
         return {
             "denoising_mse": dae_loss(restored, percentiles, observed).item(),
             "reconstruction_mse": dae_loss(self.module(percentiles, observed).float(), percentiles, observed).item(),
             "imputation_mse": (restored - percentiles)[is_hidden].square().mean().item(),
             "mean_imputation_mse": (means - percentiles)[is_hidden].square().mean().item(),
+            "latent_std": latent.std(0, correction=0).mean().item(),
         }
 
     def describe(self) -> dict[str, Any]:
-        """Task configuration, and whose labs."""
+        """Task configuration, and whose measurements."""
         return {
             "config": self.config,
             "seed": self.seed,
-            "labs": array_sha256(self.keys, self.table.values, self.train_rows, self.val_rows),
-            "num_train_patients": len(self.train_rows),
-            "num_val_patients": len(self.val_rows),
+            "measured": array_sha256(self.keys, self._percentiles, self._observed, self.train_rows, self.val_rows),
+            "num_train_samples": len(self.train_rows),
+            "num_val_samples": len(self.val_rows),
         }
 
     def release(self, out: Path) -> None:
-        """Write ``labs/`` for ``load_labs_dae`` and ``labs-percentiles.npz`` for ``PercentileScaler.load``."""
-        self.scaler.save(out / "labs-percentiles.npz")
-        save_labs_dae(self.module, out / "labs", provenance=provenance("train labs", self.seed).to_json())
+        """Write the folder that ``PanelEncoder.load`` reads, named after the panel (``labs/``)."""
+        origin = provenance(f"train {self.name}", self.seed).to_json()
+        PanelEncoder(self.module, self.scaler).save(out / self.name, provenance=origin)
 
     def _labs(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Percentiles and observed mask of some rows, (B, 50) each."""
+        """Percentiles and observed mask of some rows, (B, Q) each."""
         percentiles, observed = (torch.from_numpy(array[rows]) for array in (self._percentiles, self._observed))
         return percentiles.to(self.device), observed.to(self.device)
 
     def _noise(self, stream: str, epoch: int, rows: NDArray[np.int64]) -> Tensor:
-        noise = uniform(self.seed, stream, epoch, self.keys[rows], NUM_LABS)  # (B, 50)
+        noise = uniform(self.seed, stream, epoch, self.keys[rows], len(self.panel))  # (B, Q)
         return torch.from_numpy(noise.astype(np.float32)).to(self.device)
 
     def _corrupted(

@@ -1,0 +1,61 @@
+"""Vital signs: heart rate, blood pressure, saturation, temperature, respiration, to a distillation target.
+
+The same percentiles and the same mask-aware autoencoder as laboratory tests, over six quantities. This file is the
+example of ``docs/adding/modality.md``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
+from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
+from pacx.modalities.panels import Missing, read_wide_csv
+from pacx.models.panel_dae import Panel, Quantity
+
+VITALS_PANEL = Panel(
+    "vitals",
+    (
+        Quantity("heart_rate", "Heart rate", "/min"),
+        Quantity("systolic_pressure", "Systolic blood pressure", "mm Hg"),
+        Quantity("diastolic_pressure", "Diastolic blood pressure", "mm Hg"),
+        Quantity("oxygen_saturation", "Oxygen saturation", "%"),
+        Quantity("temperature", "Body temperature", "degree Celsius"),
+        Quantity("respiratory_rate", "Respiratory rate", "/min"),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VitalsOptions:
+    """Embed vital signs with a trained encoder."""
+
+    encoder: Path
+    """The folder that training vitals wrote (RUN/vitals)."""
+
+    table: Path
+    """A csv with sample_id, heart_rate, systolic_pressure, diastolic_pressure, oxygen_saturation, temperature and
+    respiratory_rate; blank = not measured."""
+
+    missing: Missing = Missing.ZERO
+    """What stands for a missing value."""
+
+
+class Vitals(Modality[VitalsOptions]):
+    """Six vital signs."""
+
+    card = ModalityCard(
+        name="vitals",
+        title="Vital signs",
+        encoders="a mask-aware denoising autoencoder that `pacx train vitals` trains on the same hospital's values",
+        source="the lab autoencoder of the paper, over another panel",
+        example="pacx embed vitals --encoder runs/vitals/vitals --table vitals.csv --out targets/vitals",
+    )
+    options_type = VitalsOptions
+
+    def open(self, options: VitalsOptions) -> EmbeddingJob:
+        """As ``Modality.open``."""
+        encoder = PanelEncoder.load(options.encoder, VITALS_PANEL)
+        return PanelJob(encoder, read_wide_csv(options.table, VITALS_PANEL), options.missing)
+
+
+MODALITY = Vitals()

@@ -1,0 +1,52 @@
+"""Stage 1b for any panel of measurements: train its autoencoder, then embed everybody as frozen targets."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pacx.modalities.modality import EmbeddingSettings, embed_once
+from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
+from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable
+from pacx.recipes.recipe import Run
+from pacx.recipes.samples import learning_rows
+from pacx.training.loop import TrainingConfig, TrainingSummary, train
+from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelRun(Run):
+    """Train a panel's autoencoder, then embed every sample as a frozen target for distillation."""
+
+    pack: Path | None = None
+    """The pack of the same samples' films: percentiles and weights are fitted on its training split only. Without
+    films, a fifth of the patients is held out."""
+
+    out: Path
+    """The run folder; the encoder ends up in OUT under the panel's name, the targets in OUT/targets."""
+
+    task: PanelTaskConfig = field(default_factory=PanelTaskConfig)
+    """Sizes, and how values are hidden in training."""
+
+    missing: Missing = Missing.ZERO
+    """What stands for a missing value in the targets."""
+
+    training: TrainingConfig
+    """Optimiser, schedule, machine."""
+
+    resume: bool = False
+    """Go on with an interrupted run of the same configuration."""
+
+    @abstractmethod
+    def read(self) -> PanelTable | PanelPercentiles:
+        """The measurements."""
+
+    def run(self) -> TrainingSummary:
+        """Fit percentiles and train on the training patients, embed all."""
+        measured, seed = self.read(), self.training.seed
+        fitting, held_out = learning_rows(self.pack, measured.sample_ids, measured.patient_ids, seed)
+        task = PanelTask(measured, fitting, held_out, self.task, seed)
+        summary = train(task, self.training, self.out, resume=self.resume)
+        encoder = PanelEncoder.load(self.out / measured.panel.name, measured.panel)
+        job = PanelJob(encoder, measured, self.missing)
+        embed_once(job, self.out / "targets", EmbeddingSettings(), overwrite=True)
+        return summary

@@ -1,0 +1,194 @@
+"""Long exports: layouts, first values, windows, units, text, unknown items; and the real demo tables."""
+
+import csv
+import gzip
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from pacx.core.errors import DataError, UsageError
+from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS
+from pacx.modalities import long_tables
+from pacx.modalities.lab_exports import LAB_LAYOUTS, lab_units
+from pacx.modalities.labs import read_labs
+from pacx.modalities.long_tables import Reading, folded, layout_of
+
+CREATININE, GLUCOSE, POTASSIUM, MCHC = 50912, 50931, 50971, 51249
+HEADER = "subject_id,hadm_id,itemid,charttime,value,valuenum,valueuom,flag"
+
+
+def column(item: int) -> int:
+    return LAB_ITEM_IDS.index(item)
+
+
+def write(path, lines, header=HEADER):
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def event(hadm, item, value, *, unit="mg/dL", hour=0, subject=1, day=5):
+    return f"{subject},{hadm},{item},2150-01-{day:02d} {hour:02d}:00:00,{value},{value},{unit},"
+
+
+def test_the_earliest_number_counts_and_of_equal_times_the_first_listed(tmp_path):
+    lines = [
+        event(7, CREATININE, 3.0, hour=9), event(7, CREATININE, 1.0, hour=2), event(7, CREATININE, 2.0, hour=2),
+        event(7, GLUCOSE, "", hour=1), event(7, GLUCOSE, 120, hour=5), event(8, GLUCOSE, 90, subject=2),
+    ]  # fmt: skip
+    for size in (1_000_000, 2):  # in one piece, and in pieces that divide a patient
+        long_tables._ROWS_AT_A_TIME, before = size, long_tables._ROWS_AT_A_TIME
+        try:
+            table = read_labs(write(tmp_path / "labevents.csv", lines), Reading())
+        finally:
+            long_tables._ROWS_AT_A_TIME = before
+        assert table.sample_ids == ("7", "8")
+        assert table.patient_ids == ("1", "2")
+        assert table.values[:, column(CREATININE)].tolist()[0] == 1.0
+        assert table.values[:, column(GLUCOSE)].tolist() == [120, 90]
+        assert np.isfinite(table.values).sum() == 3
+
+
+def test_units_are_converted_where_the_factor_is_known_and_refused_elsewhere(tmp_path):
+    lines = [
+        event(7, CREATININE, 88.42, unit="umol/L"), event(7, GLUCOSE, 10, unit="mmol/L"),
+        event(7, POTASSIUM, 4.1, unit="mmol/L"), event(7, MCHC, 33, unit="%"), event(8, GLUCOSE, 101, unit=""),
+    ]  # fmt: skip
+    table = read_labs(write(tmp_path / "a.csv", lines), Reading())
+    expected = {CREATININE: 1.0, GLUCOSE: 180.16, POTASSIUM: 4.1, MCHC: 33.0}
+    for item, value in expected.items():
+        assert table.values[0, column(item)] == pytest.approx(value)
+    assert table.values[1, column(GLUCOSE)] == 101, "a blank unit is the usual one"
+    assert "1 values of Creatinine converted from umol/L" in table.notes
+    bad = write(tmp_path / "b.csv", [*lines, event(8, CREATININE, 5, unit="furlong")])
+    with pytest.raises(
+        DataError, match=r"1 of 6 values are in units that cannot be converted: Creatinine in 'furlong'"
+    ):
+        read_labs(bad, Reading())
+    table = read_labs(bad, Reading(max_bad_fraction=0.5))
+    assert np.isnan(table.values[1, column(CREATININE)])
+    assert "1 values of Creatinine left out: unit 'furlong'" in table.notes
+
+
+def test_monovalent_ions_only_are_the_same_in_mmol_and_meq():
+    units = lab_units()
+    assert units["50983"]["mmol/l"] == 1.0
+    assert units["50893"]["mmol/l"] == pytest.approx(40.08 / 10, rel=1e-3), "calcium weighs 40.08 g/mol"
+    assert units["50931"]["mmol/l"] == pytest.approx(180.156 / 10, rel=1e-3), "glucose"
+    assert units["50912"]["umol/l"] == pytest.approx(113.12 / 1e4, rel=1e-3), "creatinine"
+    assert units["51006"]["mmol/l"] == pytest.approx(28.0134 / 10, rel=1e-3), "two atoms of nitrogen"
+    assert units["50885"]["umol/l"] == pytest.approx(584.66 / 1e4, rel=1e-3), "bilirubin"
+    assert "meq/l" not in units["50931"]
+    assert set(units) == {str(test.item_id) for test in LAB_TESTS}
+    assert [folded(unit) for unit in (" K/mcL", "µmol/L", "x10*9/L", "MM HG")] == ["k/ul", "umol/l", "10^9/l", "mmhg"]
+
+
+def test_text_unknown_items_and_ownerless_rows_are_counted_not_guessed(tmp_path):
+    lines = [
+        event(7, CREATININE, "HEMOLYZED"), event(7, GLUCOSE, ">600"), event(7, POTASSIUM, 4, unit="mEq/L"),
+        event(7, 51464, 1.0), event(7, 99999, 1.0), event("", POTASSIUM, 9, unit="mEq/L"), event(7, MCHC, "inf"),
+    ]  # fmt: skip
+    table = read_labs(write(tmp_path / "a.csv", lines), Reading())
+    assert table.values[0, column(POTASSIUM)] == 4
+    assert np.isfinite(table.values).sum() == 1
+    assert "2 other items passed over" in table.notes
+    assert "3 values are no numbers and count as not measured" in table.notes
+    assert "1 rows belong to no sample" in table.notes
+    assert not any("HEMOLYZED" in note for note in table.notes), "no content of a cell is repeated"
+
+
+def test_nothing_to_read_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(DataError, match=r"its 2 items \(11, 12\) are all unknown; expected items such as 50802"):
+        read_labs(write(tmp_path / "a.csv", [event(7, 11, 1.0), event(7, 12, 1.0)]), Reading())
+    with pytest.raises(DataError, match="no number that belongs to a sample"):
+        read_labs(write(tmp_path / "b.csv", [event(7, GLUCOSE, "none")]), Reading())
+    with pytest.raises(DataError, match="a header and no rows"):
+        read_labs(write(tmp_path / "c.csv", []), Reading())
+    with pytest.raises(UsageError, match="is not a file"):
+        read_labs(tmp_path / "nothing.csv", Reading())
+    with pytest.raises(DataError, match="no column hospital"):
+        read_labs(write(tmp_path / "d.csv", [event(7, GLUCOSE, 1)]), Reading(owner="hospital"))
+    (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00nonsense")
+    with pytest.raises(DataError, match="not a readable csv"):
+        read_labs(tmp_path / "e.csv", Reading())
+
+
+def test_samples_that_are_asked_for_by_patient_and_time(tmp_path):
+    """Two films of one patient, five days apart: each gets the values of its own day."""
+    lines = [
+        event(7, GLUCOSE, 100, day=5, subject=1), event(9, GLUCOSE, 200, day=10, subject=1),
+        event(9, CREATININE, 2, day=20, subject=1), event(5, GLUCOSE, 300, day=10, subject=2),
+    ]  # fmt: skip
+    samples = write(
+        tmp_path / "samples.csv",
+        ["film2,1,2150-01-10 12:00:00", "film1,1,2150-01-05 06:00:00", "film3,3,2150-01-05 06:00:00"],
+        "sample_id,subject_id,time",
+    )
+    reading = Reading(samples=samples, owner="subject_id")
+    table = read_labs(write(tmp_path / "a.csv", lines), reading)
+    assert table.sample_ids == ("film2", "film1"), "in the order asked for; nobody measured anything of film3"
+    assert table.patient_ids == ("1", "1")
+    assert table.values[:, column(GLUCOSE)].tolist() == [200, 100]
+    assert np.isnan(table.values[:, column(CREATININE)]).all(), "ten days later"
+    wide = read_labs(tmp_path / "a.csv", Reading(samples=samples, owner="subject_id", window_h=24 * 30))
+    assert wide.values[:, column(GLUCOSE)].tolist() == [100, 100], "the earliest within the window"
+    write(samples, ["a,1", "a,2"], "sample_id,subject_id")
+    with pytest.raises(DataError, match=r"more than once \(a\)"):
+        read_labs(tmp_path / "a.csv", reading)
+    write(samples, ["a,1,noon"], "sample_id,subject_id,time")
+    with pytest.raises(DataError, match="1 times that cannot be read"):
+        read_labs(tmp_path / "a.csv", reading)
+
+
+def test_a_plain_long_table_goes_by_name_or_id(tmp_path):
+    lines = ["a,Glucose,120,mg/dL,2150-01-01", "a,50912,1.2,,2150-01-01", "b,glucose,130,mg/dl,2150-01-01"]
+    path = write(tmp_path / "a.csv", lines, "Patient_ID,Item,Value,Unit,Time")
+    assert layout_of(path, LAB_LAYOUTS).name == "long table"
+    table = read_labs(path, Reading())
+    assert table.sample_ids == ("a", "b")
+    assert table.values[:, column(GLUCOSE)].tolist() == [120, 130]
+    assert table.values[0, column(CREATININE)] == 1.2
+
+
+def by_hand(events):
+    """First number of each item by admission, with the standard library alone."""
+    first: dict[tuple[str, str], tuple[datetime, float]] = {}
+    for row in events:
+        if row["hadm_id"] != "NA" and row["itemid"] in map(str, LAB_ITEM_IDS) and row["valuenum"] != "NA":
+            when = datetime.fromisoformat(row["charttime"])
+            key = row["hadm_id"], row["itemid"]
+            if key not in first or when < first[key][0]:
+                first[key] = when, float(row["valuenum"])
+    return {key: value for key, (_, value) in first.items()}
+
+
+def test_mimic_demo_equals_a_reading_by_hand(shared):
+    path = shared / "data/labs/mimic3_demo/LABEVENTS.csv.gz"
+    table = read_labs(path, Reading())
+    with gzip.open(path, "rt", newline="") as file:
+        expected = by_hand(csv.DictReader(file))
+    assert len(table) == len({owner for owner, _ in expected}) == 129
+    assert len(set(table.patient_ids)) == 100
+    rows = {sample: row for row, sample in enumerate(table.sample_ids)}
+    assert np.isfinite(table.values).sum() == len(expected)
+    for (owner, item), value in expected.items():
+        assert table.values[rows[owner], column(int(item))] == value
+    assert np.isfinite(table.values).any(axis=0).sum() == 40, "ten of the fifty exist in MIMIC-IV only"
+
+
+def test_eicu_demo_goes_by_its_names_and_its_first_day(shared):
+    path = shared / "data/labs/eicu_demo/lab.csv.gz"
+    table = read_labs(path, Reading())
+    with gzip.open(path, "rt", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["labresult"] and abs(int(row["labresultoffset"])) <= 1440]
+    glucose = {}
+    for row in sorted(rows, key=lambda row: int(row["labresultoffset"])):
+        if row["labname"] == "glucose":  # not bedside glucose
+            glucose.setdefault(row["patientunitstayid"], float(row["labresult"]))
+    ours = dict(zip(table.sample_ids, table.values[:, column(GLUCOSE)], strict=True))
+    assert {sample: value for sample, value in ours.items() if np.isfinite(value)} == glucose
+    sodium = table.values[:, column(50983)]
+    assert 130 < np.nanmedian(sodium) < 145, "mmol/L are mEq/L"
+    assert np.isfinite(table.values).any(axis=0).sum() == 40
+    everything = read_labs(path, Reading(window_h=1e6))
+    assert np.isfinite(everything.values).sum() > np.isfinite(table.values).sum()
