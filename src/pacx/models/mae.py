@@ -1,25 +1,25 @@
 """Masked autoencoding: hide nine patches in ten, and learn anatomy by painting them back.
 
 Stage 1a of the method. The encoder (the layers of timm's VisionTransformer) sees the visible patches only; a light
-decoder sees them with mask tokens in the gaps and predicts pixels. State-dict keys are those of facebookresearch/mae.
-It refuses images of another size, and it counts the visible patches at run time: the authors' release was configured
-for a mask ratio of 0.90 and silently trained at 0.75.
+decoder sees them and mask tokens with the positions of hidden ones, and predicts pixels. State-dict keys are those of
+facebookresearch/mae. It refuses images of another size, and it counts the visible patches at run time: the authors'
+release was configured for a mask ratio of 0.90 and silently trained at 0.75.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from timm.layers import LayerNorm
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import initialize_transformer, seeded_rng
+from pacx.models.mae_decoders import Decoder, FullDecoder
+from pacx.models.onednn import linear, use_onednn
 from pacx.models.vit import (
     NORM_EPS,
     ViTConfig,
@@ -45,9 +45,11 @@ class MAEConfig(ViTConfig):
         decoder_num_heads: attention heads per decoder block.
         mask_ratio: share of patches hidden from the encoder, in (0, 1); at least one patch stays visible.
         norm_pix_loss: predict each patch's pixels normalized by that patch's own mean and variance.
+        decoder: which hidden patches are decoded in a training step, and how.
 
     Raises:
-        ModelError: sizes that do not divide, or a mask that leaves no patch visible or none hidden.
+        ModelError: sizes that do not divide, a mask that leaves no patch visible or none hidden, or more patches to
+            decode than are hidden.
 
     Source: paper appendix A.1.1.
     """
@@ -57,6 +59,7 @@ class MAEConfig(ViTConfig):
     decoder_num_heads: int = 16
     mask_ratio: float = 0.9
     norm_pix_loss: bool = False
+    decoder: Decoder = field(default_factory=FullDecoder)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,6 +71,7 @@ class MAEConfig(ViTConfig):
                 f"mask_ratio {self.mask_ratio} leaves {self.num_visible} of {self.num_patches} patches visible; "
                 "choose a ratio that leaves some visible and some hidden"
             )
+        self.decoder.num_decoded(self.num_patches - self.num_visible)
 
     @property
     def num_visible(self) -> int:
@@ -82,7 +86,7 @@ class MAEOutput(NamedTuple):
     """What one forward pass gives.
 
     Attributes:
-        loss: scalar, mean squared error over the hidden patches.
+        loss: scalar, mean squared error over all hidden patches.
         latent: (B, 1 + num_visible, D) normed encoder tokens, class token first, then patches in order of noise.
         prediction: (B, L, patch_size**2 * in_chans) predicted patches, hidden and visible.
         mask: (B, L), 1 = hidden, 0 = visible.
@@ -92,6 +96,14 @@ class MAEOutput(NamedTuple):
     latent: Tensor
     prediction: Tensor
     mask: Tensor
+
+
+class _Masked(NamedTuple):
+    """Patches (B, L, P), and the places of visible (B, V) and hidden (B, L - V) ones, both in order of noise."""
+
+    patches: Tensor
+    kept: Tensor
+    hidden: Tensor
 
 
 class MaskedAutoencoder(nn.Module):
@@ -114,19 +126,14 @@ class MaskedAutoencoder(nn.Module):
             self.cls_token, self.pos_embed = class_token_and_positions(vit)
             self.patch_embed, self.blocks, self.norm = vit.patch_embed, vit.blocks, vit.norm
             self._add_decoder(config)
+        use_onednn(self)
 
     def _add_decoder(self, config: MAEConfig) -> None:
         width = config.decoder_embed_dim
-        norm_layer = cast("type[nn.Module]", partial(LayerNorm, eps=NORM_EPS))
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
         self.decoder_pos_embed = nn.Parameter(torch.empty(1, 1 + config.num_patches, width), requires_grad=False)
         self.decoder_embed = nn.Linear(config.embed_dim, width)
-        self.decoder_blocks = nn.Sequential(
-            *(
-                Block(width, config.decoder_num_heads, config.mlp_ratio, qkv_bias=True, norm_layer=norm_layer)
-                for _ in range(config.decoder_depth)
-            )
-        )
+        self.decoder_blocks = config.decoder.blocks(config)
         self.decoder_norm = LayerNorm(width, eps=NORM_EPS)
         self.decoder_pred = nn.Linear(width, config.patch_size**2 * config.in_chans)
         for layer in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
@@ -138,6 +145,11 @@ class MaskedAutoencoder(nn.Module):
     def num_visible(self) -> int:
         """Patches per image that the encoder sees."""
         return self.config.num_visible
+
+    @property
+    def num_decoded(self) -> int:
+        """Hidden patches per image that a training step decodes."""
+        return self.config.decoder.num_decoded(self.config.num_patches - self.num_visible)
 
     def no_weight_decay(self) -> set[str]:
         """Names of tokens and positions, in timm's convention."""
@@ -164,6 +176,9 @@ class MaskedAutoencoder(nn.Module):
     def forward(self, images: Tensor, noise: Tensor | None = None) -> MAEOutput:
         """Hide patches, encode the rest, predict all, and score the hidden ones.
 
+        For looking and measuring: a decoder that decodes a sample in training goes through all patches here, one
+        sample-sized group after the other, so that every prediction is made as in training.
+
         Args:
             images: normalized (B, C, S, S).
             noise: (B, L); the ``num_visible`` patches with the smallest noise are kept, in ascending order of noise
@@ -172,17 +187,28 @@ class MaskedAutoencoder(nn.Module):
         Raises:
             ModelError: images or noise of another shape.
         """
-        patches = self.patchify(images)  # (B, L, P)
-        if noise is None:
-            noise = torch.rand(patches.shape[:2], device=images.device)  # (B, L)
-        if noise.shape != patches.shape[:2]:
-            raise ModelError(f"mask noise has shape {tuple(noise.shape)}, expected {tuple(patches.shape[:2])}")
-        kept = noise.argsort(dim=1, stable=True)[:, : self.num_visible]  # (B, V)
-        mask = torch.ones_like(patches[..., 0]).scatter(1, kept, 0.0)  # (B, L)
-        latent = self._encode(patches, kept)  # (B, 1 + V, D)
-        self._require_mask_ratio(num_seen=latent.shape[1] - 1)
-        prediction = self._decode(latent, kept)  # (B, L, P)
-        return MAEOutput(self._loss(patches, prediction, mask), latent, prediction, mask)
+        masked = self._mask(images, noise)
+        latent = self._encode(masked)  # (B, 1 + V, D)
+        groups = masked.hidden.split(self.num_decoded, dim=1)
+        decoded = [self._decode(latent, masked.kept, group) for group in groups]
+        tokens = torch.cat([decoded[0][0][:, 1:], *(asked for _, asked in decoded)], dim=1)  # (B, L, W)
+        places = torch.cat([masked.kept, masked.hidden], dim=1)  # (B, L)
+        painted = self._paint(tokens)  # (B, L, P), in order of noise
+        prediction = torch.empty_like(painted).scatter(1, _spread(places, painted), painted)
+        mask = torch.ones_like(masked.patches[..., 0]).scatter(1, masked.kept, 0.0)  # (B, L)
+        loss = self._error(masked, masked.hidden, painted[:, self.num_visible :])
+        return MAEOutput(loss, latent, prediction, mask)
+
+    def loss(self, images: Tensor, noise: Tensor) -> Tensor:
+        """The scalar that training minimizes; arguments and errors are those of ``forward``.
+
+        With the full decoder it is the loss of ``forward``. Otherwise it is that of the decoder's sample: the hidden
+        patches that come first in order of noise, which is a random choice.
+        """
+        masked = self._mask(images, noise)
+        decoded = masked.hidden[:, : self.num_decoded]  # (B, K)
+        _, tokens = self._decode(self._encode(masked), masked.kept, decoded)
+        return self._error(masked, decoded, self._paint(tokens))
 
     def encoder(self) -> VisionTransformer:
         """A plain encoder with a copy of the present weights, in eval mode."""
@@ -192,8 +218,17 @@ class MaskedAutoencoder(nn.Module):
             self.config, {key: tensor.clone() for key, tensor in state.items() if not key.startswith(decoder)}
         )
 
+    def _mask(self, images: Tensor, noise: Tensor | None) -> _Masked:
+        patches = self.patchify(images)  # (B, L, P)
+        if noise is None:
+            noise = torch.rand(patches.shape[:2], device=images.device)  # (B, L)
+        if noise.shape != patches.shape[:2]:
+            raise ModelError(f"mask noise has shape {tuple(noise.shape)}, expected {tuple(patches.shape[:2])}")
+        places = noise.argsort(dim=1, stable=True)  # (B, L)
+        return _Masked(patches, places[:, : self.num_visible], places[:, self.num_visible :])
+
     def _require_mask_ratio(self, num_seen: int) -> None:
-        """Compare what went through the encoder with the configured ratio itself, not with a count derived from it."""
+        """Compare what goes through the encoder with the configured ratio itself, not with a count derived from it."""
         hidden_ratio = 1 - num_seen / self.config.num_patches
         if not -1e-9 < hidden_ratio - self.config.mask_ratio < 1 / self.config.num_patches:
             raise ModelError(
@@ -201,28 +236,39 @@ class MaskedAutoencoder(nn.Module):
                 f"{self.config.mask_ratio}; the masking was changed after the model was configured"
             )
 
-    def _encode(self, patches: Tensor, kept: Tensor) -> Tensor:
+    def _encode(self, masked: _Masked) -> Tensor:
         """Embed and encode the kept patches only; the patch convolution is a linear map of unfolded patches."""
-        visible = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+        visible = masked.patches.gather(1, _spread(masked.kept, masked.patches))  # (B, V, P)
         convolution = self.patch_embed.proj
         weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)  # (D, p*p*C): the order inside a patch
-        tokens = F.linear(visible, weight, convolution.bias) + self.pos_embed[0, 1:][kept]  # (B, V, D)
-        class_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)  # (B, 1, D)
-        return self.norm(self.blocks(torch.cat([class_token, tokens], dim=1)))
+        tokens = linear(visible, weight, convolution.bias) + self.pos_embed[0, 1:][masked.kept]  # (B, V, D)
+        class_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)  # (B, 1, D)
+        latent = self.norm(self.blocks(torch.cat([class_token, tokens], dim=1)))
+        self._require_mask_ratio(num_seen=latent.shape[1] - 1)
+        return latent
 
-    def _decode(self, latent: Tensor, kept: Tensor) -> Tensor:
-        """Put visible tokens back in their places, mask tokens elsewhere, and predict every patch."""
-        tokens = self.decoder_embed(latent)  # (B, 1 + V, W)
-        batch, _, width = tokens.shape
-        hidden = self.mask_token.to(tokens.dtype).expand(batch, self.config.num_patches, width)  # (B, L, W)
-        placed = hidden.scatter(1, kept[..., None].expand(-1, -1, width), tokens[:, 1:])  # (B, L, W)
-        sequence = torch.cat([tokens[:, :1], placed], dim=1) + self.decoder_pos_embed  # (B, 1 + L, W)
-        return self.decoder_pred(self.decoder_norm(self.decoder_blocks(sequence)))[:, 1:]
+    def _decode(self, latent: Tensor, kept: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoder tokens (B, 1 + V, W) of what is visible and (B, K, W) at the places (B, K) asked for.
 
-    def _loss(self, patches: Tensor, prediction: Tensor, mask: Tensor) -> Tensor:
-        target = patches
+        Attention does not know an order, so nothing is put back in its place: a token's position travels with it.
+        """
+        class_position, positions = self.decoder_pos_embed[:, :1], self.decoder_pos_embed[0, 1:]
+        where = torch.cat([class_position.expand(len(kept), -1, -1), positions[kept]], dim=1)  # (B, 1 + V, W)
+        return self.decoder_blocks(self.decoder_embed(latent) + where, self.mask_token + positions[asked])
+
+    def _paint(self, tokens: Tensor) -> Tensor:
+        """Decoder tokens (B, K, W) to patches (B, K, P)."""
+        return self.decoder_pred(self.decoder_norm(tokens))
+
+    def _error(self, masked: _Masked, places: Tensor, painted: Tensor) -> Tensor:
+        """Mean squared error of patches (B, K, P) painted at places (B, K)."""
+        target = masked.patches.gather(1, _spread(places, masked.patches))  # (B, K, P)
         if self.config.norm_pix_loss:
-            variance, mean = torch.var_mean(target, dim=-1, keepdim=True)  # (B, L, 1)
+            variance, mean = torch.var_mean(target, dim=-1, keepdim=True)  # (B, K, 1)
             target = (target - mean) / (variance + _PIXEL_VARIANCE_EPS).sqrt()
-        per_patch = (prediction.to(target.dtype) - target).square().mean(dim=-1)  # (B, L)
-        return (per_patch * mask).sum() / mask.sum()
+        return (painted.to(target.dtype) - target).square().mean()
+
+
+def _spread(places: Tensor, like: Tensor) -> Tensor:
+    """Places (B, K) as an index into the second axis of (B, L, P) tensors: (B, K, P), without copying."""
+    return places[..., None].expand(-1, -1, like.shape[-1])

@@ -8,6 +8,7 @@ import tyro
 from pacx.data.augment import Augmentation
 from pacx.data.pack import Pack
 from pacx.models.mae import MAEConfig
+from pacx.models.mae_decoders import CrossDecoder, Decoder, SampledDecoder
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
@@ -85,4 +86,28 @@ def mae_tiny() -> MAERun:
     return MAERun(pack=tyro.MISSING, out=Path("runs/mae-tiny"), task=task, training=training)
 
 
-RECIPES = (mae, mae_released_code, mae_tiny)
+def mae_sampled() -> MAERun:
+    """As mae, but each step decodes 49 of the 177 hidden patches: half the arithmetic, another objective."""
+    return _with_decoder(mae(), SampledDecoder(), Path("runs/mae-sampled"))
+
+
+def mae_cross() -> MAERun:
+    """As mae-sampled, but decoded patches attend to visible ones only: a third less arithmetic again."""
+    return _with_decoder(mae(), CrossDecoder(), Path("runs/mae-cross"))
+
+
+def mae_tiny_sampled() -> MAERun:
+    """As mae-tiny, but each step decodes 16 of the 58 hidden patches."""
+    return _with_decoder(mae_tiny(), SampledDecoder(num_sampled=16), Path("runs/mae-tiny-sampled"))
+
+
+def mae_tiny_cross() -> MAERun:
+    """As mae-tiny-sampled, but decoded patches attend to visible ones only."""
+    return _with_decoder(mae_tiny(), CrossDecoder(num_sampled=16), Path("runs/mae-tiny-cross"))
+
+
+def _with_decoder(run: MAERun, decoder: Decoder, out: Path) -> MAERun:
+    return replace(run, task=replace(run.task, model=replace(run.task.model, decoder=decoder)), out=out)
+
+
+RECIPES = (mae, mae_sampled, mae_cross, mae_released_code, mae_tiny, mae_tiny_sampled, mae_tiny_cross)

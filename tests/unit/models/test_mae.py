@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pacx.core.errors import ModelError
-from pacx.models.mae import MAEConfig, MaskedAutoencoder
+from pacx.models.mae import MAEConfig, MAEOutput, MaskedAutoencoder
+from pacx.models.mae_decoders import CrossDecoder, Decoder, FullDecoder, SampledDecoder
 from pacx.models.vit import Pooling, patch_tokens, pooled
 
 TINY = MAEConfig(
@@ -79,33 +82,34 @@ def test_a_mask_ratio_that_never_reached_the_model_is_caught(monkeypatch: pytest
         model(tiny_images(), tiny_noise())
 
 
-@pytest.mark.parametrize("norm_pix_loss", [False, True])
-def test_loss_scores_hidden_patches_only(norm_pix_loss: bool):
-    config = MAEConfig(**{**vars(TINY), "norm_pix_loss": norm_pix_loss})
-    model, images = MaskedAutoencoder(config), tiny_images()
-    output = model(images, tiny_noise())
-    patches = model.patchify(images)
-    on_visible = output.prediction + 5 * (1 - output.mask[..., None])
-    on_hidden = output.prediction + 5 * output.mask[..., None]
-    assert model._loss(patches, on_visible, output.mask) == output.loss
-    assert model._loss(patches, on_hidden, output.mask) > output.loss + 1
-    (gradient,) = torch.autograd.grad(output.loss, output.prediction)
-    touched = gradient.abs().sum(dim=-1) > 0
-    assert torch.equal(touched, output.mask.bool())
-
-
-def test_loss_equals_a_patch_by_patch_sum():
-    model, images = MaskedAutoencoder(TINY), tiny_images()
-    output = model(images, tiny_noise())
+def patch_errors(model: MaskedAutoencoder, images: torch.Tensor, output: MAEOutput) -> torch.Tensor:
+    """Slow oracle: the error of each patch (B, L), computed from pixels of the painted image."""
     painted = model.unpatchify(output.prediction)
-    errors = []
-    for image in range(3):
+    errors = torch.zeros(len(images), 16)
+    for image in range(len(images)):
         for patch in range(16):
-            if output.mask[image, patch]:
-                row, column = divmod(patch, 4)
-                window = (image, slice(None), slice(8 * row, 8 * row + 8), slice(8 * column, 8 * column + 8))
-                errors.append((painted[window] - images[window]).square().mean())
-    torch.testing.assert_close(output.loss, torch.stack(errors).mean())
+            row, column = divmod(patch, 4)
+            window = (image, slice(None), slice(8 * row, 8 * row + 8), slice(8 * column, 8 * column + 8))
+            target = images[window]
+            if model.config.norm_pix_loss:
+                target = (target - target.mean()) / (target.var() + 1e-6).sqrt()
+            errors[image, patch] = (painted[window] - target).square().mean()
+    return errors
+
+
+@pytest.mark.parametrize("norm_pix_loss", [False, True])
+@pytest.mark.parametrize("decoder", [FullDecoder(), SampledDecoder(num_sampled=5), CrossDecoder(num_sampled=5)])
+def test_loss_equals_a_patch_by_patch_sum(decoder: Decoder, norm_pix_loss: bool):
+    """Hidden patches only; in a training step only the decoder's share of them, those first in order of noise."""
+    model = MaskedAutoencoder(replace(TINY, decoder=decoder, norm_pix_loss=norm_pix_loss))
+    images, noise = tiny_images(), tiny_noise()
+    output = model(images, noise)
+    errors = patch_errors(model, images, output)
+    torch.testing.assert_close(output.loss, errors[output.mask == 1].mean())
+    first, last = model.num_visible, model.num_visible + model.num_decoded
+    assert model.num_decoded == (12 if isinstance(decoder, FullDecoder) else 5)
+    decoded = noise.argsort(dim=1)[:, first:last]
+    torch.testing.assert_close(model.loss(images, noise), errors.gather(1, decoded).mean())
 
 
 def test_hidden_pixels_do_not_reach_the_encoder():
@@ -117,9 +121,10 @@ def test_hidden_pixels_do_not_reach_the_encoder():
     assert torch.equal(changed.prediction, output.prediction)
 
 
-def test_every_trainable_parameter_learns_and_positions_do_not():
-    model = MaskedAutoencoder(TINY)
-    model(tiny_images(), tiny_noise()).loss.backward()
+@pytest.mark.parametrize("decoder", [FullDecoder(), SampledDecoder(num_sampled=5), CrossDecoder(num_sampled=5)])
+def test_every_trainable_parameter_learns_and_positions_do_not(decoder: Decoder):
+    model = MaskedAutoencoder(replace(TINY, decoder=decoder))
+    model.loss(tiny_images(), tiny_noise()).backward()
     for name, parameter in model.named_parameters():
         if name in ("pos_embed", "decoder_pos_embed"):
             assert parameter.grad is None

@@ -104,8 +104,7 @@ class MAETask(StageTask[Batch]):
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         noise = self._mask_noise("mask", epoch, batch.keys)
-        output = self.module(to_input(films, self.pack.preprocessing), noise)
-        return StepLoss(output.loss, {})
+        return StepLoss(self.module.loss(to_input(films, self.pack.preprocessing), noise), {})
 
     def validate(self) -> dict[str, float]:
         """Masked error on held-out films under one fixed mask each, beside that of the training films' mean image.
@@ -135,6 +134,7 @@ class MAETask(StageTask[Batch]):
         """Task configuration, and which films of which pack."""
         return {
             "config": self.config,
+            "decoder": type(self.config.model.decoder).__name__,
             "seed": self.seed,
             "pack": self.pack.fingerprint,
             "rows": array_sha256(self.train_rows, self.val_rows),
