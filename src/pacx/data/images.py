@@ -1,8 +1,9 @@
-"""An image file in, a grey 8-bit film out; the one place where the bytes of a stranger's file are decoded.
+"""An image file in, a grey 8-bit film out; the one door through which a stranger's file enters.
 
 Stands between records and packs, and between an uploaded file and the encoder when serving. Knows no torch. It refuses
 whatever it cannot read whole and without a warning: empty, truncated, animated, tiny or gigantic files, and formats
-outside the list below. It never guesses, never repairs, and never repeats a file's content in a message.
+other than PNG, JPEG, TIFF, BMP, DICOM (``dicom.py``) and rows of numpy arrays (``array_images.py``). It never guesses,
+never repairs, and never repeats a file's content in a message.
 
 How other pixels become grey 8-bit:
 
@@ -18,6 +19,7 @@ EXIF orientation is not applied, as in every published loader of these datasets.
 
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,32 +27,46 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from pacx.core.errors import DataError
+from pacx.data.array_images import array_row, grey_from_array_row
+from pacx.data.unreadable import DAMAGED, MAX_IMAGE_PX, UnreadableImage, check_size
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 """File name endings a folder is searched for, lower case; what a file is, its content decides."""
-MIN_SIDE_PX = 16
-MAX_IMAGE_PX = 100_000_000
 MASK_IGNORE = 255
 """In a decoded mask: this pixel is unknown and counts neither way."""
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _LUMA_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
-_DAMAGED = "the file is damaged or truncated"
 _IGNORE_GREYS = (127, 128)
+_DICOM_MAGIC_AT, _DICOM_MAGIC = 128, b"DICM"
 
 
-class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the file
-    """An image file cannot become a film; ``reason`` says why in a few words, without any of the file's content."""
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """What may be done to a file on the way to its pixels; a pack's manifest records it.
 
-    def __init__(self, reason: str, path: Path | None = None) -> None:
-        super().__init__(f"{path}: {reason}" if path else reason)
-        self.reason = reason
+    Args:
+        scaled_jpeg: let JPEG's inverse transform shrink a film that is larger than wanted (by a multiple of 1/8, never
+            below the wanted size) before it is resized. Faster, and a little different: see ``docs/experiments.md``.
+            Masks are always decoded in full.
+        allow_burned_in: read DICOM files whose header says that text is burned into the film.
+    """
+
+    scaled_jpeg: bool = False
+    allow_burned_in: bool = False
 
 
-def decode_grey(path: Path) -> NDArray[np.uint8]:
-    """Read a PNG, JPEG, TIFF or BMP file as one grey channel.
+_PLAIN = Decoding()
+
+
+def decode_grey(path: Path, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) -> NDArray[np.uint8]:
+    """Read a PNG, JPEG, TIFF, BMP or DICOM file, or the row of an array file ("cxr.npy#7"), as one grey channel.
+
+    Args:
+        path: the file; ``FILE.npy#ROW`` for a row.
+        decoding: what may be done on the way.
+        wanted_px: the side of the square the film is wanted for; only scaled decoding of a JPEG heeds it.
 
     Returns:
         uint8 (H, W), dark is low. See the module docstring for how other pixels become grey.
@@ -60,12 +76,15 @@ def decode_grey(path: Path) -> NDArray[np.uint8]:
             16 x 16 pixels, larger than 100 megapixels, or has pixels of a kind no radiograph has.
     """
     try:
-        return grey_from_bytes(_read(path))
+        row = array_row(path)
+        if row is not None:
+            return grey_from_array_row(*row)
+        return grey_from_bytes(_read(path), decoding, wanted_px=wanted_px)
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, path) from error
 
 
-def grey_from_bytes(data: bytes) -> NDArray[np.uint8]:
+def grey_from_bytes(data: bytes, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) -> NDArray[np.uint8]:
     """Decode the bytes of an image file as ``decode_grey`` does, for callers that hold them already.
 
     Raises:
@@ -74,9 +93,13 @@ def grey_from_bytes(data: bytes) -> NDArray[np.uint8]:
     if not data:
         raise UnreadableImage("the file is empty")
     if data.startswith(b"\xff\xd8\xff"):
-        grey = _grey_from_jpeg(data)
+        grey = _grey_from_jpeg(data, wanted_px if decoding.scaled_jpeg else 0)
         if grey is not None:
             return grey
+    if data[_DICOM_MAGIC_AT : _DICOM_MAGIC_AT + len(_DICOM_MAGIC)] == _DICOM_MAGIC:
+        from pacx.data.dicom import grey_from_dicom  # a third of a second, which most folders need not wait for
+
+        return grey_from_dicom(data, allow_burned_in=decoding.allow_burned_in)
     return _grey_from_pillow(data)
 
 
@@ -152,26 +175,19 @@ def _read(path: Path) -> bytes:
         raise UnreadableImage(f"the file cannot be opened ({error.strerror})", path) from error
 
 
-def _check_size(height: int, width: int) -> None:
-    if min(height, width) < MIN_SIDE_PX:
-        raise UnreadableImage(
-            f"the image has {width} x {height} pixels, expected at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
-        )
-    if height * width > MAX_IMAGE_PX:
-        raise UnreadableImage(f"the image has {width} x {height} pixels, more than {MAX_IMAGE_PX // 10**6} megapixels")
-
-
-def _grey_from_jpeg(data: bytes) -> NDArray[np.uint8] | None:
+def _grey_from_jpeg(data: bytes, min_side_px: int) -> NDArray[np.uint8] | None:
     """The luma of a grey or YCbCr JPEG; None for the rare colour spaces that Pillow has to convert."""
     try:
         height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
         if colour_space not in ("Gray", "YCbCr"):
             return None
-        _check_size(height, width)
-        return simplejpeg.decode_jpeg(data, colorspace="GRAY")[:, :, 0]  # (H, W, 1) -> (H, W)
+        check_size(height, width)
+        return simplejpeg.decode_jpeg(data, "GRAY", min_height=min_side_px, min_width=min_side_px)[
+            :, :, 0
+        ]  # (H, W, 1) -> (H, W)
     except ValueError:
         # The cause is left out on purpose: a decoder's message may quote the file.
-        raise UnreadableImage(_DAMAGED) from None
+        raise UnreadableImage(DAMAGED) from None
 
 
 def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
@@ -181,20 +197,20 @@ def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
             # Our own limit, checked before any pixel is decoded, stands in for Pillow's lower warning.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                _check_size(image.height, image.width)
+                check_size(image.height, image.width)
                 if getattr(image, "n_frames", 1) > 1:
                     raise UnreadableImage("the file holds more than one image")
                 return grey_from_image(image)
     except UnreadableImage:
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadableImage("the file is not a PNG, JPEG, TIFF or BMP image") from None
+        raise UnreadableImage("the file is not a PNG, JPEG, TIFF, BMP or DICOM image") from None
     except Image.DecompressionBombError:
         raise UnreadableImage(f"the image has more than {MAX_IMAGE_PX // 10**6} megapixels") from None
     except Exception:
         # Damaged bytes make Pillow's decoders raise nearly anything (OSError, SyntaxError, struct.error, zlib.error, a
         # warning ...), and their messages may quote the file.
-        raise UnreadableImage(_DAMAGED) from None
+        raise UnreadableImage(DAMAGED) from None
 
 
 def grey_from_image(image: Image.Image) -> NDArray[np.uint8]:

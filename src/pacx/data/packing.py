@@ -27,6 +27,7 @@ from pacx.core.artifacts import sha256_of, staged_directory, write_json
 from pacx.core.errors import ArtifactError, DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
+from pacx.data.array_images import file_of, sha256_of_image
 from pacx.data.images import MASK_IGNORE, UnreadableImage, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, Quarantined
 from pacx.data.records import MASK_PREFIX, Records
@@ -108,7 +109,7 @@ def _source_fingerprint(records: Records, preprocessing: Preprocessing) -> str:
     for name in ("image_path", *(MASK_PREFIX + name for name in records.mask_names)):
         for path in records.table[name]:
             try:
-                status = (records.root / path).stat() if path else None
+                status = file_of(records.root / path).stat() if path else None
             except OSError:
                 status = None
             digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode() if status else b"none\n")
@@ -316,7 +317,7 @@ def _decode_chunk(films: list[_Film], size_px: int) -> _Chunk:
 
 def _quarantined(film: _Film, file: str, reason: str) -> Quarantined:
     try:
-        sha256 = sha256_of(film.root / file)
-    except OSError:
+        sha256 = sha256_of_image(film.root / file)
+    except (OSError, UnreadableImage):
         sha256 = ""
     return Quarantined(sample_id=film.sample_id, file=file, reason=reason, sha256=sha256)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
+from pacx.data.array_images import file_of
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.images import IMAGE_SUFFIXES
 from pacx.data.records import MASK_PREFIX, Records, shown
@@ -85,7 +86,7 @@ class FolderDataset(Dataset[FolderOptions]):
         title="A folder of your own",
         task=Task.ANY,
         licence="yours",
-        access="any directory of PNG, JPEG, TIFF or BMP films, with a csv or one sub-folder per class",
+        access="any directory of PNG, JPEG, TIFF, BMP or DICOM films, with a csv or one sub-folder per class",
         citation="",
     )
     options_type = FolderOptions
@@ -255,10 +256,12 @@ class _CsvReader:
     def _existing(self, files: Sequence[str], column: str) -> list[str]:
         """Paths relative to the root, all of them there; a blank one stays blank."""
         first = next((file for file in files if file), "")
-        in_sub_folder = not (self._root / first).is_file() and (self._root / _IMAGE_FOLDER / first).is_file()
+        in_sub_folder = (
+            not file_of(self._root / first).is_file() and file_of(self._root / _IMAGE_FOLDER / first).is_file()
+        )
         prefix = PurePosixPath(_IMAGE_FOLDER if in_sub_folder else "")
         paths = [(prefix / self._relative(file)).as_posix() if file else "" for file in files]
-        missing = [path for path in paths if path and not (self._root / path).is_file()]
+        missing = [path for path in paths if path and not file_of(self._root / path).is_file()]
         if missing:
             raise DataError(
                 f"column '{column}' of {self._csv} names {len(missing)} files that are not in {self._root}: "

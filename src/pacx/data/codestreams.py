@@ -1,0 +1,72 @@
+"""Compressed pixels inside a DICOM file: what size they declare, and decoding them.
+
+`encapsulated frame -> declared size -> pixels`. The size is read from the codestream itself before its decoder runs,
+because it need not be the one in the DICOM header, and a decoder allocates what the codestream asks for.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.data.unreadable import DAMAGED, UnreadableImage
+
+Decoder = Callable[[bytes], NDArray[np.generic]]
+
+DECODERS: Mapping[str, Decoder] = MappingProxyType(
+    {
+        "1.2.840.10008.1.2.4.50": imagecodecs.jpeg8_decode,  # JPEG baseline
+        "1.2.840.10008.1.2.4.51": imagecodecs.jpeg8_decode,  # JPEG extended, 8 and 12 bit
+        "1.2.840.10008.1.2.4.57": imagecodecs.jpeg8_decode,  # JPEG lossless
+        "1.2.840.10008.1.2.4.70": imagecodecs.jpeg8_decode,  # JPEG lossless, first-order prediction
+        "1.2.840.10008.1.2.4.80": imagecodecs.jpegls_decode,  # JPEG-LS
+        "1.2.840.10008.1.2.4.81": imagecodecs.jpegls_decode,  # JPEG-LS, near-lossless
+        "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_decode,  # JPEG 2000, lossless
+        "1.2.840.10008.1.2.4.91": imagecodecs.jpeg2k_decode,  # JPEG 2000
+        "1.2.840.10008.1.2.4.201": imagecodecs.jpeg2k_decode,  # high-throughput JPEG 2000, lossless
+        "1.2.840.10008.1.2.4.202": imagecodecs.jpeg2k_decode,  # the same with resolution levels first
+        "1.2.840.10008.1.2.4.203": imagecodecs.jpeg2k_decode,  # high-throughput JPEG 2000
+    }
+)
+"""By DICOM transfer syntax; the run-length syntax is pydicom's to decode."""
+
+_JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 and JPEG-LS, less DHT, JPG and DAC
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+
+
+def declared_size(codestream: bytes) -> tuple[int, int]:
+    """Height and width that a JPEG, JPEG-LS or JPEG 2000 codestream says it has.
+
+    Raises:
+        UnreadableImage: it is none of these, or ends before it says so.
+    """
+    try:
+        if codestream.startswith(_JPEG_2000_START):
+            width, height, left, top = struct.unpack_from(">4I", codestream, 8)
+            return height - top, width - left
+        if codestream.startswith(_JPEG_START):
+            return _size_of_jpeg(codestream)
+    except (struct.error, IndexError):
+        raise UnreadableImage(DAMAGED) from None
+    raise UnreadableImage("its pixels are not compressed as its header says")
+
+
+def _size_of_jpeg(codestream: bytes) -> tuple[int, int]:
+    place = 2
+    while True:
+        if codestream[place] != 0xFF:
+            raise UnreadableImage(DAMAGED)
+        marker = codestream[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker in _WITHOUT_LENGTH:
+            place += 2
+        elif marker in _FRAME_HEADERS:
+            height, width = struct.unpack_from(">HH", codestream, place + 5)
+            return height, width
+        else:
+            place += 2 + struct.unpack_from(">H", codestream, place + 2)[0]

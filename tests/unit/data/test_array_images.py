@@ -1,0 +1,95 @@
+"""Rows of an array file as films: exact, and refused by name when they are not what they should be."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pacx.core.errors import UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.data.array_images import sha256_of_image
+from pacx.data.images import UnreadableImage, decode_grey
+from pacx.data.packing import pack_records
+from pacx.data.records import Records
+
+GREY = np.random.default_rng(0).integers(0, 256, (4, 20, 24), dtype=np.uint8)
+
+
+def normalised(grey: np.ndarray) -> np.ndarray:
+    return Preprocessing().normalize(grey)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "cxr.npy", normalised(GREY))
+    return tmp_path / "cxr.npy"
+
+
+def test_every_grey_value_comes_back(tmp_path: Path) -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    np.save(tmp_path / "all.npy", normalised(every))
+    assert np.array_equal(decode_grey(tmp_path / "all.npy#0"), every[0])
+
+
+def test_a_row_is_the_row(file: Path) -> None:
+    for row, grey in enumerate(GREY):
+        assert np.array_equal(decode_grey(file.with_name(f"cxr.npy#{row}")), grey)
+
+
+def normalised_grey(unit: float) -> np.ndarray:
+    """One grey as the three channels have it, (3, 1, 1)."""
+    contract = Preprocessing()
+    return ((unit - np.array(contract.mean)) / np.array(contract.std))[:, None, None]
+
+
+def changed(change: Callable[[np.ndarray], object]) -> np.ndarray:
+    values = normalised(GREY)
+    result = change(values)
+    return values if result is None else result
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("row 3 of the array holds NaN", lambda values: values.__setitem__((3, 1, 5, 5), np.nan)),
+        ("row 3 of the array has unequal channels", lambda values: values.__setitem__((3, 2, 5, 5), 0.1)),
+        ("row 3 of the array is no film normalised", lambda values: values.__setitem__(3, normalised_grey(9.0))),
+        (r"does not hold float32 films of shape \(N, 3, H, W\)", lambda values: values.astype(np.float64)),
+        (r"does not hold float32 films of shape \(N, 3, H, W\)", lambda values: values[:, 0]),
+        ("has 3 rows, so no row 3", lambda values: values[:3]),
+        ("expected at least 16 x 16", lambda values: values[..., :9]),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, reason: str, change: Callable[[np.ndarray], object]) -> None:
+    values = changed(change)
+    np.save(tmp_path / "cxr.npy", values)
+    with pytest.raises(UnreadableImage, match=reason):
+        decode_grey(tmp_path / "cxr.npy#3")
+
+
+def test_damaged_and_missing_array_files_are_named(file: Path) -> None:
+    with pytest.raises(UnreadableImage, match=r"cannot be opened \(No such file"):
+        decode_grey(file.with_name("other.npy#0"))
+    whole = file.read_bytes()
+    for damaged in (whole[:-5], whole[:40], b"", whole[:6] + b"\x09" + whole[7:], whole[:20] + b"((((" + whole[24:]):
+        file.write_bytes(damaged)
+        with pytest.raises(UnreadableImage, match=r"the array file (is damaged|does not|cannot)"):
+            decode_grey(file.with_name("cxr.npy#0"))
+
+
+def test_rows_pack_beside_files_and_bad_ones_are_quarantined(file: Path, tmp_path: Path) -> None:
+    np.save(file, changed(lambda values: values.__setitem__((2, 0, 0, 0), np.inf)))
+    paths = [f"cxr.npy#{row}" for row in range(5)]
+    table = pd.DataFrame({"sample_id": list("abcde"), "image_path": paths, "patient_id": list("abcde")})
+    table[["study_id", "view", "split"]] = ""
+    records = Records(table, (), (), tmp_path)
+    pack = pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=20), max_bad_fraction=0.5)
+    assert [(bad.sample_id, bad.file) for bad in pack.quarantined] == [("c", "cxr.npy#2"), ("e", "cxr.npy#4")]
+    assert pack.quarantined[0].sha256 == sha256_of_image(file.with_name("cxr.npy#2"))
+    assert pack.quarantined[0].sha256 != sha256_of_image(file.with_name("cxr.npy#1"))
+    assert pack.quarantined[1].sha256 == ""
+    np.save(file, normalised(GREY[::-1]))
+    with pytest.raises(UsageError, match="made from other files"):
+        pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=20), max_bad_fraction=0.5)
