@@ -11,7 +11,8 @@ from pacx.cli.terminal import choose, parse, say
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
 from pacx.data.packing import pack_records
-from pacx.recipes.rows import with_splits
+from pacx.data.splits import SplitPolicy
+from pacx.recipes.rows import with_released_code_splits, with_splits
 
 _EXAMPLE = "pacx data pack folder --root films --out packs/films --image-size-px 224"
 OptionsT = TypeVar("OptionsT")
@@ -21,8 +22,8 @@ OptionsT = TypeVar("OptionsT")
 class PackCall(Generic[OptionsT]):
     """Decode a dataset's films (and masks) once into a pack.
 
-    Films that cannot be read are quarantined by name and reason. Films without a split get one by patient: 70/10/20
-    with labels or masks, 95/5/0 without.
+    Films that cannot be read are quarantined by name and reason. Where the makers define no split, patients are divided
+    in the proportions of the dataset's card (95/5/0 for films without labels and masks).
     """
 
     root: Path
@@ -39,6 +40,9 @@ class PackCall(Generic[OptionsT]):
 
     seed: int = 0
     """Of the splits, where the dataset has none of its own."""
+
+    split_policy: Annotated[SplitPolicy, tyro.conf.EnumChoicesFromValues] = SplitPolicy.PATIENT
+    """Who divides films that their makers leave undivided: we, by patient, or the released code, by image."""
 
     max_bad_fraction: float = 0.001
     """Stop when more films than this share cannot be read."""
@@ -61,7 +65,11 @@ def _list() -> None:
 def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     kind: Any = PackCall[dataset.options_type]  # type: ignore[name-defined]
     call = parse(kind, words, verb=f"data pack {dataset.card.name}", example=_EXAMPLE)
-    records = with_splits(dataset.read(call.root, call.options), call.seed)
+    records = dataset.read(call.root, call.options)
+    if call.split_policy is SplitPolicy.RELEASED_CODE:
+        records = with_released_code_splits(records, dataset)
+    else:
+        records = with_splits(records, call.seed, dataset.card.splits)
     pack = pack_records(
         records,
         call.out,
@@ -70,6 +78,8 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
         num_workers=call.num_workers,
         overwrite=call.overwrite,
     )
+    for note in pack.manifest.notes:
+        say(f"note: {note}")
     for film in pack.quarantined:
         say(f"quarantined: {film.file}: {film.reason}")
     split = ", ".join(f"{len(pack.rows(name))} {name}" for name in ("train", "val", "test"))

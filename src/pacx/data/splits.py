@@ -6,6 +6,7 @@ get wrong; ``image_level_splits`` divides patients as those do, so that the diff
 """
 
 from collections.abc import Sequence
+from enum import Enum
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,16 @@ from sklearn.model_selection import train_test_split
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order, sample_keys, uniform
 from pacx.data.records import SPLITS
+
+
+class SplitPolicy(Enum):
+    """Who decides which films train and which judge, where a dataset's makers leave it open."""
+
+    PATIENT = "patient"
+    """We do, by whole patients."""
+
+    RELEASED_CODE = "released-code"
+    """The authors' released code does, by image: patients may be on both sides, and scores come out too high."""
 
 
 def assign_splits(
@@ -99,6 +110,13 @@ def image_level_splits(
             ) from error
         split.iloc[drawn] = name
     return split
+
+
+def patients_in_two_splits(table: pd.DataFrame) -> list[str]:
+    """The patients with films in more than one of train, val and test, in the order of their ids."""
+    known = table[table["split"] != ""]
+    num_splits = known.groupby("patient_id")["split"].nunique()
+    return num_splits.index[num_splits > 1].tolist()
 
 
 def low_data_subset(

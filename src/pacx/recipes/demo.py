@@ -38,7 +38,7 @@ from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny
 from pacx.recipes.mae import mae_tiny
 from pacx.recipes.recipe import Run
-from pacx.recipes.rows import TESTED, UNTESTED, with_splits
+from pacx.recipes.rows import with_splits
 from pacx.recipes.side_by_side import run_side_by_side
 from pacx.reporting.report import write_report
 from pacx.simulation.hospital import HospitalConfig, write_hospital
@@ -132,7 +132,7 @@ def _cohort(folders: DemoFolders, name: str, seed: int) -> Records:
         records = replace(records, table=records.table[records.table["patient_id"].isin(patients)])
     else:
         records = replace(records, mask_names=())
-    return with_splits(records, seed, UNTESTED if name == "pretraining" else TESTED)
+    return with_splits(records, seed)
 
 
 def _pack_cohorts(config: DemoConfig, folders: DemoFolders, image_size_px: int, cohorts: Sequence[str]) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
+from pacx.data.dataset import Dataset, SplitPlan
 from pacx.data.pack import Pack
 from pacx.data.records import Records
-from pacx.data.splits import assign_splits
+from pacx.data.splits import assign_splits, patients_in_two_splits
 
 
 def train_and_held_out(
@@ -54,21 +56,52 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
     return fitting, held_out
 
 
-TESTED, UNTESTED = (0.7, 0.1, 0.2), (0.95, 0.05, 0.0)
-"""Shares of patients in training, validation and test: with something to test on, and without."""
+_DEFAULT_PLAN = SplitPlan()
+_UNTESTED = (0.95, 0.05, 0.0)
+"""Shares of patients in training, validation and test for films with nothing to be tested on."""
 
 
-def with_splits(records: Records, seed: int, fractions: tuple[float, float, float] | None = None) -> Records:
-    """Records whose every film has a split: the dataset's own where it has one, else by patient.
+def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) -> Records:
+    """Records whose every film has a split: the makers' own as far as it goes, the rest by patient.
+
+    No split anywhere: the patients are divided by the plan's fractions (95/5/0 for films without labels and masks,
+    which have nothing to be tested on). Training and test films only: the plan's share of the training patients becomes val.
+    Otherwise the splits stay as they are. The notes say what was done, and count the patients whom the makers divide.
 
     Args:
         records: the films.
         seed: of the draw.
-        fractions: shares of patients; by default ``TESTED`` for labelled or masked films, ``UNTESTED`` for others.
+        plan: shares of patients.
     """
-    if (records.table["split"] != "").any():
-        return records
-    fractions = fractions or (TESTED if records.label_names or records.mask_names else UNTESTED)
-    split = assign_splits(records.table, records.label_names, fractions=fractions, seed=seed)
-    note = f"splits drawn by patient, {'/'.join(f'{100 * part:g}' for part in fractions)}, seed {seed}"
-    return replace(records, table=records.table.assign(split=split), notes=(*records.notes, note))
+    table, names = records.table, records.label_names
+    found = set(table["split"]) - {""}
+    num_divided = len(patients_in_two_splits(table))
+    notes = [f"the makers' own splits divide patients: {num_divided} are in two splits"] if num_divided else []
+    split = table["split"]
+    if not found:
+        fractions = plan.fractions if names or records.mask_names else _UNTESTED
+        split = assign_splits(table, names, fractions=fractions, seed=seed)
+        percent = "/".join(f"{100 * part:g}" for part in fractions)
+        notes.append(f"splits drawn by patient, {percent}, seed {seed}")
+    elif found == {"train", "test"}:
+        share = plan.val_share_of_train
+        training = table[split == "train"]
+        drawn = assign_splits(training, names, fractions=(1 - share, share, 0.0), seed=seed)
+        split = drawn.reindex(table.index).fillna(split)
+        notes.append(f"val drawn by patient, {100 * share:g} % of the makers' training patients, seed {seed}")
+    return replace(records, table=table.assign(split=split), notes=(*records.notes, *notes))
+
+
+def with_released_code_splits(records: Records, dataset: Dataset[Any]) -> Records:
+    """Records split as the authors' released code splits this dataset; the notes say so loudly.
+
+    Raises:
+        UsageError: the released code draws no split of its own for this dataset.
+    """
+    table = records.table.assign(split=dataset.released_code_splits(records))
+    num_divided = len(patients_in_two_splits(table))
+    note = (
+        f"SPLITS OF THE RELEASED CODE, image-level, patients in two splits: {num_divided}; "
+        "scores come out too high where a patient is on both sides"
+    )
+    return replace(records, table=table, notes=(*records.notes, note))
