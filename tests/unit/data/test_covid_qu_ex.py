@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from twin_journey import counts_of, packed, read, segment, tree_bytes, twin_of
+from twin_journey import counts_of, kind_of, packed, read, segment, tree_bytes, twin_of
 
 from pacx.core.errors import DataError
 from pacx.core.findings import COVID_QU_EX_CLASSES
@@ -65,7 +65,7 @@ def test_a_tree_nested_once_reads_the_same(copy: Path, tree: CovidQuExTree) -> N
 
 
 def test_empty_infection_masks_are_packed_as_background(twin: Path, tmp_path: Path) -> None:
-    pack = packed(read("covid-qu-ex", twin, tree=CovidQuExTree.INFECTION), tmp_path / "pack")
+    pack = packed("covid-qu-ex", read("covid-qu-ex", twin, tree=CovidQuExTree.INFECTION), tmp_path / "pack")
     assert pack.mask_names == ("lung", "infection")
     infected = (pack.masks[:, 1] == 1).any(axis=(1, 2))
     is_covid = pack.table["COVID-19"].to_numpy() == 1
@@ -76,9 +76,7 @@ def test_empty_infection_masks_are_packed_as_background(twin: Path, tmp_path: Pa
 
 
 def test_films_in_three_channels_are_the_films(twin: Path) -> None:
-    modes = {
-        name: {Image.open(path).mode for path in twin.rglob(f"{name}/images/*.png")} for name in COVID_QU_EX_CLASSES
-    }
+    modes = {name: {kind_of(path)[0] for path in twin.rglob(f"{name}/images/*.png")} for name in COVID_QU_EX_CLASSES}
     assert modes == {"Normal": {"L"}, "COVID-19": {"L"}, "Non-COVID": {"RGB"}}
     for path in twin.rglob("*masks/*.png"):
         mask = np.asarray(Image.open(path))
@@ -116,5 +114,5 @@ def test_the_twin_is_the_same_bytes_again_and_shares_films_with_chestx6(twin: Pa
 
 
 def test_a_decoder_learns_lungs_from_the_twin(twin: Path, tmp_path: Path) -> None:
-    rows = segment(packed(read("covid-qu-ex", twin), tmp_path / "pack"))
+    rows = segment(packed("covid-qu-ex", read("covid-qu-ex", twin), tmp_path / "pack"))
     assert rows["lung", "dice_pooled"].value > 0.7
