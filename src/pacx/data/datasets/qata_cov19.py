@@ -138,7 +138,4 @@ def _notes(table: pd.DataFrame) -> tuple[str, ...]:
             f"{num_known} films (covid_*) are held to be films of "
             "COVID-QU-Ex: do not train on one and test on the other.",
         ]
-    crossing = int((table.groupby("patient_id")["split"].nunique() > 1).sum())
-    if crossing:
-        notes.append(f"{crossing} BIMCV patients have films in both official sets.")
     return tuple(notes)
