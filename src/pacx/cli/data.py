@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
+from pacx.cli import data_doctor
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
@@ -57,9 +58,13 @@ class PackCall(Generic[OptionsT]):
 def _list() -> None:
     for name, dataset in datasets().items():
         card = dataset.card
-        say(
-            f"{name:<16} {card.title}\n{'':<16} task: {card.task.value}; licence: {card.licence}; access: {card.access}"
-        )
+        lines = [
+            f"{name:<16} {card.title}",
+            f"task: {card.task.value}; licence: {card.licence}",
+            f"get it: {card.access}",
+        ]
+        lines += [f"       {pattern}" if row else f"files: {pattern}" for row, pattern in enumerate(card.layout)]
+        say(f"\n{'':<17}".join(lines))
 
 
 def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
@@ -91,11 +96,15 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    actions = {"list": "the datasets there is an adapter for", "pack": "decode a dataset once into a pack"}
+    actions = {
+        "list": "the datasets there is an adapter for, and what to download",
+        "doctor": "is a copy of a dataset complete and right?",
+        "pack": "decode a dataset once into a pack",
+    }
     action, rest = choose(words, "data", actions, _EXAMPLE)
     if action == "list":
         _list()
         return
     titles = {name: dataset.card.title for name, dataset in datasets().items()}
-    name, rest = choose(rest, "data pack", titles, _EXAMPLE)
-    _pack(datasets()[name], rest)
+    name, rest = choose(rest, f"data {action}", titles, data_doctor.EXAMPLE if action == "doctor" else _EXAMPLE)
+    {"doctor": data_doctor.main, "pack": _pack}[action](datasets()[name], rest)

@@ -91,11 +91,13 @@ class Finding:
         check: what was looked at, in a word or two ("lab order").
         message: one sentence: what, where, what was expected, what to do. Never a value from a file's header.
         is_fault: the copy is not what its makers ship; False where it is, and the user should still know.
+        files: every file at fault, where the message names the first few.
     """
 
     check: str
     message: str
     is_fault: bool = True
+    files: tuple[str, ...] = ()
 
 
 class Dataset(ABC, Generic[OptionsT]):
@@ -113,6 +115,13 @@ class Dataset(ABC, Generic[OptionsT]):
             UsageError: the folder or a file named by the options is not there.
             DataError: the tree is not what the makers distribute; the message says what was expected.
         """
+
+    def expected_counts(self, options: OptionsT) -> Mapping[str, int]:
+        """How often something occurs in a complete copy read with these options, in the words of ``pacx.data.tally``.
+
+        The card's counts, unless an adapter has options that leave films out.
+        """
+        return self.card.counts
 
     def inspect(self, root: Path, options: OptionsT, records: Records) -> Sequence[Finding]:
         """What ``pacx data doctor`` should say of this dataset beyond counts, files, masks and patients.

@@ -6,46 +6,29 @@ films, nothing is written at all. Until the last byte is on the disk the pack ha
 """
 
 import hashlib
-import multiprocessing
 import os
-import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import sha256_of, staged_directory, write_json
 from pacx.core.errors import ArtifactError, DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
-from pacx.data.array_images import file_of, sha256_of_image
+from pacx.data.array_images import sha256_of_image
 from pacx.data.images import MASK_IGNORE, UnreadableImage, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, Quarantined
-from pacx.data.records import MASK_PREFIX, Records
+from pacx.data.parallel import in_order
+from pacx.data.records import Records
+from pacx.data.sources import Film, films, hash_table, source_fingerprint
 
-_FILMS_PER_CHUNK = 32
-_CHUNKS_AHEAD = 4
 _NUM_BAD_SHOWN = 3
 _NUM_BAD_COLLECTED = 100
-
-
-@dataclass(frozen=True)
-class _Film:
-    """One film to decode; a mask path of "" means that there is none."""
-
-    root: Path
-    sample_id: str
-    image: str
-    masks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ def pack_records(
     preprocessing = preprocessing or Preprocessing()
     if not 0 <= max_bad_fraction <= 1:
         raise UsageError(f"max_bad_fraction is {max_bad_fraction}, expected a share between 0 and 1")
-    source = _source_fingerprint(records, preprocessing)
+    source = hashlib.sha256(f"{source_fingerprint(records)} {asdict(preprocessing)}".encode()).hexdigest()
     if _is_reusable(out, source, overwrite=overwrite):
         pack = Pack.open(out)
         _check_bad(list(pack.quarantined), len(pack) + len(pack.quarantined), max_bad_fraction)
@@ -99,26 +82,6 @@ def pack_records(
         manifest = _write(records, partial, preprocessing, source, max_bad_fraction, num_workers)
         write_json(partial / MANIFEST_FILE, manifest.to_json())
     return Pack.open(out)
-
-
-def _source_fingerprint(records: Records, preprocessing: Preprocessing) -> str:
-    """What the pack is made from: the records, the contract, and size and time of every file they name."""
-    digest = hashlib.sha256(repr(asdict(preprocessing)).encode())
-    digest.update(repr((records.label_names, records.mask_names, records.notes)).encode())
-    digest.update(_table_bytes(records.table))
-    for name in ("image_path", *(MASK_PREFIX + name for name in records.mask_names)):
-        for path in records.table[name]:
-            try:
-                status = file_of(records.root / path).stat() if path else None
-            except OSError:
-                status = None
-            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode() if status else b"none\n")
-    return digest.hexdigest()
-
-
-def _table_bytes(table: pd.DataFrame) -> bytes:
-    """A table's content in a form that does not depend on the version of a file format."""
-    return table.to_csv(index=False).encode()
 
 
 def _is_reusable(out: Path, source_fingerprint: str, *, overwrite: bool) -> bool:
@@ -163,13 +126,6 @@ def _write(
     num_workers: int,
 ) -> Manifest:
     size_px, num_masks, num_films = preprocessing.image_size_px, len(records.mask_names), len(records)
-    mask_columns = [records.table[MASK_PREFIX + name] for name in records.mask_names]
-    films = [
-        _Film(records.root, sample_id, image, tuple(masks))
-        for sample_id, image, *masks in zip(
-            records.table["sample_id"], records.table["image_path"], *mask_columns, strict=True
-        )
-    ]
     kept: list[bool] = []
     bad: list[Quarantined] = []
     histogram = np.zeros(256, np.int64)
@@ -178,7 +134,8 @@ def _write(
         _ArrayFile(folder / MASKS_FILE, (num_masks, size_px, size_px)) as masks_file,
         progress("packing", num_films, "films") as shown,
     ):
-        for chunk in _decoded(films, size_px, num_workers):
+        decode = partial(_decode_chunk, size_px=size_px)
+        for chunk in in_order(decode, films(records, np.arange(num_films)), num_workers):
             images.append(chunk.images)
             masks_file.append(chunk.masks)
             kept += chunk.kept
@@ -193,8 +150,9 @@ def _write(
     table = records.table[kept].reset_index(drop=True)
     table.to_parquet(folder / RECORDS_FILE, index=False)
     mean, std = _mean_and_std(histogram)
-    table_sha256 = hashlib.sha256(_table_bytes(table)).hexdigest()
-    content = (images.sha256, masks_file.sha256, table_sha256, asdict(preprocessing))
+    table_digest = hashlib.sha256()
+    hash_table(table, table_digest)
+    content = (images.sha256, masks_file.sha256, table_digest.hexdigest(), asdict(preprocessing))
     return Manifest(
         num_images=len(table),
         label_names=records.label_names,
@@ -256,50 +214,13 @@ class _ArrayFile:
         return self._digest.hexdigest()
 
 
-def _decoded(films: list[_Film], size_px: int, num_workers: int) -> Iterator[_Chunk]:
-    """The films, decoded chunk by chunk in their order, never more than a few chunks ahead of the writer."""
-    chunks = [films[start : start + _FILMS_PER_CHUNK] for start in range(0, len(films), _FILMS_PER_CHUNK)]
-    if num_workers <= 1:
-        for chunk in chunks:
-            yield _decode_chunk(chunk, size_px)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork of a process that runs threads may deadlock
-    pool = ProcessPoolExecutor(min(num_workers, len(chunks)), mp_context=context, initializer=_end_with_parent)
-    waiting: deque[Future[_Chunk]] = deque()
-    try:
-        for chunk in chunks:
-            waiting.append(pool.submit(_decode_chunk, chunk, size_px))
-            if len(waiting) >= _CHUNKS_AHEAD * num_workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a decoding process died, most likely for lack of memory; pack again with fewer workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when its parent is killed; its task queue alone would keep it waiting for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _decode_chunk(films: list[_Film], size_px: int) -> _Chunk:
-    num_masks = len(films[0].masks)
-    images = np.empty((len(films), size_px, size_px), np.uint8)
-    masks = np.empty((len(films), num_masks, size_px, size_px), np.uint8)
+def _decode_chunk(some: list[Film], size_px: int) -> _Chunk:
+    num_masks = len(some[0].masks)
+    images = np.empty((len(some), size_px, size_px), np.uint8)
+    masks = np.empty((len(some), num_masks, size_px, size_px), np.uint8)
     kept: list[bool] = []
     bad: list[Quarantined] = []
-    for film in films:
+    for film in some:
         row, file = sum(kept), film.image
         try:
             images[row] = to_square(decode_grey(film.root / file), size_px)
@@ -315,7 +236,7 @@ def _decode_chunk(films: list[_Film], size_px: int) -> _Chunk:
     return _Chunk(images[:num_kept], masks[:num_kept], kept, bad, histogram)
 
 
-def _quarantined(film: _Film, file: str, reason: str) -> Quarantined:
+def _quarantined(film: Film, file: str, reason: str) -> Quarantined:
     try:
         sha256 = sha256_of_image(film.root / file)
     except (OSError, UnreadableImage):

@@ -65,8 +65,9 @@ def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) ->
     """Records whose every film has a split: the makers' own as far as it goes, the rest by patient.
 
     No split anywhere: the patients are divided by the plan's fractions (95/5/0 for films without labels and masks,
-    which have nothing to be tested on). Training and test films only: the plan's share of the training patients becomes val.
-    Otherwise the splits stay as they are. The notes say what was done, and count the patients whom the makers divide.
+    which have nothing to be tested on). Training and test films only: the plan's share of the training patients
+    becomes val. Otherwise the splits stay as they are. The notes say what was done, and count the patients whom the
+    makers divide.
 
     Args:
         records: the films.

@@ -13,9 +13,8 @@ from pathlib import Path
 from pacx.core.artifacts import staged_directory, write_json
 from pacx.core.discovery import discover
 from pacx.core.errors import UsageError
+from pacx.core.twin_file import TWIN_FILE
 from pacx.simulation.cohort import CohortConfig
-
-TWIN_FILE = "twin.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,151 @@
+"""Is a copy of a dataset complete and right?
+
+`tree -> records -> counts, files, patients, a sample of films, the adapter's own checks -> diagnosis`. Counts are held
+against the dataset's card, or against ``twin.json`` where the tree is a simulated twin. The doctor changes nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pacx.core.errors import DataError
+from pacx.core.twin_file import twin_counts
+from pacx.data.dataset import Dataset, Finding, OptionsT, Task
+from pacx.data.doctor_files import missing_files, surplus_files, unreadable_films
+from pacx.data.records import MASK_PREFIX, Records, shown
+from pacx.data.splits import patients_in_two_splits
+from pacx.data.tally import tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How often something occurs: in the complete dataset, and here. None: nobody says what to expect."""
+
+    name: str
+    expected: int | None
+    found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What the doctor says of a copy.
+
+    Args:
+        dataset: its name.
+        root: where it lies.
+        is_twin: whether it is a simulated twin, so that the counts expected are the simulator's.
+        counts: in the words of ``pacx.data.tally``; empty where the tree could not be read at all.
+        num_checked: films that were decoded.
+        findings: faults and warnings, in the order they were found.
+    """
+
+    dataset: str
+    root: Path
+    is_twin: bool
+    counts: tuple[Count, ...]
+    num_checked: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_green(self) -> bool:
+        """Whether nothing is at fault; warnings may remain."""
+        return not any(finding.is_fault for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "root": str(self.root), "is_green": self.is_green}
+
+
+def examine(
+    dataset: Dataset[OptionsT],
+    root: Path,
+    options: OptionsT,
+    *,
+    state: Path,
+    num_samples: int | None,
+    num_workers: int = 1,
+) -> Diagnosis:
+    """Examine a copy of a dataset.
+
+    Args:
+        dataset: its adapter.
+        root: the folder.
+        options: of the adapter.
+        state: a file that remembers which films were decoded already while the examination runs; removed at its end.
+            Interrupted, the same call goes on from there.
+        num_samples: films to decode, evenly drawn; None decodes all.
+        num_workers: decoding processes.
+
+    Raises:
+        UsageError: the folder, or a file named by the options, is not there.
+    """
+    counts: tuple[Count, ...] = ()
+    num_checked, is_twin = 0, False
+    findings: list[Finding] = []
+    try:
+        expected = twin_counts(root)
+        is_twin = expected is not None
+        records = dataset.read(root, options)
+        counts = _counts(dataset.expected_counts(options) if expected is None else expected, tally(records))
+        findings += _wrong_counts(counts, "twin.json" if is_twin else "the complete dataset")
+        findings += _patients(dataset, records)
+        findings += _masks(dataset, records)
+        findings += missing_files(records)
+        findings += surplus_files(records, root, dataset.card.image_globs)
+        unreadable, num_checked = unreadable_films(
+            records,
+            state=state,
+            num_samples=num_samples,
+            num_workers=num_workers,
+            is_size_shared=dataset.card.masks_have_image_size,
+        )
+        findings += unreadable
+        findings += dataset.inspect(root, options, records)
+    except DataError as error:
+        findings.append(Finding(check="layout", message=str(error)))
+    return Diagnosis(
+        dataset=dataset.card.name,
+        root=root,
+        is_twin=is_twin,
+        counts=counts,
+        num_checked=num_checked,
+        findings=tuple(findings),
+    )
+
+
+def _counts(expected: Mapping[str, int], found: Mapping[str, int]) -> tuple[Count, ...]:
+    names = [*found, *(name for name in expected if name not in found)]
+    return tuple(Count(name=name, expected=expected.get(name), found=found.get(name, 0)) for name in names)
+
+
+def _wrong_counts(counts: Sequence[Count], where: str) -> Iterator[Finding]:
+    for count in counts:
+        if count.expected not in (None, count.found):
+            yield Finding(
+                check="counts",
+                message=f"{count.name} is {count.found:,}, but {count.expected:,} in {where}; get the files again",
+            )
+
+
+def _patients(dataset: Dataset[Any], records: Records) -> Iterator[Finding]:
+    divided = patients_in_two_splits(records.table)
+    if divided:
+        yield Finding(
+            check="patients",
+            message=f"{len(divided)} patients have films in two splits; scores come out too high",
+            is_fault=not dataset.card.splits_share_patients,
+        )
+
+
+def _masks(dataset: Dataset[Any], records: Records) -> Iterator[Finding]:
+    if dataset.card.task is not Task.SEGMENTATION:
+        return
+    for name in records.mask_names:
+        without = records.table["image_path"][records.table[MASK_PREFIX + name] == ""].tolist()
+        if without:
+            yield Finding(
+                check="masks",
+                message=f"{len(without)} films have no {name} mask: {shown(without)}",
+                files=tuple(without),
+            )

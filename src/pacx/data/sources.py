@@ -1,0 +1,73 @@
+"""The files behind records: which there are, what they are known by, and reading them film by film.
+
+What packing and the doctor share. Everything here walks the table row by row: the memory it takes does not grow with
+the number of films beyond the table itself.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pacx.data.array_images import file_of
+from pacx.data.records import MASK_PREFIX, Records
+
+FILMS_PER_CHUNK = 32
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film to read; a mask path of "" means that there is none. Paths are relative to ``root``."""
+
+    root: Path
+    sample_id: str
+    image: str
+    masks: tuple[str, ...]
+
+
+def image_columns(records: Records) -> tuple[str, ...]:
+    """The columns that hold paths: the films', then each mask's."""
+    return ("image_path", *(MASK_PREFIX + name for name in records.mask_names))
+
+
+def films(records: Records, rows: NDArray[np.int64]) -> Iterator[list[Film]]:
+    """The films of some rows, in that order, a few at a time."""
+    columns = ["sample_id", *image_columns(records)]
+    for start in range(0, len(rows), FILMS_PER_CHUNK):
+        part = records.table[columns].iloc[rows[start : start + FILMS_PER_CHUNK]]
+        yield [Film(records.root, name, image, tuple(masks)) for name, image, *masks in part.itertuples(index=False)]
+
+
+def paths(records: Records) -> Iterator[tuple[str, str]]:
+    """Every (column, path) that is not blank, column by column."""
+    for column in image_columns(records):
+        for start in range(0, len(records), _ROWS_AT_ONCE):
+            for path in records.table[column].iloc[start : start + _ROWS_AT_ONCE]:
+                if path:
+                    yield column, path
+
+
+def source_fingerprint(records: Records) -> str:
+    """SHA-256 over the records and the size and time of every file they name."""
+    digest = hashlib.sha256(repr((records.label_names, records.mask_names, records.notes)).encode())
+    hash_table(records.table, digest)
+    for _, path in paths(records):
+        try:
+            status = file_of(records.root / path).stat()
+        except OSError:
+            digest.update(b"none\n")
+        else:
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_table(table: pd.DataFrame, digest: "hashlib._Hash") -> None:
+    """Feed a table's content to a hash, in a form that does not depend on the version of a file format."""
+    digest.update(table.iloc[:0].to_csv(index=False).encode())
+    for start in range(0, len(table), _ROWS_AT_ONCE):
+        digest.update(table.iloc[start : start + _ROWS_AT_ONCE].to_csv(index=False, header=False).encode())
