@@ -74,6 +74,9 @@ CHEXCHONET_LABELS = ("composite_slvh_dlv", "slvh", "dlv")
 
 CHESTX6_CLASSES = ("Covid-19", "Emphysema", "Normal", "Pneumonia-Bacterial", "Pneumonia-Viral", "Tuberculosis")
 
+COVID_QU_EX_CLASSES = ("Normal", "COVID-19", "Non-COVID")
+"""COVID-QU-Ex, in the order of the authors' released code; the paper uses the masks alone."""
+
 MEDMOD_PHENOTYPES = (
     "Acute and unspecified renal failure",
     "Acute cerebrovascular disease",
@@ -102,3 +105,6 @@ MEDMOD_PHENOTYPES = (
     "Shock",
 )
 """MedMod's 25 phenotypes, alphabetical as in its label file; semicolons and parentheses belong to the names."""
+
+MEDMOD_MORTALITY = ("mortality_inunit", "mortality", "mortality_inhospital")
+"""MedMod's three flags of death: in the ICU, and twice the same vector, in the hospital."""

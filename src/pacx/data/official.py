@@ -1,0 +1,71 @@
+"""Official trees: where a file or folder lies below the root a user gave, and which films a folder holds.
+
+`root -> folder`. Archives unpack to one folder more or less than their documentation says, so a landmark is looked for
+a few levels down. Whatever is missing is named in one sentence with the layout that was expected. Opens no file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacx.core.errors import DataError, UsageError
+from pacx.data.dataset import DatasetCard
+from pacx.data.images import IMAGE_SUFFIXES
+from pacx.data.records import shown
+from pacx.data.tables import missing
+
+_DEPTH = 3
+
+
+def find_folder(root: Path, landmark: str, card: DatasetCard) -> Path:
+    """The folder that holds ``landmark``: the root itself, or the highest one up to three folders below it.
+
+    Raises:
+        UsageError: ``root`` is not a folder.
+        DataError: the landmark is nowhere, or in two places of the same depth.
+    """
+    found = look_for(root, (landmark,))
+    if found is None:
+        raise missing(root / landmark, card)
+    return found
+
+
+def look_for(root: Path, landmarks: Sequence[str]) -> Path | None:
+    """The highest folder that holds any of the ``landmarks``; None where there is none.
+
+    Raises:
+        UsageError: ``root`` is not a folder.
+        DataError: two folders of the same depth do.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder; give the folder of the dataset")
+    for depth in range(_DEPTH + 1):
+        places = sorted(
+            {path.parents[landmark.count("/")] for landmark in landmarks for path in root.glob("*/" * depth + landmark)}
+        )
+        if len(places) > 1:
+            names = shown([str(place) for place in places])
+            raise DataError(f"{root} holds {landmarks[0]} in {len(places)} folders ({names}); give the path of one")
+        if places:
+            return places[0]
+    return None
+
+
+def film_names(folder: Path, card: DatasetCard) -> list[str]:
+    """Names of the image files in a folder, sorted; hidden files are passed over.
+
+    Raises:
+        DataError: the folder is not there or holds none.
+    """
+    if not folder.is_dir():
+        raise missing(folder, card)
+    names = sorted(
+        path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
+    )
+    if not names:
+        raise DataError(f"{folder} holds no film; the root of {card.name} is expected to hold {'; '.join(card.layout)}")
+    return names
+
+
+def own_patient_note(what: str) -> str:
+    """What a reader of results has to know where the makers give no patient ids."""
+    return f"{what} have no patient id and count as one patient each: films of one person may lie in two splits."

@@ -1,0 +1,133 @@
+"""One simulated MIMIC for the three datasets that are cut from it: ids, paths, findings and pictures of MIMIC-CXR-JPG.
+
+Subject number k is the same person, with the same films, in the twins of Symile-MIMIC, MedMod and CXLSeg, so that
+what the official datasets share by origin is there to be found among their twins as well.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import ndtr
+
+from pacx.core.findings import CHEXPERT_LABELS
+from pacx.core.randomness import sample_keys, uniform
+from pacx.simulation.casting import stretched
+from pacx.simulation.physiology import Physiology, Values
+from pacx.simulation.population import CLEARLY_DISEASED
+
+FILMS_PER_SUBJECT = 4
+_HEIGHT_TO_WIDTH = 3056 / 2544
+_JPEG_QUALITY = 95
+
+
+def subject_id(number: int) -> int:
+    """Eight digits, different for each number and spread over p10 to p19."""
+    return 10_000_000 + (32 + 6_180_339 * number) % 10_000_000
+
+
+def patient_id(number: int) -> str:
+    """By which the simulated hospital knows the subject."""
+    return f"mimic-{subject_id(number)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MimicFilm:
+    """One image of MIMIC-CXR-JPG: subject ``number``'s film ``index`` (0 to 3), each in a study of its own."""
+
+    number: int
+    index: int = 0
+
+    @property
+    def study_id(self) -> int:
+        """Eight digits, different for each film."""
+        return 50_000_000 + (FILMS_PER_SUBJECT * self.number + self.index) * 2_718_283 % 10_000_000
+
+    @property
+    def film_id(self) -> str:
+        """By which the simulated hospital knows the film."""
+        return f"{patient_id(self.number)}-{self.index}"
+
+    @property
+    def dicom_id(self) -> str:
+        """Five groups of eight hexadecimal digits, as MIMIC's are."""
+        digits = hashlib.blake2b(self.film_id.encode(), digest_size=20).hexdigest()
+        return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
+
+    @property
+    def folder(self) -> str:
+        """files/pNN/pNNNNNNNN/sNNNNNNNN."""
+        subject = subject_id(self.number)
+        return f"files/p{str(subject)[:2]}/p{subject}/s{self.study_id}"
+
+    @property
+    def path(self) -> str:
+        """Where it lies in MIMIC-CXR-JPG, and in everything that copies its tree."""
+        return f"{self.folder}/{self.dicom_id}.jpg"
+
+
+def save_jpeg(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write a grey (H, W) or colour (H, W, 3) JPEG, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, format="JPEG", quality=_JPEG_QUALITY)
+
+
+def save_mimic_jpeg(film: NDArray[np.uint8], path: Path) -> None:
+    """Write a film in the proportions of MIMIC's, higher than wide."""
+    width = film.shape[1]
+    save_jpeg(stretched(film, width, round(width * _HEIGHT_TO_WIDTH)), path)
+
+
+def save_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as MIMIC's are written; a name that ends in .gz is compressed, to the same bytes every time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compression = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
+    table.to_csv(path, index=False, lineterminator="\n", compression=compression)
+
+
+def _severities(physiology: Physiology) -> dict[str, Values]:
+    """0 to 1 for each finding the labeller of reports knows; none for those that the simulation does not have."""
+    effusion = np.maximum(physiology.effusion_right, physiology.effusion_left)
+    return {
+        "Enlarged Cardiomediastinum": physiology.aortic_widening,
+        "Cardiomegaly": np.maximum(physiology.ventricle_dilation, physiology.right_heart_load),
+        "Lung Opacity": np.maximum.reduce([physiology.pneumonia, physiology.congestion, 0.8 * effusion]),
+        "Edema": physiology.congestion,
+        "Consolidation": 0.8 * physiology.pneumonia,
+        "Pneumonia": physiology.pneumonia,
+        "Atelectasis": 0.9 * effusion,
+        "Pleural Effusion": effusion,
+        "Support Devices": physiology.has_pacemaker,
+    }
+
+
+def chexpert_findings(physiology: Physiology, film_ids: tuple[str, ...], *, seed: int) -> pd.DataFrame:
+    """What the CheXpert labeller would have read out of the reports of N films.
+
+    Returns:
+        one float column per name of ``CHEXPERT_LABELS``: 1 where a physician would write the finding down; near that
+        -1 (uncertain) in two reports of three; else 0 or, as often, nothing at all (NaN). "No Finding" is 1 or NaN.
+    """
+    chance = uniform(seed, "mimic-reports", 0, sample_keys(film_ids), len(CHEXPERT_LABELS))
+    severities = _severities(physiology)
+    table = pd.DataFrame(np.nan, index=range(len(film_ids)), columns=list(CHEXPERT_LABELS))
+    for column, name in enumerate(CHEXPERT_LABELS):
+        if name not in severities:
+            continue
+        severity, draw = severities[name], chance[:, column]
+        is_near = severity > CLEARLY_DISEASED - 0.1
+        not_there = np.where(is_near & (draw < 2 / 3), -1.0, np.where(draw < 0.5, 0.0, np.nan))
+        table[name] = np.where(severity > CLEARLY_DISEASED, 1.0, not_there)
+    is_free = ~(table.drop(columns="No Finding") == 1).any(axis=1)
+    table["No Finding"] = np.where(is_free, 1.0, np.nan)
+    return table
+
+
+def acutely(physiology: Physiology, keys: NDArray[np.uint64], stream: str, seed: int) -> Values:
+    """A number in [0, 1) per patient that leans towards 1 the more ill the patient is."""
+    chance = uniform(seed, stream, 0, keys, 1)[:, 0]
+    return ndtr(2.0 * (physiology.acuity - 0.5)) * 0.6 + 0.4 * chance
