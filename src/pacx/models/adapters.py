@@ -21,6 +21,7 @@ from pacx.core.artifacts import staged_directory
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
+from pacx.models.onednn import use_onednn
 from pacx.models.vit import config_of, vit_with_weights
 
 _LARGEST_MERGE_ERROR = 1e-5
@@ -110,6 +111,7 @@ def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftMo
     )
     with seeded_rng(seed_of(seed, "lora")):
         model = get_peft_model(adapted, settings)
+    use_onednn(model)
     norms = adapted.modules() if config.norms is NormsTrained.ALL else adapted.norm.modules()
     for layer in norms:
         if isinstance(layer, nn.LayerNorm):
