@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.cli.terminal import choose, parse, say
+from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.data.pack import Pack
 from pacx.evaluation import low_data as low_data_protocol
@@ -19,9 +20,18 @@ from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.readouts import (
+    COVERAGE,
+    EVERYTHING,
+    ReadoutConfig,
+    fit_readouts,
+    read_measured_values,
+    readout_rows,
+)
+from pacx.evaluation.readouts import PROTOCOL as READOUT
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.evaluation.statistics import MACRO, NUM_DRAWS
+from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.recipes.encoders import NamedEncoder, open_encoders
@@ -212,21 +222,78 @@ class RolloutCall(EvaluateCall):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadoutCall(EvaluateCall):
+    """Read measured values (labs, ECG measures) from the film, with intervals that cover as often as they say.
+
+    Fitted on the training patients, calibrated on the validation patients, judged on the test patients.
+    """
+
+    values: Path
+    """A csv with sample_id and one column of numbers per quantity; a blank was not measured."""
+
+    elsewhere: tuple[Path, ...] = ()
+    """Pack and csv of another hospital, where the intervals promise nothing and their coverage is measured."""
+
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    """How read-outs are fitted."""
+
+    headline = COVERAGE
+
+    @property
+    def chosen_seed(self) -> int:
+        """Of the bootstrap."""
+        return self.readout.seed
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Every quantity, at home and elsewhere."""
+        if len(self.elsewhere) not in (0, 2):
+            raise UsageError("--elsewhere takes a pack and a csv of the same patients; give both or neither")
+        features, measured = _embedded(pack, encoders), read_measured_values(self.values, pack)
+        fitted = {
+            name: fit_readouts(
+                array, measured, training=pack.rows("train"), calibration=pack.rows("val"), config=self.readout
+            )
+            for name, array in features.items()
+        }
+        judged = [(dataset, features, measured, pack.rows("test"))]
+        if self.elsewhere:
+            other = Pack.open(self.elsewhere[0])
+            values = read_measured_values(self.elsewhere[1], other)
+            judged.append((other.path.name, _embedded(other, encoders), values, np.arange(len(other))))
+        return [
+            row
+            for name, arrays, values, test in judged
+            for row in readout_rows(
+                fitted,
+                arrays,
+                values,
+                test,
+                maker=RowMaker(protocol=READOUT, dataset=name, seed=self.readout.seed, provenance=remark),
+                baseline=self.baseline,
+                config=self.readout,
+                num_draws=self.num_draws,
+            )
+        ]
+
+
 _PROTOCOLS: Mapping[str, tuple[type[EvaluateCall], str]] = {
     "probe": (ProbeCall, "linear probe on all training labels (Table 1)"),
     "low-data": (LowDataCall, "linear probe on 1, 10 and 100 % of them (Figure 3)"),
     "segment": (SegmentCall, "decoder on frozen patch tokens: IoU and Dice (Table 1)"),
     "align": (AlignCall, "ridge and retrieval towards ECG and labs (Table 2)"),
+    "readout": (ReadoutCall, "labs and ECG measures from the film, with conformal intervals"),
     "rollout": (RolloutCall, "share of attention inside each mask (Figure 4)"),
 }
 
 
 def _say(rows: Sequence[ResultRow], headline: str) -> None:
     """The headline metric of every encoder and difference: macro where there is one, else label by label."""
-    labels = {MACRO} if any(row.label == MACRO for row in rows) else {row.label for row in rows}
+    labels = {row.label for row in rows}
+    labels = labels & {MACRO, EVERYTHING} or labels
     for row in rows:
         if row.metric in (headline, difference_metric(headline)) and row.label in labels:
-            what = f"{row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
+            what = f"{row.dataset}, {row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
             say(f"{row.encoder:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}], n = {row.n}")
 
 
@@ -235,7 +302,7 @@ def main(words: Sequence[str]) -> None:
     explained = {name: what for name, (_, what) in _PROTOCOLS.items()}
     name, rest = choose(words, "evaluate", explained, _EXAMPLE.format(name="probe", more=""))
     kind, _ = _PROTOCOLS[name]
-    more = " --targets runs/ecg/targets runs/labs/targets" if kind is AlignCall else ""
+    more = {AlignCall: " --targets runs/ecg/targets runs/labs/targets", ReadoutCall: " --values labs.csv"}.get(kind, "")
     call = parse(kind, rest, verb=f"evaluate {name}", example=_EXAMPLE.format(name=name, more=more))
     command = f"pacx evaluate {name}"
     pack = Pack.open(call.pack)

@@ -1,0 +1,299 @@
+"""Protocol: physiology read-outs. A laboratory value or ECG measure guessed from the film, with an honest interval.
+
+`embeddings + measured values -> ridge on normal scores -> split-conformal interval -> coverage`. The interval covers
+the truth of a new patient *of the same hospital* with the stated probability, whatever the ridge is worth; how much
+narrower it is than that of a guess without the film says what the film knows. A read-out that knows next to nothing
+abstains. At another hospital the promise does not hold, and the coverage there is measured beside it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
+
+from pacx.core.errors import DataError, UsageError
+from pacx.data.pack import Pack
+from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import NUM_DRAWS, Float, PatientDraws, RowMaker, patient_bootstrap, with_differences
+
+PROTOCOL = "readout"
+COVERAGE, WIDTH, R2 = "coverage", "relative_width", "r2"
+EVERYTHING = "all"
+"""The label of the rows over all quantities together."""
+_FEWEST_TRAINING = 20
+_MOST_QUANTILES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutConfig:
+    """How read-outs are fitted.
+
+    Args:
+        alpha: ridge penalty on standardized embeddings.
+        level: share of new patients whose value the interval is to cover, in (0, 1).
+        abstain_above: a read-out abstains when its interval, in normal scores, is wider than this share of that of a
+            guess without the film.
+        seed: of the bootstrap; the fit has no randomness.
+    """
+
+    alpha: float = 10.0
+    level: float = 0.9
+    abstain_above: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1 or self.alpha <= 0:
+            raise UsageError(
+                f"readout: level {self.level} and alpha {self.alpha}; give a share in (0, 1), a penalty > 0"
+            )
+
+
+@dataclass(frozen=True)
+class MeasuredValues:
+    """What was measured of the patients on some films; row i is film i.
+
+    Args:
+        names: the Q quantities.
+        values: (N, Q) in their own units, NaN = not measured.
+        patient_ids: (N,); of a patient's films in a split the first counts, as intervals need independent patients.
+
+    Raises:
+        DataError: the arrays do not fit each other.
+    """
+
+    names: tuple[str, ...]
+    values: Float
+    patient_ids: NDArray[np.object_]
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.patient_ids), len(self.names)):
+            raise DataError(
+                f"measured values have shape {self.values.shape} for {len(self.patient_ids)} films and "
+                f"{len(self.names)} quantities; give one row per film and one column per quantity"
+            )
+
+    def one_film_each(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of these rows the first of each patient, in order."""
+        _, first = np.unique(self.patient_ids[rows].astype(str), return_index=True)
+        return rows[np.sort(first)]
+
+
+def read_measured_values(csv: Path, pack: Pack) -> MeasuredValues:
+    """Read a table of numbers, joined to a pack's films by sample id; films that are not in it have no value.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it has no column sample_id, names a sample twice, holds text where a number belongs, or knows none of
+            the pack's films.
+    """
+    try:
+        table = pd.read_csv(csv, dtype={"sample_id": str})
+    except FileNotFoundError as error:
+        raise UsageError(f"{csv} is not there; give a csv with sample_id and one column per quantity") from error
+    except (ValueError, OSError) as error:
+        raise DataError(f"{csv} cannot be read as a comma-separated table in UTF-8 with a header line") from error
+    if "sample_id" not in table or table["sample_id"].duplicated().any():
+        raise DataError(f"{csv} needs a column sample_id that names each film once")
+    table = table.set_index("sample_id")
+    text = [str(name) for name in table.columns if table[name].dtype.kind not in "fiu"]
+    if text:
+        raise DataError(f"column {text[0]} of {csv} holds something other than numbers and blanks; leave it out")
+    if not table.index.isin(pack.sample_ids).any():
+        raise DataError(f"{csv} names none of the films of {pack.path}; check that both carry the same sample ids")
+    values = table.reindex(pack.sample_ids).to_numpy(np.float64)
+    return MeasuredValues(tuple(map(str, table.columns)), values, pack.patient_ids)
+
+
+def conformal_radius(residuals: Float, level: float) -> float:
+    """How far around a prediction one has to go to cover the next patient with probability ``level`` or more.
+
+    The k-th smallest of n calibration residuals with k = ceil((n + 1) level); infinite when n is too small for any
+    promise. NaN residuals are left out.
+
+    Source: Lei et al. 2018, "Distribution-free predictive inference for regression", split conformal.
+    """
+    known = np.sort(np.abs(residuals[~np.isnan(residuals)]))
+    k = int(np.ceil((len(known) + 1) * level - 1e-9))
+    return float(known[k - 1]) if k <= len(known) else np.inf
+
+
+class Readout:
+    """One quantity read from embeddings.
+
+    Args:
+        features: (N, D) embeddings of the training films.
+        values: (N,) measured, NaN = not.
+        config: penalty and level.
+    """
+
+    def __init__(self, features: NDArray[np.float32], values: Float, config: ReadoutConfig) -> None:
+        known = ~np.isnan(values)
+        self._scores = QuantileTransformer(
+            output_distribution="normal", n_quantiles=min(1000, int(known.sum())), subsample=None
+        )
+        wanted = self._scores.fit_transform(values[known][:, None])[:, 0]
+        self._model = make_pipeline(StandardScaler(), Ridge(alpha=config.alpha))
+        self._model.fit(features[known].astype(np.float64), wanted)
+        self._constant = float(wanted.mean())
+        self._config = config
+        self.radius = self.guess_radius = np.inf
+
+    def calibrate(self, features: NDArray[np.float32], values: Float) -> None:
+        """Fit the interval to other patients (N, D), (N,) than those the read-out was fitted to."""
+        wanted = self.to_scores(values)
+        self.radius = conformal_radius(wanted - self.scores(features), self._config.level)
+        self.guess_radius = conformal_radius(wanted - self._constant, self._config.level)
+
+    def to_scores(self, values: Float) -> Float:
+        """Measured values (N,) as normal scores of the training patients; NaN stays."""
+        return self._scores.transform(values[:, None])[:, 0]
+
+    def scores(self, features: NDArray[np.float32]) -> Float:
+        """Predicted normal scores, (N,)."""
+        return np.asarray(self._model.predict(features.astype(np.float64)))
+
+    def predict(self, features: NDArray[np.float32]) -> Float:
+        """Value and interval in the quantity's own unit: (N, 3) low, value, high; an interval may be infinite."""
+        middle = self.scores(features)
+        ends = np.stack([middle - self.radius, middle, middle + self.radius], axis=1)  # (N, 3)
+        values = self._scores.inverse_transform(np.nan_to_num(ends, posinf=9.0, neginf=-9.0).reshape(-1, 1))
+        values = values.reshape(ends.shape)
+        # Nothing larger was ever seen in training: an end there is open, or it would promise what it cannot know.
+        lowest, highest = self._scores.quantiles_[[0, -1], 0]
+        values[:, 0] = np.where(values[:, 0] <= lowest, -np.inf, values[:, 0])
+        values[:, 2] = np.where(values[:, 2] >= highest, np.inf, values[:, 2])
+        return values
+
+    @property
+    def relative_width(self) -> float:
+        """The interval's width over that of a guess without the film, in normal scores; 1 when both are infinite."""
+        return self.radius / self.guess_radius if np.isfinite(self.radius) else 1.0
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the film says too little for the read-out to be shown."""
+        return not self.relative_width <= self._config.abstain_above
+
+    @property
+    def constant(self) -> float:
+        """The guess without the film, in normal scores."""
+        return self._constant
+
+
+def fit_readouts(
+    features: NDArray[np.float32],
+    measured: MeasuredValues,
+    *,
+    training: NDArray[np.int64],
+    calibration: NDArray[np.int64],
+    config: ReadoutConfig,
+) -> dict[str, Readout]:
+    """Fit one read-out per quantity that enough training patients have; the others are left out.
+
+    Raises:
+        DataError: the two splits share patients, or no quantity can be fitted.
+    """
+    shared = np.intersect1d(measured.patient_ids[training].astype(str), measured.patient_ids[calibration].astype(str))
+    if len(shared):
+        raise DataError(f"{len(shared)} patients are in both training and calibration; split by patient")
+    fitted = {}
+    for column, name in enumerate(measured.names):
+        values = measured.values[:, column]
+        known = values[training][~np.isnan(values[training])]
+        if len(known) < _FEWEST_TRAINING or np.ptp(known) == 0:
+            continue
+        readout = Readout(features[training], values[training], config)
+        rows = measured.one_film_each(calibration)
+        readout.calibrate(features[rows], values[rows])
+        fitted[name] = readout
+    if not fitted:
+        raise DataError(
+            f"no quantity was measured in {_FEWEST_TRAINING} or more training films with more than one value; give a "
+            "table with values of the pack's patients"
+        )
+    return fitted
+
+
+def readout_rows(
+    fitted: Mapping[str, Mapping[str, Readout]],
+    features: Mapping[str, NDArray[np.float32]],
+    measured: MeasuredValues,
+    test: NDArray[np.int64],
+    *,
+    maker: RowMaker,
+    baseline: str | None,
+    config: ReadoutConfig,
+    num_draws: int = NUM_DRAWS,
+) -> list[ResultRow]:
+    """Judge read-outs on test patients, at home or at another hospital.
+
+    Args:
+        fitted: per encoder, read-outs by quantity.
+        features: per encoder (N, D).
+        measured: of the same N films.
+        test: rows to judge on.
+        maker: what the rows have in common.
+        baseline: encoder the others are compared with; None = no comparison.
+        config: for the bootstrap's seed.
+        num_draws: bootstrap draws of patients.
+
+    Returns:
+        Per quantity and, as "all", over all quantities: the coverage of the intervals, the squared error removed
+        (R2, in normal scores), and the interval's relative width; the remark says which read-outs abstain.
+    """
+    chosen = measured.one_film_each(test)
+    names = list(next(iter(fitted.values())))
+    draws = patient_bootstrap(measured.patient_ids[chosen], num_draws=num_draws, seed=config.seed)
+    truth = measured.values[chosen][:, [measured.names.index(name) for name in names]]  # (M, Q)
+    judged = {
+        encoder: _judge(readouts, features[encoder][chosen], truth, draws) for encoder, readouts in fitted.items()
+    }
+    counts = [*(~np.isnan(truth)).sum(axis=0).tolist(), int((~np.isnan(truth)).any(axis=1).sum())]
+    rows = []
+    for metric in (COVERAGE, R2, WIDTH):
+        for column in with_differences({name: values[metric] for name, values in judged.items()}, metric, baseline):
+            for number, (label, count) in enumerate(zip([*names, EVERYTHING], counts, strict=True)):
+                remark = _remark(fitted.get(column.encoder, {}), label)
+                rows.append(maker.row(column, column.draws[:, number], label=label, n=count, remark=remark))
+    return rows
+
+
+def _judge(
+    readouts: Mapping[str, Readout], features: NDArray[np.float32], truth: Float, draws: PatientDraws
+) -> dict[str, Float]:
+    """Each metric over all draws, (R, Q + 1): per quantity, then over all."""
+    inside, error, spread = np.zeros(truth.shape), np.zeros(truth.shape), np.zeros(truth.shape)
+    for number, readout in enumerate(readouts.values()):
+        has = ~np.isnan(truth[:, number])
+        values, films = truth[has, number], features[has]
+        predicted = readout.predict(films)
+        inside[has, number] = (predicted[:, 0] <= values) & (values <= predicted[:, 2])
+        wanted = readout.to_scores(values)
+        error[has, number] = (wanted - readout.scores(films)) ** 2
+        spread[has, number] = (wanted - readout.constant) ** 2
+    width = np.array([readout.relative_width for readout in readouts.values()])
+    return {
+        COVERAGE: _with_all(draws.weighted_sum(inside), draws.weighted_sum(~np.isnan(truth))),
+        R2: 1 - _with_all(draws.weighted_sum(error), draws.weighted_sum(spread)),
+        WIDTH: np.broadcast_to(np.append(width, width.mean()), (draws.num_draws, len(width) + 1)),
+    }
+
+
+def _with_all(numerator: Float, denominator: Float) -> Float:
+    """Ratios (R, Q) per quantity, with the pooled one behind them: (R, Q + 1); NaN where nothing was measured."""
+    top = np.concatenate([numerator, numerator.sum(axis=1, keepdims=True)], axis=1)
+    bottom = np.concatenate([denominator, denominator.sum(axis=1, keepdims=True)], axis=1)
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+
+
+def _remark(readouts: Mapping[str, Readout], label: str) -> str:
+    if label in readouts:
+        return "abstains" if readouts[label].abstains else ""
+    abstaining = sum(readout.abstains for readout in readouts.values())
+    return f"{abstaining} of {len(readouts)} read-outs abstain" if readouts else ""

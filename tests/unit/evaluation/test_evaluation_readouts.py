@@ -1,0 +1,129 @@
+"""Read-outs: the conformal radius by its definition, coverage on a known distribution, abstention, another hospital."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pacx.core.errors import DataError, UsageError
+from pacx.evaluation.readouts import (
+    COVERAGE,
+    EVERYTHING,
+    R2,
+    WIDTH,
+    MeasuredValues,
+    ReadoutConfig,
+    conformal_radius,
+    fit_readouts,
+    readout_rows,
+)
+from pacx.evaluation.statistics import RowMaker
+
+CONFIG = ReadoutConfig()
+MAKER = RowMaker(protocol="readout", dataset="made up", seed=0, provenance="")
+
+
+@pytest.mark.parametrize("num_residuals", [5, 9, 10, 19, 99, 100])
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_radius_is_the_kth_smallest_residual(num_residuals: int, level: float) -> None:
+    residuals = np.random.default_rng(num_residuals).normal(size=num_residuals)
+    k = math.ceil((num_residuals + 1) * level)
+    expected = sorted(abs(residuals))[k - 1] if k <= num_residuals else math.inf
+    assert conformal_radius(np.append(residuals, np.nan), level) == expected
+
+
+def test_radius_covers_the_next_patient_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    hits = [abs(row[-1]) <= conformal_radius(row[:-1], 0.9) for row in random.standard_cauchy((4000, 30))]
+    # with n = 29 the exact probability is ceil(27.0) / 30
+    assert np.mean(hits) == pytest.approx(27 / 30, abs=0.02)
+
+
+def made_up(num_films: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, MeasuredValues]:
+    """Skewed values: one the embedding knows, one it knows nothing of, one hardly ever measured."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(num_films, 6)).astype(np.float32)
+    known = np.exp(features[:, 0] + 0.3 * random.normal(size=num_films) + shift)
+    unknown = np.exp(random.normal(size=num_films))
+    rare = np.where(np.arange(num_films) < 5, 1.0, np.nan)
+    known[random.random(num_films) < 0.3] = np.nan
+    patients = np.array([f"p{seed}-{film // 2}" for film in range(num_films)], object)
+    return features, MeasuredValues(("known", "unknown", "rare"), np.stack([known, unknown, rare], 1), patients)
+
+
+TRAINING, CALIBRATION, TEST = np.arange(600), np.arange(600, 1400), np.arange(1400, 3000)
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[tuple[str, str, str], float]:
+    features, measured = made_up(3000, seed=1)
+    blind = np.random.default_rng(9).normal(size=features.shape).astype(np.float32)
+    every = {"sees": features, "blind": blind}
+    fitted = {
+        name: fit_readouts(array, measured, training=TRAINING, calibration=CALIBRATION, config=CONFIG)
+        for name, array in every.items()
+    }
+    made = readout_rows(fitted, every, measured, TEST, maker=MAKER, baseline="blind", config=CONFIG, num_draws=200)
+    return {(row.encoder, row.label, row.metric): row for row in made}
+
+
+def test_intervals_cover_as_they_promise_whatever_the_encoder_is_worth(rows) -> None:
+    for encoder in ("sees", "blind"):
+        for label in ("known", "unknown", EVERYTHING):
+            row = rows[encoder, label, COVERAGE]
+            assert row.value == pytest.approx(0.9, abs=0.04)
+            assert row.ci_low <= row.value <= row.ci_high
+
+
+def test_what_the_film_knows_shows_in_the_width_and_the_rest_abstains(rows) -> None:
+    assert rows["sees", "known", WIDTH].value < 0.5
+    assert rows["sees", "known", R2].value > 0.8
+    assert rows["sees", "unknown", R2].value < 0.1
+    assert "abstains" not in rows["sees", "known", WIDTH].provenance
+    assert "abstains" in rows["sees", "unknown", WIDTH].provenance
+    assert "1 of 2 read-outs abstain" in rows["sees", EVERYTHING, WIDTH].provenance
+    assert "2 of 2 read-outs abstain" in rows["blind", EVERYTHING, WIDTH].provenance
+    assert rows["sees - blind", "known", f"{WIDTH}_difference"].value < -0.4
+    assert not any(label == "rare" for _, label, _ in rows), "nobody can be read from five patients"
+
+
+def test_one_film_per_patient_is_judged(rows) -> None:
+    assert rows["sees", "unknown", COVERAGE].n == len(TEST) // 2
+    assert rows["sees", "known", COVERAGE].n < len(TEST) // 2
+
+
+def test_the_promise_breaks_elsewhere_and_that_shows() -> None:
+    features, measured = made_up(1400, seed=1)
+    fitted = {"sees": fit_readouts(features, measured, training=TRAINING, calibration=CALIBRATION, config=CONFIG)}
+    elsewhere, theirs = made_up(800, seed=2, shift=1.0)
+    (row,) = (
+        row
+        for row in readout_rows(
+            fitted, {"sees": elsewhere}, theirs, np.arange(800), maker=MAKER, baseline=None, config=CONFIG, num_draws=50
+        )
+        if (row.label, row.metric) == ("known", COVERAGE)
+    )
+    assert row.ci_high < 0.5
+
+
+def test_interval_is_in_the_values_own_unit_and_open_beyond_what_was_seen() -> None:
+    features, measured = made_up(1400, seed=1)
+    fitted = fit_readouts(features, measured, training=TRAINING, calibration=CALIBRATION, config=CONFIG)
+    low, value, high = fitted["known"].predict(np.zeros((1, 6), np.float32))[0]
+    assert low < value < high
+    assert value == pytest.approx(1.0, abs=0.2)  # exp(0)
+    extreme = np.zeros((1, 6), np.float32)
+    extreme[0, 0] = 9
+    assert fitted["known"].predict(extreme)[0, 2] == np.inf
+
+
+def test_what_cannot_be_fitted_is_refused() -> None:
+    features, measured = made_up(100, seed=1)
+    with pytest.raises(DataError, match="both training and calibration"):
+        fit_readouts(features, measured, training=np.arange(51), calibration=np.arange(51, 100), config=CONFIG)
+    with pytest.raises(DataError, match="no quantity was measured"):
+        fit_readouts(features, measured, training=np.arange(10), calibration=np.arange(10, 100), config=CONFIG)
+    with pytest.raises(DataError, match="one row per film"):
+        MeasuredValues(("a",), measured.values, measured.patient_ids)
+    with pytest.raises(UsageError, match="level"):
+        ReadoutConfig(level=1.0)
