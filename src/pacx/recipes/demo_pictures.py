@@ -36,7 +36,7 @@ from pacx.reporting.figures import (
 from pacx.simulation.labels import PHYSIOLOGY_DENSE
 
 _NUM_FILMS = 16
-_CAPTION_LENGTH = 30
+_CAPTION_LENGTH = 17
 _NUM_RECONSTRUCTIONS = 7
 _NUM_RESCUES = 7
 
