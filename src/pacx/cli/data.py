@@ -16,7 +16,7 @@ from pacx.data.merging import merge_shards
 from pacx.data.pack import Pack
 from pacx.data.packing import Shard, pack_records, pack_shard
 from pacx.data.splits import SplitPolicy
-from pacx.recipes.rows import with_released_code_splits, with_splits
+from pacx.recipes.rows import plan_for, with_released_code_splits, with_splits
 
 _EXAMPLE = "pacx data pack folder --root films --out packs/films --image-size-px 224"
 _MERGE_EXAMPLE = "pacx data merge packs/films.shard-*-of-8 --out packs/films"
@@ -101,7 +101,7 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     if call.split_policy is SplitPolicy.RELEASED_CODE:
         records = with_released_code_splits(records, dataset)
     else:
-        records = with_splits(records, call.seed, dataset.card.splits)
+        records = with_splits(records, call.seed, plan_for(records, dataset))
     options: dict[str, Any] = {
         "preprocessing": Preprocessing(image_size_px=call.image_size_px),
         "decoding": Decoding(scaled_jpeg=call.scaled_jpeg, allow_burned_in=call.allow_burned_in),

@@ -38,7 +38,7 @@ from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny
 from pacx.recipes.mae import mae_tiny
 from pacx.recipes.recipe import Run
-from pacx.recipes.rows import with_splits
+from pacx.recipes.rows import UNTESTED, with_splits
 from pacx.recipes.side_by_side import run_side_by_side
 from pacx.reporting.report import write_report
 from pacx.simulation.hospital import HospitalConfig, write_hospital
@@ -78,6 +78,9 @@ class DemoConfig:
 
     distillation_epochs: int = 10
     """Epochs of Stage 2, and of each of its four ablations."""
+
+    num_draws: int = 1000
+    """Bootstrap draws of patients behind every interval."""
 
     num_processes: int = 2
     """How many processes simulate and distil at once; never changes a result."""
@@ -132,7 +135,7 @@ def _cohort(folders: DemoFolders, name: str, seed: int) -> Records:
         records = replace(records, table=records.table[records.table["patient_id"].isin(patients)])
     else:
         records = replace(records, mask_names=())
-    return with_splits(records, seed)
+    return with_splits(records, seed, UNTESTED if name == "pretraining" else FOLDER.card.splits)
 
 
 def _pack_cohorts(config: DemoConfig, folders: DemoFolders, image_size_px: int, cohorts: Sequence[str]) -> None:
@@ -224,7 +227,7 @@ def run_demo(config: DemoConfig) -> float:
     with clock.step("stage 3: evaluate"):
         encoders = open_demo_encoders(folders, config.seed)
         _pack_cohorts(config, folders, encoders.baseline.preprocessing.image_size_px, _EVALUATED)
-        write_rows(folders.results, evaluate_demo(folders, encoders, config.seed))
+        write_rows(folders.results, evaluate_demo(folders, encoders, config.seed, config.num_draws))
         draw_demo(folders, encoders, config.seed)
     with staged_directory(config.out / "encoder") as released:
         shutil.copytree(folders.run(PACX) / "encoder", released, dirs_exist_ok=True)

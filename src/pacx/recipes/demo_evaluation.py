@@ -28,7 +28,6 @@ from pacx.recipes.encoders import NamedEncoder, encoder_from_folder, imagenet_en
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 
-_NUM_DRAWS = 1000
 _Features = dict[str, NDArray[np.float32]]
 _GROUPS = (("physiology-dense", PHYSIOLOGY_DENSE), ("anatomical", ANATOMICAL))
 _DECODER = SegmentationConfig(epochs=12, learning_rate=2e-3, batch_size=32, warmup_epochs=1)
@@ -95,25 +94,35 @@ def _reconstruction_rows(folders: DemoFolders, seed: int) -> list[ResultRow]:
 
 
 def _classification_rows(
-    data: Sequence[ClassificationData], features: _Features, pooled_by_mean: _Features, seed: int, remark: str
+    data: Sequence[ClassificationData],
+    features: _Features,
+    pooled_by_mean: _Features,
+    seed: int,
+    remark: str,
+    num_draws: int,
 ) -> list[ResultRow]:
     config = ProbeConfig(seed=seed)
     rows: list[ResultRow] = []
     for group in data:
-        rows += linear_probe(group, features, baseline=MAE, config=config, provenance=remark, num_draws=_NUM_DRAWS)
+        rows += linear_probe(group, features, baseline=MAE, config=config, provenance=remark, num_draws=num_draws)
         rows += low_data(
             group,
             {**features, **pooled_by_mean},
             baseline=MAE,
             config=config,
             provenance=remark,
-            num_draws=_NUM_DRAWS,
+            num_draws=num_draws,
         )
     return rows
 
 
 def _ablation_rows(
-    folders: DemoFolders, data: Sequence[ClassificationData], features: _Features, seed: int, remark: str
+    folders: DemoFolders,
+    data: Sequence[ClassificationData],
+    features: _Features,
+    seed: int,
+    remark: str,
+    num_draws: int,
 ) -> list[ResultRow]:
     compared = {MAE: features[MAE], "full": features[PACX]}
     for name in ABLATIONS:
@@ -128,13 +137,15 @@ def _ablation_rows(
             config=ProbeConfig(seed=seed),
             provenance=remark,
             fractions=(0.01, 1.0),
-            num_draws=_NUM_DRAWS,
+            num_draws=num_draws,
         )
     ]
     return [replace(row, protocol="ablation") for row in rows]
 
 
-def _alignment_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: str) -> list[ResultRow]:
+def _alignment_rows(
+    folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: str, num_draws: int
+) -> list[ResultRow]:
     pack = Pack.open(folders.pack("triplets", encoders.mae.preprocessing.image_size_px))
     targets = [FrozenTargets.open(folders.run(name) / "targets") for name in ("ecg", "labs")]
     data = AlignmentData(
@@ -146,11 +157,11 @@ def _alignment_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, rem
     )
     features = {encoder.name: embed_cohort(folders, encoder, "triplets") for encoder in encoders.all}
     return alignment(
-        data, features, baseline=MAE, config=AlignmentConfig(seed=seed), provenance=remark, num_draws=_NUM_DRAWS
+        data, features, baseline=MAE, config=AlignmentConfig(seed=seed), provenance=remark, num_draws=num_draws
     )
 
 
-def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: str) -> list[ResultRow]:
+def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: str, num_draws: int) -> list[ResultRow]:
     """Segmentation and attention; encoders of one input size are compared in one call, hence paired."""
     rows: list[ResultRow] = []
     sizes = dict.fromkeys(encoder.preprocessing.image_size_px for encoder in encoders.all)
@@ -169,7 +180,7 @@ def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: 
             baseline=baseline,
             config=replace(_DECODER, seed=seed),
             provenance=remark,
-            num_draws=_NUM_DRAWS,
+            num_draws=num_draws,
         )
         rows += attention(
             pack,
@@ -178,12 +189,12 @@ def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: 
             baseline=baseline,
             provenance=remark,
             seed=seed,
-            num_draws=_NUM_DRAWS,
+            num_draws=num_draws,
         )
     return rows
 
 
-def evaluate_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> list[ResultRow]:
+def evaluate_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, num_draws: int) -> list[ResultRow]:
     """Run every protocol; the same patients' draws for all encoders, so that differences are paired."""
     remark = f"pacx demo, commit {provenance('pacx demo', seed).commit}"
     pack = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px))
@@ -195,8 +206,8 @@ def evaluate_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> li
     }
     return [
         *_reconstruction_rows(folders, seed),
-        *_classification_rows(data, features, pooled_by_mean, seed, remark),
-        *_ablation_rows(folders, data, features, seed, remark),
-        *_alignment_rows(folders, encoders, seed, remark),
-        *_mask_rows(folders, encoders, seed, remark),
+        *_classification_rows(data, features, pooled_by_mean, seed, remark, num_draws),
+        *_ablation_rows(folders, data, features, seed, remark, num_draws),
+        *_alignment_rows(folders, encoders, seed, remark, num_draws),
+        *_mask_rows(folders, encoders, seed, remark, num_draws),
     ]

@@ -6,7 +6,8 @@ One modality alone is no recipe of its own: name one folder after ``--targets``.
 from dataclasses import replace
 from pathlib import Path
 
-from pacx.models.adapters import LoRAConfig, NormsTrained
+from pacx.models.adaptation import Adapters, LastBlocks
+from pacx.models.adapters import NormsTrained
 from pacx.objectives.contrastive import ContrastiveConfig
 from pacx.objectives.multilinear import MultilinearConfig
 from pacx.objectives.regression import RegressionConfig
@@ -34,7 +35,7 @@ def distill_released_code() -> DistillRun:
     paper = distill()
     task = replace(
         paper.task,
-        lora=LoRAConfig(alpha=16, dropout=0.1, norms=NormsTrained.FINAL),
+        adaptation=Adapters(alpha=16, dropout=0.1, norms=NormsTrained.FINAL),
         contrastive=ContrastiveConfig(head_dropout=_RELEASED_DROPOUT, use_head_layer_norm=True),
         regression=RegressionConfig(head_dropout=_RELEASED_DROPOUT, use_head_layer_norm=True),
     )
@@ -46,6 +47,19 @@ def distill_fixed_temperature() -> DistillRun:
     paper = distill()
     task = replace(paper.task, contrastive=ContrastiveConfig(learn_temperature=False))
     return replace(paper, task=task, out=Path("runs/distill-fixed-temperature"))
+
+
+def distill_last_blocks() -> DistillRun:
+    """The last four blocks are fine-tuned instead of adapted."""
+    paper = distill()
+    task = replace(paper.task, adaptation=LastBlocks(num_blocks=4))
+    return replace(paper, task=task, out=Path("runs/distill-last-blocks"))
+
+
+def distill_full() -> DistillRun:
+    """Every weight is fine-tuned."""
+    paper = distill()
+    return replace(paper, task=replace(paper.task, adaptation=LastBlocks()), out=Path("runs/distill-full"))
 
 
 def distill_tokens() -> DistillRun:
@@ -68,6 +82,8 @@ RECIPES = (
     distill_regression_only,
     distill_released_code,
     distill_fixed_temperature,
+    distill_last_blocks,
+    distill_full,
     distill_tokens,
     distill_symile,
 )

@@ -57,17 +57,21 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
 
 
 _DEFAULT_PLAN = SplitPlan()
-_UNTESTED = (0.95, 0.05, 0.0)
-"""Shares of patients in training, validation and test for films with nothing to be tested on."""
+UNTESTED = SplitPlan(fractions=(0.95, 0.05, 0.0))
+"""For films that nothing will be tested on, such as those of a pretraining."""
+
+
+def plan_for(records: Records, dataset: Dataset[Any]) -> SplitPlan:
+    """The dataset's own plan; ``UNTESTED`` for films without labels and masks, which have nothing to be tested on."""
+    return dataset.card.splits if records.label_names or records.mask_names else UNTESTED
 
 
 def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) -> Records:
     """Records whose every film has a split: the makers' own as far as it goes, the rest by patient.
 
-    No split anywhere: the patients are divided by the plan's fractions (95/5/0 for films without labels and masks,
-    which have nothing to be tested on). Training and test films only: the plan's share of the training patients
-    becomes val. Otherwise the splits stay as they are. The notes say what was done, and count the patients whom the
-    makers divide.
+    No split anywhere: the patients are divided by the plan's fractions. Training and test films only: the plan's share
+    of the training patients becomes val. Otherwise the splits stay as they are. The notes say what was done, and count
+    the patients whom the makers divide.
 
     Args:
         records: the films.
@@ -80,9 +84,8 @@ def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) ->
     notes = [f"the makers' own splits divide patients: {num_divided} are in two splits"] if num_divided else []
     split = table["split"]
     if not found:
-        fractions = plan.fractions if names or records.mask_names else _UNTESTED
-        split = assign_splits(table, names, fractions=fractions, seed=seed)
-        percent = "/".join(f"{100 * part:g}" for part in fractions)
+        split = assign_splits(table, names, fractions=plan.fractions, seed=seed)
+        percent = "/".join(f"{100 * part:g}" for part in plan.fractions)
         notes.append(f"splits drawn by patient, {percent}, seed {seed}")
     elif found == {"train", "test"}:
         share = plan.val_share_of_train

@@ -13,7 +13,7 @@ from pacx.data.datasets.folder import DATASET, FolderDataset
 from pacx.data.pack import Pack
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
-from pacx.recipes.rows import with_released_code_splits, with_splits
+from pacx.recipes.rows import plan_for, with_released_code_splits, with_splits
 
 
 def split_records(split: list[str], *, films_per_patient: int = 2) -> Records:
@@ -36,7 +36,7 @@ def test_without_any_split_the_fractions_count_and_patients_stay_whole() -> None
 
 def test_films_with_nothing_to_test_on_are_not_tested_on() -> None:
     bare = replace(split_records([""] * 400), label_names=())
-    assert set(with_splits(bare, 0).table["split"]) == {"train", "val"}
+    assert set(with_splits(bare, 0, plan_for(bare, DATASET)).table["split"]) == {"train", "val"}
 
 
 def test_official_train_and_test_give_val_from_whole_training_patients() -> None:

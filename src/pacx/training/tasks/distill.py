@@ -14,7 +14,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,7 +24,7 @@ from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.adapters import LoRAConfig, add_lora, merge_lora, save_lora
+from pacx.models.adaptation import Adaptation, Adapters
 from pacx.models.encoder_folder import save_encoder
 from pacx.models.vit import Pooling, config_of, pooled_and_patches
 from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
@@ -68,7 +67,7 @@ class DistillTaskConfig:
     """What Stage 2 trains, and towards what; the defaults are the paper's.
 
     Args:
-        lora: which weights of the ViT move.
+        adaptation: which weights of the ViT move.
         contrastive: heads and temperature of the contrastive objective.
         regression: heads of the regression objective.
         contrastive_weight: its share of the loss; 0 leaves the objective out (ablation).
@@ -83,7 +82,7 @@ class DistillTaskConfig:
     Source: paper section 3.3 and appendix A.1.2; released code for the augmentation.
     """
 
-    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    adaptation: Adaptation = field(default_factory=Adapters)
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     contrastive_weight: float = 0.5
@@ -128,7 +127,7 @@ class DistillModule(nn.Module):
         width = config_of(encoder).embed_dim
         self.pooling = config.pooling
         self.weights: dict[str, float] = {}
-        self.vit: PeftModel = add_lora(encoder, config.lora, seed=seed)
+        self.vit = config.adaptation.adapted(encoder, seed=seed)
         self.objectives = nn.ModuleDict()
         for term in config.objectives:
             self.objectives[term.name] = term.config.build(width, target_dims, seed=seed)
@@ -272,8 +271,7 @@ class DistillTask(StageTask[Batch]):
         }
 
     def release(self, out: Path) -> None:
-        """Write ``encoder/``, the ViT with the adapters merged in, and ``adapter/``, the adapters alone."""
-        save_lora(self.module.vit, out / "adapter")
+        """Write ``encoder/``, a plain ViT, and with LoRA ``adapter/``, the adapters alone."""
         card = encoder_card(
             "PaCX encoder of chest films",
             f"A vision transformer taught with adapters to agree with frozen embeddings of {', '.join(self.frozen)}; "
@@ -287,7 +285,7 @@ class DistillTask(StageTask[Batch]):
         )
         origin = {**provenance("train distill", self.seed).to_json(), "task": plain(self.describe())}
         save_encoder(
-            merge_lora(self.module.vit),
+            self.config.adaptation.release(self.module.vit, out),
             out / "encoder",
             preprocessing=self.pack.preprocessing,
             pooling=self.config.pooling,

@@ -1,0 +1,70 @@
+"""The whole method in one call, as small as it gets: what is written, and that other settings are refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+import pacx
+from pacx.core.errors import UsageError
+from pacx.evaluation.results import read_rows
+from pacx.recipes.demo import DemoConfig, run_demo
+
+PROTOCOLS = {"reconstruction", "linear-probe", "low-data", "ablation", "alignment", "segmentation", "attention"}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> DemoConfig:
+    config = DemoConfig(
+        out=tmp_path_factory.mktemp("demo") / "demo",
+        num_pretraining_patients=90,
+        num_triplet_patients=100,
+        num_downstream_patients=110,
+        film_epochs=1,
+        ecg_epochs=1,
+        lab_epochs=2,
+        distillation_epochs=1,
+        num_draws=50,
+    )
+    run_demo(config)
+    return config
+
+
+@pytest.mark.slow
+def test_every_protocol_every_picture_and_a_page(config: DemoConfig) -> None:
+    rows = read_rows(config.out / "results.json")
+    assert {row.protocol for row in rows} == PROTOCOLS
+    assert {"random", "mae", "pacx"} <= {row.encoder for row in rows}
+    page = (config.out / "report.html").read_text()
+    for word in ("Table 1", "Table 2", "Table 3", "Label efficiency", "not a medical device", "random ViT"):
+        assert word in page
+    assert {path.name for path in (config.out / "figures").iterdir()} >= {"films.png", "ecg.png", "reconstructions.png"}
+    about = json.loads((config.out / "demo.json").read_text())
+    assert about["provenance"]["seed"] == 0
+    assert about["provenance"]["versions"]["torch"]
+
+
+@pytest.mark.slow
+def test_timm_opens_the_encoder_and_gives_the_same_embeddings(config: DemoConfig) -> None:
+    folder = config.out / "encoder"
+    films = sorted((config.out / "hospital" / "downstream" / "films").iterdir())[:5]
+    ours = pacx.load_encoder(folder).embed(films)
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    batch = torch.stack([prepare(Image.open(film).convert("RGB")) for film in films])
+    with torch.no_grad():
+        theirs = model(batch).numpy()
+    assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+
+
+@pytest.mark.slow
+def test_a_finished_demo_is_left_alone_and_another_is_refused(config: DemoConfig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (config.out / "runs").rglob("model.safetensors")}
+    assert len(before) == 8  # film encoder, five distillations, and the autoencoders of ECGs and labs
+    with pytest.raises(UsageError, match="another configuration"):
+        run_demo(replace(config, seed=1))
+    assert {path: path.stat().st_mtime_ns for path in before} == before
