@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from pacx.cli import data_doctor
+from pacx.cli import data_doctor, data_overlap
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
@@ -141,13 +141,14 @@ def main(words: Sequence[str]) -> None:
         "doctor": "is a copy of a dataset complete and right?",
         "pack": "decode a dataset once into a pack",
         "merge": "put the shards of a pack together",
+        "overlap": "films and patients that packs have in common",
     }
     action, rest = choose(words, "data", actions, _EXAMPLE)
     if action == "list":
         _list()
         return
-    if action == "merge":
-        _merge(rest)
+    if action in ("merge", "overlap"):
+        (_merge if action == "merge" else data_overlap.main)(rest)
         return
     titles = {name: dataset.card.title for name, dataset in datasets().items()}
     name, rest = choose(rest, f"data {action}", titles, data_doctor.EXAMPLE if action == "doctor" else _EXAMPLE)
