@@ -143,6 +143,19 @@ def test_pictures_of_other_names_are_left_out_and_said(tmp_path: Path) -> None:
     assert records.notes == ("1 pictures in CXR_png are not named as its films and are left out: CHNCXR_0002_2.png.",)
 
 
+def test_negatives_are_noticed(twin: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(twin / "ChinaSet_AllFiles", tmp_path / "copy"))
+    paths = sorted((root / "CXR_png").iterdir())
+    for path in paths:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    (finding,) = DATASET.inspect(root, NlmTbOptions(), read(DATASET, root))
+    assert finding.check == "polarity"
+    assert "negatives" in finding.message
+    for path in paths:
+        path.write_bytes(b"damaged")
+    assert DATASET.inspect(root, NlmTbOptions(), read(DATASET, root)) == ()  # that is said elsewhere
+
+
 def test_missing_things_are_named(tmp_path: Path, twin: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
         read(DATASET, tmp_path / "nowhere")
