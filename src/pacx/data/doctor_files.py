@@ -37,6 +37,8 @@ def missing_files(records: Records) -> Iterator[Finding]:
 
 def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iterator[Finding]:
     """Image and mask files below ``root`` that no record names."""
+    if not patterns:
+        return
     known = np.unique(np.concatenate([_keys(batch) for batch in _batches(_full(records))] or [_keys([])]))
     surplus: list[str] = []
     for batch in _batches(os.path.normpath(path) for pattern in patterns for path in root.glob(pattern)):

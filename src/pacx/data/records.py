@@ -7,7 +7,7 @@ present (1), absent (0) or unknown (NaN), every film belongs to a patient.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -56,7 +56,7 @@ class Records:
         if self.table.empty:
             raise DataError(f"{self.root} gives no film at all; expected at least one")
         for name in (*TEXT_COLUMNS, *(MASK_PREFIX + name for name in self.mask_names)):
-            if not self.table[name].map(lambda value: isinstance(value, str)).all():
+            if not _is_text(self.table[name]):
                 raise DataError(f'column {name} of the records holds something other than text; write "" for unknown')
         for name in ("sample_id", "image_path", "patient_id"):
             empty = np.flatnonzero(self.table[name] == "")
@@ -86,7 +86,7 @@ class Records:
             if values.dtype.kind != "f" or not (values.isna() | values.isin((0.0, 1.0))).all():
                 raise DataError(f"label column '{name}' holds something other than 1, 0 and NaN as floats")
         for name in ("image_path", *(MASK_PREFIX + name for name in self.mask_names)):
-            absolute = [path for path in self.table[name] if PurePosixPath(path).is_absolute()]
+            absolute = self.table[name][self.table[name].str.startswith("/")].tolist()
             if absolute:
                 raise DataError(
                     f"column {name} holds absolute paths: {shown(absolute)}; expected paths below {self.root}"
@@ -94,3 +94,9 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.table)
+
+
+def _is_text(column: "pd.Series") -> bool:
+    if isinstance(column.dtype, pd.StringDtype):  # no value of which need be looked at one by one
+        return not column.hasnans
+    return bool(column.map(lambda value: isinstance(value, str)).all())

@@ -5,6 +5,7 @@ mask:NAME) are found by themselves, others are named by the options. Without one
 film. It refuses to guess at labels: a label column is named, or asked for as "*", and holds 1, 0 or nothing.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -136,34 +137,40 @@ def _one_hot(findings: Sequence[Sequence[str] | None], names: Sequence[str]) -> 
     return {name: [np.nan if row is None else float(name in row) for row in findings] for name in names}
 
 
+def _image_paths(root: Path) -> list[str]:
+    """Every image below the root but hidden ones, relative to it, sorted; plain names, as there may be many."""
+    paths = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        paths += [prefix + name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+    return sorted(paths)
+
+
 def _from_tree(root: Path, options: FolderOptions) -> Records:
-    paths = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
+    paths = _image_paths(root)
     if not paths:
         raise DataError(f"{root} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
-    folders = [PurePosixPath(path).parts[:-1] for path in paths]
-    is_divided = all(parts and parts[0].lower() in _SPLIT_WORDS for parts in folders)
-    split = _splits([parts[0] for parts in folders], str(root)) if is_divided else _blank(len(paths))
+    tops = [path.partition("/")[0] if "/" in path else None for path in paths]
+    is_divided = all(top is not None and top.lower() in _SPLIT_WORDS for top in set(tops))
+    split = _splits([str(top) for top in tops], str(root)) if is_divided else _blank(len(paths))
     labels: dict[str, list[float]] = {}
     if options.labels_from_subfolders:
-        below_split = [parts[1:] if is_divided else parts for parts in folders]
-        classes = [parts[0] if parts else None for parts in below_split]
+        folders = [path.split("/")[is_divided:-1] for path in paths]
+        classes = [parts[0] if parts else None for parts in folders]
         names = sorted({name for name in classes if name is not None})
         if not names:
             raise DataError(f"{root} has no sub-folder with images to take labels from; expected one per class")
         labels = _one_hot([None if name is None else [name] for name in classes], names)
+    names_of_films, blank = pd.Series(paths, dtype=str), pd.Series(_blank(len(paths)), dtype=str)
     columns = {
-        "sample_id": paths,
-        "image_path": paths,
-        "patient_id": paths,
-        "study_id": _blank(len(paths)),
-        "view": _blank(len(paths)),
-        "split": split,
+        "sample_id": names_of_films,
+        "image_path": names_of_films,
+        "patient_id": names_of_films,
+        "study_id": blank,
+        "view": blank,
+        "split": pd.Series(split, dtype=str),
     }
     table = pd.DataFrame({**columns, **labels})
     return Records(table, tuple(labels), (), root, _own_patient_note(len(paths), len(paths)))
