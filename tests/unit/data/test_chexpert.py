@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from twin_checks import assert_counts_agree, probe_auroc, read, write
+from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_auroc, read, write
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
@@ -83,7 +83,7 @@ def test_patients_are_found_in_whatever_batch_they_lie(copy: Path, twin: Path, *
     batches = [copy / f"CheXpert-v1.0 batch {number} (train {number - 1})" for number in (2, 3)]
     for folder in (first, *batches):
         folder.mkdir()
-    for name in ("train.csv", "valid.csv", "valid"):
+    for name in ("train.csv", "valid.csv", *(("valid",) if has_level else ())):  # or valid stays where it is
         (copy / name).rename(first / name)
     for number, patient in enumerate(sorted((copy / "train").iterdir())):
         target = batches[number % 2] / ("train" if has_level else ".")
@@ -191,8 +191,10 @@ def test_the_uncertain_labels_of_a_complete_table_are_counted(tmp_path: Path) ->
     assert "12983 films uncertain for Edema, expected 12984" in finding.message
 
 
-def test_a_probe_learns_from_the_packed_twin(tmp_path: Path) -> None:
-    records = read(DATASET, write("chexpert", tmp_path / "twin", num_patients=150))
+def test_the_doctor_is_content_and_a_probe_learns_from_the_packed_twin(tmp_path: Path) -> None:
+    root = write("chexpert", tmp_path / "twin", num_patients=150)
+    assert_doctor_is_content(DATASET, root)
+    records = read(DATASET, root)
     divided = assign_splits(records.table, records.label_names, seed=0)
     auroc = probe_auroc(replace(records, table=records.table.assign(split=divided)), tmp_path / "pack")
     assert auroc["macro"] > 0.65

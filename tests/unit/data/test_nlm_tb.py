@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from twin_checks import assert_counts_agree, probe_auroc, read, write
+from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_auroc, read, write
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.datasets.nlm_tb import DATASET, Hospital, NlmTbOptions
@@ -143,6 +143,19 @@ def test_pictures_of_other_names_are_left_out_and_said(tmp_path: Path) -> None:
     assert records.notes == ("1 pictures in CXR_png are not named as its films and are left out: CHNCXR_0002_2.png.",)
 
 
+def test_negatives_are_noticed(twin: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(twin / "ChinaSet_AllFiles", tmp_path / "copy"))
+    paths = sorted((root / "CXR_png").iterdir())
+    for path in paths:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    (finding,) = DATASET.inspect(root, NlmTbOptions(), read(DATASET, root))
+    assert finding.check == "polarity"
+    assert "negatives" in finding.message
+    for path in paths:
+        path.write_bytes(b"damaged")
+    assert DATASET.inspect(root, NlmTbOptions(), read(DATASET, root)) == ()  # that is said elsewhere
+
+
 def test_missing_things_are_named(tmp_path: Path, twin: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
         read(DATASET, tmp_path / "nowhere")
@@ -162,8 +175,9 @@ def test_a_complete_set_is_divided_as_the_released_code_divides_it(tmp_path: Pat
     assert abs(own["split"].value_counts(normalize=True)["test"] - 0.2) < 0.01
 
 
-def test_a_probe_learns_from_the_packed_twin(tmp_path: Path) -> None:
+def test_the_doctor_is_content_and_a_probe_learns_from_the_packed_twin(tmp_path: Path) -> None:
     """Foci twice as dense as in life, so that few films suffice."""
     root = write("nlm-tb", tmp_path / "twin", num_patients=140, visibility=Visibility(pneumonia=2.0))
+    assert_doctor_is_content(DATASET, root)
     records = with_splits(read(DATASET, root), 0, DATASET.card.splits)
     assert probe_auroc(records, tmp_path / "pack")["Tuberculosis"] > 0.62

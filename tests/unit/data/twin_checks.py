@@ -8,6 +8,7 @@ import numpy as np
 
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset
+from pacx.data.doctor import examine
 from pacx.data.packing import pack_records
 from pacx.data.records import Records
 from pacx.data.tally import tally
@@ -31,6 +32,15 @@ def read(dataset: Dataset[Any], root: Path, **options: object) -> Records:
 def assert_counts_agree(root: Path, records: Records) -> None:
     """What was read is what the twin says it wrote, and the twin's words are all that can be counted."""
     assert json.loads((root / TWIN_FILE).read_text())["counts"] == dict(tally(records))
+
+
+def assert_doctor_is_content(dataset: Dataset[Any], root: Path, **options: object) -> None:
+    diagnosis = examine(
+        dataset, root, dataset.options_type(**options), state=root.parent / "doctor-state", num_samples=24
+    )
+    assert diagnosis.findings == ()
+    assert diagnosis.is_twin
+    assert diagnosis.num_checked == 24
 
 
 def probe_auroc(records: Records, out: Path) -> dict[str, float]:

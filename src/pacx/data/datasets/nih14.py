@@ -96,6 +96,7 @@ class Nih14Dataset(Dataset[Nih14Options]):
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the one that holds {_TABLES[1]}")
         table = self._table(root)
+        places = self._places(root)
         names = table.text("Image Index")
         parts = table.matching("Image Index", r"((\d{8})_\d{3})\.png", "NNNNNNNN_NNN.png")
         patients = table.text("Patient ID").str.zfill(8)
@@ -103,7 +104,7 @@ class Nih14Dataset(Dataset[Nih14Options]):
         sex = table.text(next(name for name in _SEX_COLUMNS if name in table))
         columns: dict[str, object] = {
             "sample_id": parts[0],
-            "image_path": names.map(self._places(root)).fillna("images/" + names),
+            "image_path": [places.get(name, f"images/{name}") for name in names],
             "patient_id": patients,
             "study_id": patients + "_" + table.text("Follow-up #"),
             "view": table.text("View Position"),

@@ -10,11 +10,13 @@ its doubled folder ``images/images`` and ``shenzhen_metadata.csv``. What it watc
 - Clinical readings are typed by hand: age and sex are taken where they can be understood, and nothing depends on them.
 - Montgomery has 80 normal films and 58 with tuberculosis; a widely used loader says otherwise.
 
-The films of Shenzhen are grey stored as RGB; the packer takes their luma, which is exactly that grey.
+The films of Shenzhen are grey stored as RGB; the packer takes their luma, which is exactly that grey. A widely used
+reader remarks that they are inverted and inverts nothing: the doctor looks whether the mediastinum is brighter than the
+lungs, as on a positive film, and says so if it is not.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,11 +26,14 @@ import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import TUBERCULOSIS_LABELS
-from pacx.data.dataset import Dataset, DatasetCard, SplitPlan, Task
+from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
+from pacx.data.images import decode_grey, to_square
 from pacx.data.records import Records, shown
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import missing, read_table
+from pacx.data.unreadable import UnreadableImage
 
+_FILMS_LOOKED_AT = 32
 _MIRROR_TABLE = "shenzhen_metadata.csv"
 _YEARS_PER_UNIT = {"y": 1.0, "m": 1.0 / 12.0, "d": 1.0 / 365.0}
 _AGE = re.compile(r"(\d+)\s*(y|m|d|$)", re.IGNORECASE)
@@ -119,6 +124,16 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         films, sick = options.hospital.value
         return {**self.card.counts, "films": films, "patients": films, "present:Tuberculosis": sick}
 
+    def inspect(self, root: Path, options: NlmTbOptions, records: Records) -> Sequence[Finding]:
+        """Look at a few films: is dense bright?"""
+        paths = records.table["image_path"]
+        chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, _FILMS_LOOKED_AT).astype(int))]
+        contrasts = [contrast for path in chosen if (contrast := _mediastinum_over_lungs(root / path)) is not None]
+        if not contrasts or np.median(contrasts) > 0:
+            return ()
+        message = f"most films of {root} show the mediastinum darker than the lungs, so they are negatives; invert them"
+        return (Finding(check="polarity", message=message),)
+
     def released_code_splits(self, records: Records) -> "pd.Series[str]":
         """By film, which is by patient here: 20 % test, 15 % of the rest validation, stratified (68/12/20)."""
         strata = records.table[TUBERCULOSIS_LABELS[0]]
@@ -166,6 +181,16 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
 
 
 DATASET = NlmTbDataset()
+
+
+def _mediastinum_over_lungs(path: Path) -> float | None:
+    """How much brighter the middle of a film is than what lies left and right of it, in greys; None: not readable."""
+    try:
+        film = to_square(decode_grey(path), 100).astype(np.float64)[30:60]
+    except UnreadableImage:
+        return None
+    lungs = np.concatenate([film[:, 22:38], film[:, 62:78]], axis=1)
+    return float(film[:, 46:56].mean() - lungs.mean())
 
 
 def _reading(path: Path) -> tuple[float, str]:
