@@ -89,16 +89,17 @@ def unlisted_files(records: Records, columns: Sequence[str]) -> list[Finding]:
         records: what was read.
         columns: the columns of paths whose folders are looked through.
     """
-    named = {records.root / path for column in columns for path in records.table[column] if path}
-    folders = sorted({path.parent for path in named})
-    files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]
-    surplus = tuple(
-        path.relative_to(records.root).as_posix() for path in files if path not in named and path.name[0] != "."
-    )
+    surplus = []
+    for column in columns:
+        places = records.table[column].str.rpartition("/")
+        for folder, names in places[places[2] != ""].groupby(0)[2]:
+            known = set(names)
+            found = sorted((records.root / str(folder)).glob("[!.]*"))
+            surplus += [f"{folder}/{path.name}" for path in found if path.name not in known and path.is_file()]
     if not surplus:
         return []
     message = f"{len(surplus)} files belong to no record: {shown(surplus)}; the dataset does not have them"
-    return [Finding(check="surplus files", message=message, files=surplus)]
+    return [Finding(check="surplus files", message=message, files=tuple(surplus))]
 
 
 def own_patient_note(what: str) -> str:
