@@ -7,15 +7,19 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from pacx.cli import data_doctor
+from pacx.cli import data_doctor, data_overlap
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
-from pacx.data.packing import pack_records
+from pacx.data.images import Decoding
+from pacx.data.merging import merge_shards
+from pacx.data.pack import Pack
+from pacx.data.packing import Shard, pack_records, pack_shard
 from pacx.data.splits import SplitPolicy
 from pacx.recipes.rows import with_released_code_splits, with_splits
 
 _EXAMPLE = "pacx data pack folder --root films --out packs/films --image-size-px 224"
+_MERGE_EXAMPLE = "pacx data merge packs/films.shard-*-of-8 --out packs/films"
 OptionsT = TypeVar("OptionsT")
 
 
@@ -54,6 +58,29 @@ class PackCall(Generic[OptionsT]):
     overwrite: bool = False
     """Replace another pack at OUT."""
 
+    scaled_jpeg: bool = False
+    """Let JPEG's own transform shrink large films before they are resized: faster, and a little different; recorded."""
+
+    allow_burned_in: bool = False
+    """Pack DICOM films whose header says that text is burned in; recorded."""
+
+    shard: str | None = None
+    """Pack one part of the films only, 2/8 being the second of eight, for job arrays; merge puts the parts together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeCall:
+    """Put the shards of a dataset, made with --shard, together into the pack that one process would have written."""
+
+    shards: tyro.conf.Positional[tuple[Path, ...]]
+    """The folders of all the shards, in any order; they are left as they are."""
+
+    out: Path
+    """The pack to write."""
+
+    max_bad_fraction: float = 0.001
+    """Stop when more films than this share cannot be read."""
+
 
 def _list() -> None:
     for name, dataset in datasets().items():
@@ -75,14 +102,27 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
         records = with_released_code_splits(records, dataset)
     else:
         records = with_splits(records, call.seed, dataset.card.splits)
-    pack = pack_records(
-        records,
-        call.out,
-        preprocessing=Preprocessing(image_size_px=call.image_size_px),
-        max_bad_fraction=call.max_bad_fraction,
-        num_workers=call.num_workers,
-        overwrite=call.overwrite,
-    )
+    options: dict[str, Any] = {
+        "preprocessing": Preprocessing(image_size_px=call.image_size_px),
+        "decoding": Decoding(scaled_jpeg=call.scaled_jpeg, allow_burned_in=call.allow_burned_in),
+        "max_bad_fraction": call.max_bad_fraction,
+        "num_workers": call.num_workers,
+    }
+    if call.shard:
+        shard = Shard.parse(call.shard)
+        place = pack_shard(records, call.out, shard, **options)
+        every = f"{call.out}.shard-*-of-{shard.of}"
+        say(f"shard {call.shard} written to {place}; when all are: pacx data merge {every} --out {call.out}")
+        return
+    _describe(pack_records(records, call.out, overwrite=call.overwrite, **options))
+
+
+def _merge(words: Sequence[str]) -> None:
+    call = parse(MergeCall, words, verb="data merge", example=_MERGE_EXAMPLE)
+    _describe(merge_shards(call.shards, call.out, max_bad_fraction=call.max_bad_fraction))
+
+
+def _describe(pack: Pack) -> None:
     for note in pack.manifest.notes:
         say(f"note: {note}")
     for film in pack.quarantined:
@@ -90,7 +130,7 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     split = ", ".join(f"{len(pack.rows(name))} {name}" for name in ("train", "val", "test"))
     say(
         f"{len(pack)} films ({split}), {len(pack.label_names)} labels, {len(pack.mask_names)} masks, "
-        f"{len(pack.quarantined)} quarantined; written to {call.out}"
+        f"{len(pack.quarantined)} quarantined; written to {pack.path}"
     )
 
 
@@ -100,10 +140,15 @@ def main(words: Sequence[str]) -> None:
         "list": "the datasets there is an adapter for, and what to download",
         "doctor": "is a copy of a dataset complete and right?",
         "pack": "decode a dataset once into a pack",
+        "merge": "put the shards of a pack together",
+        "overlap": "films and patients that packs have in common",
     }
     action, rest = choose(words, "data", actions, _EXAMPLE)
     if action == "list":
         _list()
+        return
+    if action in ("merge", "overlap"):
+        (_merge if action == "merge" else data_overlap.main)(rest)
         return
     titles = {name: dataset.card.title for name, dataset in datasets().items()}
     name, rest = choose(rest, f"data {action}", titles, data_doctor.EXAMPLE if action == "doctor" else _EXAMPLE)

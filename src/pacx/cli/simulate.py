@@ -1,4 +1,4 @@
-"""``pacx simulate``: write a simulated hospital."""
+"""``pacx simulate``: write a simulated hospital, or simulated patients in the layout of an official dataset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,11 @@ from pacx.cli.terminal import choose, parse, say
 from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.physiology import Visibility
 from pacx.simulation.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL
+from pacx.simulation.twin import TwinConfig, twins, write_twin
 
 _SITES = {site.name: site for site in (UNIVERSITY_HOSPITAL, COMMUNITY_HOSPITAL)}
+_EVERY_TWIN = "all"
+_EXAMPLE = "pacx simulate university --out hospital --patients 200"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +38,31 @@ class SimulateCall:
     """How strongly a film shows each mechanism; 0 = not at all, 1 = as in life."""
 
 
-def main(words: Sequence[str]) -> None:
-    """Run the verb."""
-    example = "pacx simulate university --out hospital --patients 200"
-    explained = {name: f"films, ECGs and labs as {name} hospital's scanners and wards make them" for name in _SITES}
-    name, rest = choose(words, "simulate", explained, example)
-    call = parse(SimulateCall, rest, verb=f"simulate {name}", example=example)
+@dataclass(frozen=True, kw_only=True)
+class TwinCall:
+    """Write simulated patients in the layout, the names and the byte conventions of an official dataset.
+
+    A twin lets you try every step before you hold the data: twin.json in the folder says that nobody in it ever lived.
+    """
+
+    out: Path
+    """The folder to write, new or empty; for all, a folder of twins, one sub-folder each."""
+
+    patients: int = TwinConfig.num_patients
+    """Patients in the twin."""
+
+    image_size_px: int = TwinConfig.image_size_px
+    """Side of a film, where the dataset does not prescribe one."""
+
+    seed: int = 0
+    """Same seed, same bytes."""
+
+    visibility: Visibility = field(default_factory=Visibility)
+    """How strongly a film shows each mechanism; 0 = not at all, 1 = as in life."""
+
+
+def _write_site(name: str, words: Sequence[str]) -> None:
+    call = parse(SimulateCall, words, verb=f"simulate {name}", example=_EXAMPLE)
     config = HospitalConfig(
         num_pretraining_patients=call.patients,
         num_triplet_patients=call.patients,
@@ -55,3 +77,24 @@ def main(words: Sequence[str]) -> None:
         f"{call.out} holds pretraining, triplets and downstream; "
         f"next: pacx data pack folder --root {call.out}/downstream"
     )
+
+
+def _write_twins(name: str, words: Sequence[str]) -> None:
+    example = f"pacx simulate {name} --out twins/{name} --patients 100"
+    call = parse(TwinCall, words, verb=f"simulate {name}", example=example)
+    config = TwinConfig(
+        num_patients=call.patients, image_size_px=call.image_size_px, seed=call.seed, visibility=call.visibility
+    )
+    chosen = {twin: call.out / twin for twin in twins()} if name == _EVERY_TWIN else {name: call.out}
+    for twin, root in chosen.items():
+        write_twin(twins()[twin], root, config)
+        say(f"{root} holds a simulated twin of {twin}; next: pacx data doctor {twin} --root {root}")
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the verb."""
+    explained = {name: f"films, ECGs and labs as {name} hospital's scanners and wards make them" for name in _SITES}
+    explained |= {name: f"simulated patients in the layout of {name}" for name in twins()}
+    explained |= {_EVERY_TWIN: "every twin, each in a sub-folder of its own"}
+    name, rest = choose(words, "simulate", explained, _EXAMPLE)
+    (_write_site if name in _SITES else _write_twins)(name, rest)

@@ -5,6 +5,7 @@ that a kill or a full disk never leaves something under the final name that a la
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pacx.core.errors import ArtifactError, DataError
+from pacx.core.errors import ArtifactError, DataError, UsageError
 
 _PARTIAL = ".partial-"
 
@@ -92,6 +93,53 @@ def staged_directory(path: Path) -> Iterator[Path]:
         else:
             partial.rename(path)
         _sync(path.parent)
+
+
+@contextlib.contextmanager
+def resumable_directory(path: Path) -> Iterator[Path]:
+    """``staged_directory`` for long work: a kill leaves the partial folder, and the next call yields it again.
+
+    The folder's name is a function of ``path`` alone, so whoever fills it must first see whether what it holds is of
+    the same work. An error removes it; a kill or an interrupt does not. Only one process may be at it at a time.
+
+    Raises:
+        UsageError: another process is writing ``path`` right now.
+        ArtifactError: the operating system refused (no space, no permission); nothing is left behind.
+    """
+    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with _held(partial):
+            try:
+                yield partial
+            except Exception:
+                _discard(partial)
+                raise
+            _sync_tree(partial)
+            retired = _partial_beside(path)
+            if path.exists():
+                path.rename(retired)
+            partial.rename(path)
+            _discard(retired)
+            _sync(path.parent)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another place, then run again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; the operating system lets go of it whatever ends the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another process is writing in {folder}; wait for it, or choose another place") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -32,7 +33,41 @@ _FAR = 1e12
 """Darker and brighter than any window: what they come out as is its black and its white."""
 _MAX_LUT_ENTRIES = 2**16
 _ROWS_PER_BLOCK = 256
+_NUMBERED = ("PatientID", "StudyInstanceUID")
 _is_reading: ContextVar[bool] = ContextVar("is_reading", default=False)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file begins as a DICOM file does; false where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_META_AT)[_META_AT - 4 :] == b"DICM"
+    except OSError:
+        return False
+
+
+class HeaderNumbers:
+    """Tells patients and studies apart by numbering them as they come, so that no identifier leaves the reader."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, dict[str, int]] = {name: {} for name in _NUMBERED}
+
+    def of(self, path: Path) -> tuple[int, int]:
+        """The number of the patient and of the study of a DICOM file, from 1; 0 where its header does not say."""
+        with _silence():
+            try:
+                dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_NUMBERED))
+                values = [str(dataset.get(name) or "").strip() for name in _NUMBERED]
+            except Exception:  # a damaged header; decoding will name the file
+                return 0, 0
+        patient, study = (self._number(name, value) for name, value in zip(_NUMBERED, values, strict=True))
+        return patient, study
+
+    def _number(self, name: str, value: str) -> int:
+        if not value:
+            return 0
+        numbers = self._numbers[name]
+        return numbers.setdefault(value, len(numbers) + 1)
 
 
 def grey_from_dicom(data: bytes, *, allow_burned_in: bool = False) -> NDArray[np.uint8]:

@@ -20,13 +20,14 @@ from pacx.core.artifacts import read_json, sha256_of
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import sample_keys
+from pacx.data.images import Decoding
 from pacx.data.records import SPLITS
 
 IMAGES_FILE = "images.npy"
 MASKS_FILE = "masks.npy"
 RECORDS_FILE = "records.parquet"
 MANIFEST_FILE = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,10 @@ class Manifest:
         label_names: label columns of the table, in the order of ``Pack.labels``.
         mask_names: in the order of the second axis of the masks; empty without masks.
         preprocessing: the input contract the pixels keep.
+        decoding: what was done on the way from the files to the pixels.
         pixel_mean: mean grey of all pixels, in [0, 1].
         pixel_std: its standard deviation.
-        fingerprint: SHA-256 over pixels, masks, table and preprocessing; the same wherever the pack lies.
+        fingerprint: SHA-256 over pixels, masks, table, preprocessing and decoding; the same wherever the pack lies.
         source_fingerprint: SHA-256 over the records and the size and time of every source file.
         records_sha256: of the table's file.
         quarantined: films left out.
@@ -69,6 +71,7 @@ class Manifest:
     label_names: tuple[str, ...]
     mask_names: tuple[str, ...]
     preprocessing: Preprocessing
+    decoding: Decoding
     pixel_mean: float
     pixel_std: float
     fingerprint: str
@@ -95,6 +98,7 @@ class Manifest:
             raise ValueError("fields")
         typed = {
             "preprocessing": Preprocessing.from_json(values["preprocessing"]),
+            "decoding": Decoding(**values["decoding"]),
             "quarantined": tuple(Quarantined(**entry) for entry in values["quarantined"]),
             **{name: tuple(values[name]) for name in ("label_names", "mask_names", "notes")},
         }
@@ -114,10 +118,10 @@ class Pack:
         self.manifest = manifest
         self.table = table
         size_px = manifest.preprocessing.image_size_px
-        self.images = _mapped(path / IMAGES_FILE, (manifest.num_images, size_px, size_px))
+        self.images = mapped(path / IMAGES_FILE, (manifest.num_images, size_px, size_px))
         num_masks = len(manifest.mask_names)
         self.masks = (
-            _mapped(path / MASKS_FILE, (manifest.num_images, num_masks, size_px, size_px)) if num_masks else None
+            mapped(path / MASKS_FILE, (manifest.num_images, num_masks, size_px, size_px)) if num_masks else None
         )
 
     @classmethod
@@ -204,7 +208,12 @@ class Pack:
         return np.flatnonzero((self.table["split"] == split).to_numpy()).astype(np.int64)
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A uint8 array file as a memory map.
+
+    Raises:
+        DataError: it is not there, or not of this shape.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

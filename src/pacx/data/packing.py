@@ -1,64 +1,102 @@
 """Records in, a pack out: every film is decoded once, here, and never again.
 
 Worker processes decode; this process alone writes, in the order of the records, so that the bytes do not depend on how
-many workers there were. What cannot be read is left out, named and counted; when that is more than a sliver of the
-films, nothing is written at all. Until the last byte is on the disk the pack has no name. Knows no torch.
+many workers there were, or on whether the packing was killed and taken up again. What cannot be read is left out, named
+and counted; when that is more than a sliver of the films, nothing is written at all. Until the last byte is on the disk
+the pack has no name. Knows no torch.
+
+For job arrays the films may be divided into shards, each packed by a process of its own; ``merging.py`` puts them
+together into the same bytes.
 """
 
 import hashlib
 import os
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.artifacts import sha256_of, staged_directory, write_json
+from pacx.core.artifacts import read_json, resumable_directory, write_json
 from pacx.core.errors import ArtifactError, DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.data.array_images import sha256_of_image
-from pacx.data.images import MASK_IGNORE, UnreadableImage, decode_grey, decode_mask, to_square, to_square_mask
-from pacx.data.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, Quarantined
+from pacx.data.images import (
+    MASK_IGNORE,
+    Decoding,
+    UnreadableImage,
+    decode_grey,
+    decode_mask,
+    to_square,
+    to_square_mask,
+)
+from pacx.data.pack import MANIFEST_FILE, Manifest, Pack, Quarantined
+from pacx.data.pack_files import Chunk, Origin, finished, pack_files
 from pacx.data.parallel import in_order
 from pacx.data.records import Records
-from pacx.data.sources import Film, films, hash_table, source_fingerprint
+from pacx.data.sources import Film, films, source_fingerprint
 
+SHARD_FILE = "shard.json"
 _NUM_BAD_SHOWN = 3
 _NUM_BAD_COLLECTED = 100
+_DEFAULT_PREPROCESSING, _DEFAULT_DECODING = Preprocessing(), Decoding()
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """A few films decoded: those read, in order, and those not."""
+class Shard:
+    """One of several equal parts of a dataset's films, in their order; ``index`` counts from 1."""
 
-    images: NDArray[np.uint8]  # (n, S, S)
-    masks: NDArray[np.uint8]  # (n, K, S, S)
-    kept: list[bool]
-    bad: list[Quarantined]
-    histogram: NDArray[np.int64]  # (256,) pixels of each grey
+    index: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.of:
+            raise UsageError(f"there is no shard {self.index} of {self.of}; shards count from 1, as in 1/{self.of}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read "2/8".
+
+        Raises:
+            UsageError: that is not what it says.
+        """
+        index, _, of = text.partition("/")
+        if not (index.isdecimal() and of.isdecimal()):
+            raise UsageError(f"shard is '{text}'; expected two numbers such as 2/8, the second of eight")
+        return cls(int(index), int(of))
+
+    def rows(self, num_films: int) -> NDArray[np.int64]:
+        """Which films belong to it."""
+        return np.array_split(np.arange(num_films), self.of)[self.index - 1]
+
+    def folder(self, out: Path) -> Path:
+        """Where the shard of the pack at ``out`` lies."""
+        return out.with_name(f"{out.name}.shard-{self.index}-of-{self.of}")
 
 
 def pack_records(
     records: Records,
     out: Path,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing = _DEFAULT_PREPROCESSING,
+    decoding: Decoding = _DEFAULT_DECODING,
     max_bad_fraction: float = 0.001,
     num_workers: int = 1,
     overwrite: bool = False,
 ) -> Pack:
     """Decode every film of the records into a pack.
 
-    A pack that is there already and was made from the same records, files and preprocessing is opened instead.
+    A pack that is there already and was made from the same records, files and options is opened instead. Killed, the
+    same call goes on where it was.
 
     Args:
         records: what to pack.
         out: the folder to write.
         preprocessing: the input contract; its image size is the side of the packed squares. Default: the paper's.
+        decoding: what may be done on the way from a file to its pixels.
         max_bad_fraction: in [0, 1]; more unreadable films than this share stop the packing.
         num_workers: decoding processes; up to 1 decodes in this one. A script that asks for more needs the usual
             ``if __name__ == "__main__"``, for it is imported again by each of them.
@@ -69,19 +107,58 @@ def pack_records(
         DataError: too many films are unreadable.
         ArtifactError: the pack could not be written whole; nothing is left behind.
     """
-    preprocessing = preprocessing or Preprocessing()
-    if not 0 <= max_bad_fraction <= 1:
-        raise UsageError(f"max_bad_fraction is {max_bad_fraction}, expected a share between 0 and 1")
-    source = hashlib.sha256(f"{source_fingerprint(records)} {asdict(preprocessing)}".encode()).hexdigest()
-    if _is_reusable(out, source, overwrite=overwrite):
+    origin = _origin(records, preprocessing, decoding, max_bad_fraction)
+    if _is_reusable(out, origin.source_fingerprint, overwrite=overwrite):
         pack = Pack.open(out)
-        _check_bad(list(pack.quarantined), len(pack) + len(pack.quarantined), max_bad_fraction)
+        check_bad(pack.quarantined, len(pack) + len(pack.quarantined), max_bad_fraction)
         return pack
     _check_place(out)
-    with staged_directory(out) as partial:
-        manifest = _write(records, partial, preprocessing, source, max_bad_fraction, num_workers)
-        write_json(partial / MANIFEST_FILE, manifest.to_json())
+    with resumable_directory(out) as folder:
+        manifest = _write(records, np.arange(len(records)), folder, origin, max_bad_fraction, num_workers)
+        write_json(folder / MANIFEST_FILE, manifest.to_json())
     return Pack.open(out)
+
+
+def pack_shard(
+    records: Records,
+    out: Path,
+    shard: Shard,
+    *,
+    preprocessing: Preprocessing = _DEFAULT_PREPROCESSING,
+    decoding: Decoding = _DEFAULT_DECODING,
+    max_bad_fraction: float = 0.001,
+    num_workers: int = 1,
+) -> Path:
+    """Decode one shard of the records; the arguments and errors are those of ``pack_records``.
+
+    Returns:
+        the shard's folder, beside where the pack will be; ``pacx.data.merging`` makes the pack from all of them.
+    """
+    origin = _origin(records, preprocessing, decoding, max_bad_fraction)
+    place = shard.folder(out)
+    if (place / SHARD_FILE).is_file():
+        if read_json(place / SHARD_FILE)["manifest"]["source_fingerprint"] == origin.source_fingerprint:
+            return place
+        raise UsageError(f"{place} is a shard made from other files or with other options; remove it first")
+    _check_place(place)
+    with resumable_directory(place) as folder:
+        manifest = _write(records, shard.rows(len(records)), folder, origin, max_bad_fraction, num_workers)
+        write_json(folder / SHARD_FILE, {"index": shard.index, "of": shard.of, "manifest": manifest.to_json()})
+    return place
+
+
+def _origin(records: Records, preprocessing: Preprocessing, decoding: Decoding, max_bad_fraction: float) -> Origin:
+    if not 0 <= max_bad_fraction <= 1:
+        raise UsageError(f"max_bad_fraction is {max_bad_fraction}, expected a share between 0 and 1")
+    made_from = f"{source_fingerprint(records)} {asdict(preprocessing)} {asdict(decoding)}"
+    return Origin(
+        label_names=records.label_names,
+        mask_names=records.mask_names,
+        notes=records.notes,
+        preprocessing=preprocessing,
+        decoding=decoding,
+        source_fingerprint=hashlib.sha256(made_from.encode()).hexdigest(),
+    )
 
 
 def _is_reusable(out: Path, source_fingerprint: str, *, overwrite: bool) -> bool:
@@ -106,7 +183,12 @@ def _check_place(out: Path) -> None:
         raise ArtifactError(f"cannot write {out}: {parent} is not a folder one may write to; choose another place")
 
 
-def _check_bad(bad: list[Quarantined], num_films: int, max_bad_fraction: float) -> None:
+def check_bad(bad: tuple[Quarantined, ...], num_films: int, max_bad_fraction: float) -> None:
+    """Refuse a pack that had to leave out too much.
+
+    Raises:
+        DataError: more than the share allowed, or everything.
+    """
     if len(bad) > max_bad_fraction * num_films:
         named = "; ".join(f"{entry.file} ({entry.reason})" for entry in bad[:_NUM_BAD_SHOWN])
         raise DataError(
@@ -119,102 +201,28 @@ def _check_bad(bad: list[Quarantined], num_films: int, max_bad_fraction: float) 
 
 def _write(
     records: Records,
+    rows: NDArray[np.int64],
     folder: Path,
-    preprocessing: Preprocessing,
-    source_fingerprint: str,
+    origin: Origin,
     max_bad_fraction: float,
     num_workers: int,
 ) -> Manifest:
-    size_px, num_masks, num_films = preprocessing.image_size_px, len(records.mask_names), len(records)
-    kept: list[bool] = []
-    bad: list[Quarantined] = []
-    histogram = np.zeros(256, np.int64)
-    with (
-        _ArrayFile(folder / IMAGES_FILE, (size_px, size_px)) as images,
-        _ArrayFile(folder / MASKS_FILE, (num_masks, size_px, size_px)) as masks_file,
-        progress("packing", num_films, "films") as shown,
-    ):
-        decode = partial(_decode_chunk, size_px=size_px)
-        for chunk in in_order(decode, films(records, np.arange(num_films)), num_workers):
-            images.append(chunk.images)
-            masks_file.append(chunk.masks)
-            kept += chunk.kept
-            bad += chunk.bad
-            histogram += chunk.histogram
-            shown.advance(len(chunk.kept), note=f"{len(bad)} bad" if bad else "")
-            if len(bad) > _NUM_BAD_COLLECTED + max_bad_fraction * num_films:
+    """Decode some of the films into the files of a folder, all but the manifest."""
+    decode = partial(_decode_chunk, size_px=origin.preprocessing.image_size_px, decoding=origin.decoding)
+    with pack_files(folder, origin, "pack") as files, progress("packing", len(rows), "films") as shown:
+        shown.advance(len(files.kept))
+        left = islice(films(records, rows), files.num_chunks, None)
+        for chunk in in_order(decode, left, num_workers):
+            files.append(chunk)
+            shown.advance(len(chunk.kept), note=f"{len(files.bad)} bad" if files.bad else "")
+            if len(files.bad) > _NUM_BAD_COLLECTED + max_bad_fraction * len(records):
                 break
-        _check_bad(bad, num_films, max_bad_fraction)
-    if not num_masks:
-        (folder / MASKS_FILE).unlink()
-    table = records.table[kept].reset_index(drop=True)
-    table.to_parquet(folder / RECORDS_FILE, index=False)
-    mean, std = _mean_and_std(histogram)
-    table_digest = hashlib.sha256()
-    hash_table(table, table_digest)
-    content = (images.sha256, masks_file.sha256, table_digest.hexdigest(), asdict(preprocessing))
-    return Manifest(
-        num_images=len(table),
-        label_names=records.label_names,
-        mask_names=records.mask_names,
-        preprocessing=preprocessing,
-        pixel_mean=mean,
-        pixel_std=std,
-        fingerprint=hashlib.sha256(repr((records.label_names, records.mask_names, *content)).encode()).hexdigest(),
-        source_fingerprint=source_fingerprint,
-        records_sha256=sha256_of(folder / RECORDS_FILE),
-        quarantined=tuple(bad),
-        notes=records.notes,
-    )
+        check_bad(tuple(files.bad), len(records), max_bad_fraction)
+        table = records.table.iloc[rows[files.kept]].reset_index(drop=True)
+        return finished(folder, origin, table, files)
 
 
-def _mean_and_std(histogram: NDArray[np.int64]) -> tuple[float, float]:
-    """Of the greys in [0, 1]; from integer counts, so that no order of summation can show."""
-    greys = np.arange(256) / 255
-    mean = float((histogram * greys).sum() / histogram.sum())
-    return mean, float(np.sqrt((histogram * (greys - mean) ** 2).sum() / histogram.sum()))
-
-
-class _ArrayFile:
-    """A .npy file that grows row by row and learns its length at the end; hashes what it writes."""
-
-    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
-        self._path, self._row_shape = path, row_shape
-        self._num_rows = 0
-        self._digest = hashlib.sha256()
-
-    def __enter__(self) -> "_ArrayFile":
-        self._file: BinaryIO = self._path.open("wb")
-        self._write_header()
-        return self
-
-    def _write_header(self) -> None:
-        # numpy pads the header so that the first number may grow in place.
-        shape = (self._num_rows, *self._row_shape)
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-    def append(self, rows: NDArray[np.uint8]) -> None:
-        data = np.ascontiguousarray(rows).data
-        self._file.write(data)
-        self._digest.update(data)
-        self._num_rows += len(rows)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is None:
-                self._file.seek(0)
-                self._write_header()
-        finally:
-            self._file.close()
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-
-def _decode_chunk(some: list[Film], size_px: int) -> _Chunk:
+def _decode_chunk(some: list[Film], size_px: int, decoding: Decoding) -> Chunk:
     num_masks = len(some[0].masks)
     images = np.empty((len(some), size_px, size_px), np.uint8)
     masks = np.empty((len(some), num_masks, size_px, size_px), np.uint8)
@@ -223,7 +231,7 @@ def _decode_chunk(some: list[Film], size_px: int) -> _Chunk:
     for film in some:
         row, file = sum(kept), film.image
         try:
-            images[row] = to_square(decode_grey(film.root / file), size_px)
+            images[row] = to_square(decode_grey(film.root / file, decoding, wanted_px=size_px), size_px)
             for index, file in enumerate(film.masks):
                 masks[row, index] = to_square_mask(decode_mask(film.root / file), size_px) if file else MASK_IGNORE
         except UnreadableImage as error:
@@ -231,9 +239,7 @@ def _decode_chunk(some: list[Film], size_px: int) -> _Chunk:
             kept.append(False)
         else:
             kept.append(True)
-    num_kept = sum(kept)
-    histogram = np.bincount(images[:num_kept].ravel(), minlength=256)
-    return _Chunk(images[:num_kept], masks[:num_kept], kept, bad, histogram)
+    return Chunk(images[: sum(kept)], masks[: sum(kept)], kept, bad)
 
 
 def _quarantined(film: Film, file: str, reason: str) -> Quarantined:

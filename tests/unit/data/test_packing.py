@@ -1,5 +1,7 @@
 """Packs are whole, repeatable and honest about what was left out."""
 
+import io
+import os
 import pickle
 import re
 import resource
@@ -12,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import dicom
+from PIL import Image
 
-from pacx.core.artifacts import read_json, sha256_of
+from pacx.core.artifacts import read_json, resumable_directory, sha256_of
 from pacx.core.errors import ArtifactError, DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.images import decode_grey, decode_mask, to_square, to_square_mask
+from pacx.data.datasets.folder import DATASET, FolderOptions
+from pacx.data.images import Decoding, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.pack import Pack
 from pacx.data.packing import pack_records
 from pacx.data.records import Records
@@ -192,24 +197,76 @@ def children_of(pid: int) -> list[Path]:
     return [Path("/proc") / child for child in listed]
 
 
-def test_a_killed_packing_leaves_no_pack_and_no_workers(records: Records, tmp_path: Path) -> None:
-    out = tmp_path / "packs" / "pack"
-    unlimited = resource.RLIM_INFINITY
-    process = subprocess.Popen(script(records.root, out, unlimited, 2, 1000))  # large squares take their time
+def killed(records: Records, out: Path, *, num_workers: int, size_px: int) -> list[Path]:
+    """Pack in another process and kill it once the first films are on the disk; returns its workers."""
+    process = subprocess.Popen(script(records.root, out, resource.RLIM_INFINITY, num_workers, size_px))
     deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 200 for path in out.parent.glob(".partial-*/images.npy")):
+    while not any(path.read_bytes().count(b"\n") >= 2 for path in out.parent.glob(".partial-*/journal.jsonl")):
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.005)
     workers = children_of(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not out.exists()
+    return workers
+
+
+def test_a_killed_packing_leaves_no_pack_and_no_workers(records: Records, tmp_path: Path) -> None:
+    workers = killed(records, tmp_path / "packs" / "pack", num_workers=2, size_px=1000)
     assert len(workers) >= 2
+    deadline = time.monotonic() + 60
     while any(worker.exists() for worker in workers):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.05)
-    assert len(packed(records, out)) == 70
+
+
+def test_killed_it_goes_on_to_the_same_bytes(records: Records, tmp_path: Path) -> None:
+    large = Preprocessing(image_size_px=600)
+    plain = DATASET.read(records.root, FolderOptions())
+    whole = contents(pack_records(plain, tmp_path / "whole", preprocessing=large).path)
+    out = tmp_path / "packs" / "pack"
+    killed(plain, out, num_workers=1, size_px=600)
+    shutil.copytree(out.parent, tmp_path / "again")
+    assert contents(pack_records(plain, out, preprocessing=large, num_workers=2).path) == whole
+    assert [path.name for path in out.parent.iterdir()] == ["pack"]
+
+    # Films decoded before the kill are not decoded again: one that was blackened since (same size, same time) stays.
+    film = records.root / records.table["image_path"][0]
+    about, length = film.stat(), len(film.read_bytes())
+    black = io.BytesIO()
+    Image.new("L", (48, 40)).save(black, format="PNG")
+    film.write_bytes(black.getvalue().ljust(length, b"\0"))
+    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert contents(pack_records(plain, tmp_path / "again" / "pack", preprocessing=large).path) == whole
+
+
+def test_a_chunk_that_is_not_as_the_journal_says_is_decoded_anew(records: Records, tmp_path: Path) -> None:
+    out = tmp_path / "packs" / "pack"
+    plain = DATASET.read(records.root, FolderOptions())
+    killed(plain, out, num_workers=1, size_px=600)
+    images = out.parent / ".partial-pack" / "images.npy"
+    with images.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"power cut")
+    large = Preprocessing(image_size_px=600)
+    whole = contents(pack_records(plain, tmp_path / "whole", preprocessing=large).path)
+    assert contents(pack_records(plain, out, preprocessing=large).path) == whole
+
+
+def test_what_other_work_left_behind_is_packed_anew(records: Records, tmp_path: Path) -> None:
+    out = tmp_path / "packs" / "pack"
+    killed(records, out, num_workers=1, size_px=600)
+    assert contents(packed(records, out).path) == contents(packed(records, tmp_path / "alone").path)
+
+
+def test_two_processes_do_not_write_one_pack(records: Records, tmp_path: Path) -> None:
+    with (
+        resumable_directory(tmp_path / "pack") as folder,
+        pytest.raises(UsageError, match="another process is writing in"),
+    ):
+        packed(records, tmp_path / "pack")
+    assert folder.name == ".partial-pack"
 
 
 @pytest.mark.parametrize("name", ["images.npy", "masks.npy", "records.parquet", "manifest.json"])
@@ -231,8 +288,8 @@ def test_a_pack_of_another_version_or_shape_is_refused(records: Records, tmp_pat
     pack = packed(records, tmp_path / "pack")
     manifest = pack.path / "manifest.json"
     text = manifest.read_text()
-    manifest.write_text(text.replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(DataError, match="not a manifest of version 1"):
+    manifest.write_text(text.replace('"format_version": 2', '"format_version": 1'))
+    with pytest.raises(DataError, match="not a manifest of version 2"):
         Pack.open(pack.path)
     manifest.write_text(text.replace('"num_images": 70', '"num_images": 69'))
     with pytest.raises(DataError, match=r"holds uint8 \(70, 24, 24\), its manifest says uint8 \(69, 24, 24\)"):
@@ -247,3 +304,41 @@ def test_a_pack_is_sent_to_another_process_as_its_path(records: Records, tmp_pat
     sent = pickle.dumps(pack)
     assert len(sent) < 500
     assert np.array_equal(pickle.loads(sent).images, pack.images)
+
+
+def test_scaled_decoding_is_close_recorded_and_never_mixed(tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    root.mkdir()
+    y, x = np.mgrid[:390, :320]
+    smooth = (np.sin(x / 17) * np.cos(y / 23) * 100 + 128).astype(np.uint8)
+    Image.fromarray(smooth).save(root / "film.jpg", quality=90)
+    Image.fromarray(smooth).save(root / "film.png")
+    records = DATASET.read(root, FolderOptions())
+    exact = pack_records(records, tmp_path / "exact")
+    scaled = pack_records(records, tmp_path / "scaled", decoding=Decoding(scaled_jpeg=True))
+    assert scaled.manifest.decoding.scaled_jpeg
+    assert not exact.manifest.decoding.scaled_jpeg
+    assert scaled.fingerprint != exact.fingerprint
+    assert np.array_equal(scaled.images[1], exact.images[1])  # PNG knows no scaled decoding
+    difference = np.abs(scaled.images[0].astype(int) - exact.images[0])
+    assert 0 < difference.mean() < 1
+    assert decode_grey(root / "film.jpg", Decoding(scaled_jpeg=True), wanted_px=224).shape == (293, 240)
+    assert decode_grey(root / "film.jpg", wanted_px=224).shape == (390, 320)
+    with pytest.raises(UsageError, match="made from other files or with other options"):
+        pack_records(records, tmp_path / "exact", decoding=Decoding(scaled_jpeg=True))
+
+
+def test_burned_in_films_are_quarantined_unless_allowed_and_that_is_recorded(tmp_path: Path) -> None:
+    root = tmp_path / "films"
+    root.mkdir()
+    for name, flag in (("clean.dcm", "NO"), ("named.dcm", "YES")):
+        pixels = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+        (root / name).write_bytes(dicom(pixels, bits_stored=12, BurnedInAnnotation=flag))
+    records = DATASET.read(root, FolderOptions())
+    pack = packed(records, tmp_path / "pack", max_bad_fraction=0.5)
+    assert [(bad.file, bad.reason[:48]) for bad in pack.quarantined] == [
+        ("named.dcm", "its header says that text is burned into the film"[:48])
+    ]
+    allowed = packed(records, tmp_path / "allowed", decoding=Decoding(allow_burned_in=True))
+    assert len(allowed) == 2
+    assert allowed.manifest.decoding.allow_burned_in
