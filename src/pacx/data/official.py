@@ -1,17 +1,31 @@
 """Official trees: where a file or folder lies below the root a user gave, and which films a folder holds.
 
 `root -> folder`. Archives unpack to one folder more or less than their documentation says, so a landmark is looked for
-a few levels down. Whatever is missing is named in one sentence with the layout that was expected. Opens no file.
+a few levels down. Whatever is missing is named in one sentence with the layout that was expected. What the datasets cut
+from MIMIC have in common stands here too: ids that are numbers, and the labels of the CheXpert labeller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from pacx.core.errors import DataError, UsageError
-from pacx.data.dataset import DatasetCard
+from pacx.data.dataset import DatasetCard, Finding
 from pacx.data.images import IMAGE_SUFFIXES
-from pacx.data.records import shown
-from pacx.data.tables import missing
+from pacx.data.records import Records, shown
+from pacx.data.tables import SourceTable, missing
+
+CHEXPERT_CODES: Mapping[str, float] = {
+    **dict.fromkeys(("1", "1.0"), 1.0),
+    **dict.fromkeys(("0", "0.0"), 0.0),
+    **dict.fromkeys(("", "-1", "-1.0"), np.nan),
+}
+"""The CheXpert labeller's 1, 0, -1 (uncertain) and blank (not mentioned); the last two are unknown."""
+
+MIMIC_CXR_LANDMARKS = ("mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-metadata.csv")
+"""By either of which a copy of MIMIC-CXR-JPG is known."""
 
 _DEPTH = 3
 
@@ -66,6 +80,37 @@ def film_names(folder: Path, card: DatasetCard) -> list[str]:
     return names
 
 
+def unlisted_files(records: Records, columns: Sequence[str]) -> list[Finding]:
+    """Files in the folders of the records' own films or masks that no record names.
+
+    For datasets whose options leave whole folders out, so that patterns below the root would find too many.
+
+    Args:
+        records: what was read.
+        columns: the columns of paths whose folders are looked through.
+    """
+    surplus = []
+    for column in columns:
+        places = records.table[column].str.rpartition("/")
+        for folder, names in places[places[2] != ""].groupby(0)[2]:
+            known = set(names)
+            found = sorted((records.root / str(folder)).glob("[!.]*"))
+            surplus += [f"{folder}/{path.name}" for path in found if path.name not in known and path.is_file()]
+    if not surplus:
+        return []
+    message = f"{len(surplus)} files belong to no record: {shown(surplus)}; the dataset does not have them"
+    return [Finding(check="surplus files", message=message, files=tuple(surplus))]
+
+
 def own_patient_note(what: str) -> str:
     """What a reader of results has to know where the makers give no patient ids."""
     return f"{what} have no patient id and count as one patient each: films of one person may lie in two splits."
+
+
+def ids(table: SourceTable, name: str) -> "pd.Series[str]":
+    """A column of numeric ids as text without a decimal point.
+
+    Raises:
+        DataError: a cell is no whole number.
+    """
+    return table.matching(name, r"(\d+)(?:\.0)?", "a whole number")[0]

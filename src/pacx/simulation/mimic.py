@@ -6,13 +6,13 @@ what the official datasets share by origin is there to be found among their twin
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import ndtr
 
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.core.randomness import sample_keys, uniform
@@ -20,7 +20,8 @@ from pacx.simulation.casting import stretched
 from pacx.simulation.physiology import Physiology, Values
 from pacx.simulation.population import CLEARLY_DISEASED
 
-FILMS_PER_SUBJECT = 4
+FILMS_PER_SUBJECT = 5
+_HOURS_AFTER_ADMISSION = ((25.0, 71.0), (-800.0, -700.0), (2.0, 20.0), (80.0, 120.0), (1466.0, 1500.0))
 _HEIGHT_TO_WIDTH = 3056 / 2544
 _JPEG_QUALITY = 95
 
@@ -35,9 +36,20 @@ def patient_id(number: int) -> str:
     return f"mimic-{subject_id(number)}"
 
 
+def admission_id(number: int, visit: int = 0) -> int:
+    """Eight digits, different for each subject and visit (0 or 1)."""
+    return 20_000_000 + (44 + 3_141_593 * (2 * number + visit)) % 10_000_000
+
+
+def admitted(number: int, visit: int = 0) -> datetime:
+    """When the subject was admitted, in the shifted years of MIMIC; the second time two months after the first."""
+    chance = uniform(0, "mimic-admission-time", 0, sample_keys([patient_id(number)]), 1)[0, 0]
+    return datetime(2110, 1, 1) + timedelta(minutes=int(chance * 60 * 24 * 365 * 90), days=60 * visit)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MimicFilm:
-    """One image of MIMIC-CXR-JPG: subject ``number``'s film ``index`` (0 to 3), each in a study of its own."""
+    """One image of MIMIC-CXR-JPG: subject ``number``'s film ``index`` (0 to 4), each in a study of its own."""
 
     number: int
     index: int = 0
@@ -57,6 +69,13 @@ class MimicFilm:
         """Five groups of eight hexadecimal digits, as MIMIC's are."""
         digits = hashlib.blake2b(self.film_id.encode(), digest_size=20).hexdigest()
         return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
+
+    @property
+    def taken(self) -> datetime:
+        """Film 0 on day two or three of the admission, 1 a month before, 2 on day one, 3 later, 4 in the next one."""
+        first, last = _HOURS_AFTER_ADMISSION[self.index]
+        chance = uniform(0, "mimic-film-time", self.index, sample_keys([self.film_id]), 1)[0, 0]
+        return admitted(self.number) + timedelta(seconds=round(3600 * (first + (last - first) * chance)))
 
     @property
     def folder(self) -> str:
@@ -125,9 +144,3 @@ def chexpert_findings(physiology: Physiology, film_ids: tuple[str, ...], *, seed
     is_free = ~(table.drop(columns="No Finding") == 1).any(axis=1)
     table["No Finding"] = np.where(is_free, 1.0, np.nan)
     return table
-
-
-def acutely(physiology: Physiology, keys: NDArray[np.uint64], stream: str, seed: int) -> Values:
-    """A number in [0, 1) per patient that leans towards 1 the more ill the patient is."""
-    chance = uniform(seed, stream, 0, keys, 1)[:, 0]
-    return ndtr(2.0 * (physiology.acuity - 0.5)) * 0.6 + 0.4 * chance

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from twin_journey import counts_of, kind_of, packed, probe, read, tree_bytes, twin_of
+from twin_journey import counts_of, doctor, faults, kind_of, packed, probe, read, tree_bytes, twin_of
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHESTX6_CLASSES
@@ -34,6 +34,15 @@ def test_what_was_written_is_what_is_read(twin: Path) -> None:
         folders.tolist()
         == (records.table["split"] + "/" + records.table[list(CHESTX6_CLASSES)].idxmax(axis=1)).tolist()
     )
+
+
+def test_the_doctor_warns_of_copies_in_two_splits_and_finds_what_is_too_much(twin: Path, copy: Path) -> None:
+    diagnosis = doctor("chestx6", twin)
+    assert diagnosis.is_green
+    assert [finding.check for finding in diagnosis.findings] == ["patients"]
+    shutil.copy(next((copy / "val" / "Normal").iterdir()), copy / "val" / "Normal" / "film.bmp.txt")
+    (message,) = faults(doctor("chestx6", copy.parent))
+    assert "film.bmp.txt" in message
 
 
 def test_the_inner_folder_may_be_given_and_names_may_hold_spaces(twin: Path) -> None:

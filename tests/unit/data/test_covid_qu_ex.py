@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from twin_journey import counts_of, kind_of, packed, read, segment, tree_bytes, twin_of
+from twin_journey import counts_of, doctor, faults, kind_of, packed, read, segment, tree_bytes, twin_of
 
 from pacx.core.errors import DataError
 from pacx.core.findings import COVID_QU_EX_CLASSES
-from pacx.data.datasets.covid_qu_ex import DATASET, CovidQuExTree
+from pacx.data.datasets.covid_qu_ex import DATASET, CovidQuExOptions, CovidQuExTree
 from pacx.data.tally import tally
 
 LUNG, INFECTION = CovidQuExTree.LUNG.value, CovidQuExTree.INFECTION.value
@@ -96,6 +96,21 @@ def test_a_tree_that_is_not_whole_is_refused(copy: Path) -> None:
     shutil.rmtree(copy / INFECTION)
     with pytest.raises(DataError, match=rf"{INFECTION}/Train is missing; .* expected to hold Lung"):
         read("covid-qu-ex", copy, tree=CovidQuExTree.INFECTION)
+
+
+def test_the_doctor_misses_a_mask_and_finds_one_too_many(twin: Path, copy: Path) -> None:
+    assert doctor("covid-qu-ex", twin).findings == ()
+    mask = next((copy / LUNG / LUNG / "Test" / "COVID-19" / "lung masks").iterdir())
+    mask.rename(mask.with_name("covid_0.png"))
+    missing, surplus = faults(doctor("covid-qu-ex", copy))
+    assert mask.name in missing
+    assert "covid_0.png" in surplus
+
+
+def test_each_tree_has_counts_of_its_own() -> None:
+    assert DATASET.expected_counts(CovidQuExOptions())["films"] == 33_920
+    counts = DATASET.expected_counts(CovidQuExOptions(tree=CovidQuExTree.INFECTION))
+    assert counts["films"] == counts["mask:infection"] == sum(counts[f"present:{name}"] for name in COVID_QU_EX_CLASSES)
 
 
 def test_the_counts_of_the_card_add_up() -> None:

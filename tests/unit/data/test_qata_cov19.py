@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from twin_journey import counts_of, packed, read, segment, tree_bytes, twin_of
+from twin_journey import counts_of, doctor, faults, packed, read, segment, tree_bytes, twin_of
 
 from pacx.core.errors import DataError
-from pacx.data.datasets.qata_cov19 import DATASET, QataVersion
+from pacx.data.datasets.qata_cov19 import DATASET, QataCov19Options, QataVersion
 from pacx.data.tally import tally
 
 V2 = Path("QaTa-COV19") / "QaTa-COV19-v2"
@@ -93,6 +93,24 @@ def test_version_1_is_listed_from_its_masks(twin: Path, copy: Path) -> None:
         DataError, match=r"holds masks of no film \(mask_.*\); expected mask_X\.png for a film Images/X"
     ):
         read("qata-cov19", copy, version=QataVersion.V1)
+
+
+def test_the_doctor_misses_a_mask_and_finds_one_too_many(twin: Path, copy: Path) -> None:
+    assert doctor("qata-cov19", twin).findings == ()
+    mask = next((copy / V2 / "Test Set" / "Ground-truths").iterdir())
+    mask.rename(mask.with_name("mask_covid_0.png"))
+    missing, surplus = faults(doctor("qata-cov19", copy))
+    assert mask.name in missing
+    assert "mask_covid_0.png" in surplus
+
+
+def test_each_version_has_counts_of_its_own(twin: Path) -> None:
+    assert DATASET.expected_counts(QataCov19Options())["films:test"] == 2_113
+    assert DATASET.expected_counts(QataCov19Options(version=QataVersion.V1))["films"] == 2_951
+    films_without_masks = DATASET.inspect(
+        twin, QataCov19Options(version=QataVersion.V1), read("qata-cov19", twin, version=QataVersion.V1)
+    )
+    assert films_without_masks == []
 
 
 def test_a_tree_that_is_not_whole_is_refused(copy: Path) -> None:

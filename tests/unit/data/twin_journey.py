@@ -9,6 +9,7 @@ from PIL import Image
 from pacx.core.artifacts import read_json
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import datasets
+from pacx.data.doctor import Diagnosis, examine
 from pacx.data.pack import Pack
 from pacx.data.packing import pack_records
 from pacx.data.records import Records
@@ -38,6 +39,17 @@ def counts_of(root: Path) -> Mapping[str, int]:
 def read(name: str, root: Path, **options: Any) -> Records:
     dataset = datasets()[name]
     return dataset.read(root, dataset.options_type(**options))
+
+
+def doctor(name: str, root: Path, **options: Any) -> Diagnosis:
+    """What the doctor says, having decoded every film."""
+    dataset = datasets()[name]
+    state = root.parent / "doctor-state.json"
+    return examine(dataset, root, dataset.options_type(**options), state=state, num_samples=None)
+
+
+def faults(diagnosis: Diagnosis) -> list[str]:
+    return [finding.message for finding in diagnosis.findings if finding.is_fault]
 
 
 def packed(name: str, records: Records, out: Path) -> Pack:

@@ -8,6 +8,7 @@ beside the masks. No patient ids are shipped, and the films were merged from pub
 hold some of them.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from pacx.core.findings import COVID_QU_EX_CLASSES
-from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.official import film_names, look_for, own_patient_note
+from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
+from pacx.data.official import film_names, look_for, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records
 from pacx.data.tables import missing
 
@@ -31,6 +32,15 @@ class CovidQuExTree(Enum):
 
 
 _MASKS = {CovidQuExTree.LUNG: ("lung",), CovidQuExTree.INFECTION: ("lung", "infection")}
+
+_INFECTION_COUNTS = {
+    "films": 5_826,
+    "present:COVID-19": 2_913,
+    "present:Non-COVID": 1_457,
+    "present:Normal": 1_456,
+    "mask:lung": 5_826,
+    "mask:infection": 5_826,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +80,6 @@ class CovidQuExDataset(Dataset[CovidQuExOptions]):
             "present:Normal": 10_701,
             "mask:lung": 33_920,
         },
-        image_globs=tuple(
-            f"**/Lung Segmentation Data/{split}/{name}/{kind}/*.*"
-            for split in _SPLITS
-            for name in COVID_QU_EX_CLASSES
-            for kind in ("images", "lung masks")
-        ),
     )
     options_type = CovidQuExOptions
 
@@ -99,6 +103,14 @@ class CovidQuExDataset(Dataset[CovidQuExOptions]):
         ]
         notes = (own_patient_note("Films"), "QaTa-COV19 and ChestX6 hold some of these films.")
         return Records(pd.DataFrame(rows), COVID_QU_EX_CLASSES, _MASKS[options.tree], root, notes)
+
+    def expected_counts(self, options: CovidQuExOptions) -> Mapping[str, int]:
+        """Of the tree that is read."""
+        return self.card.counts if options.tree is CovidQuExTree.LUNG else _INFECTION_COUNTS
+
+    def inspect(self, root: Path, options: CovidQuExOptions, records: Records) -> Sequence[Finding]:
+        """Masks that belong to no film."""
+        return unlisted_files(records, ["image_path", *(MASK_PREFIX + name for name in records.mask_names)])
 
     def _rows(self, tree: Path, split: str, label: str, root: Path, masks: tuple[str, ...]) -> list[dict[str, object]]:
         folder = tree / split / label

@@ -10,6 +10,7 @@ or a decoder trained there has seen them.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from pacx.core.errors import DataError
-from pacx.data.dataset import Dataset, DatasetCard, SplitPlan, Task
-from pacx.data.official import film_names, find_folder, own_patient_note
+from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
+from pacx.data.official import film_names, find_folder, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import image_level_splits
 
@@ -35,6 +36,8 @@ class QataVersion(Enum):
 
 
 _SETS = {QataVersion.V1: {"": ""}, QataVersion.V2: {"Train Set": "train", "Test Set": "test"}}
+
+_V1_COUNTS = {"films": 2_951, "mask:infection": 2_951}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +68,6 @@ class QataCov19Dataset(Dataset[QataCov19Options]):
         ),
         splits=SplitPlan(fractions=(0.7, 0.1, 0.2), val_share_of_train=0.1),
         counts={"films": 9_258, "films:test": 2_113, "mask:infection": 9_258},
-        image_globs=tuple(
-            f"**/{part}/{kind}/*.*" for part in ("Train Set", "Test Set") for kind in ("Images", "Ground-truths")
-        ),
         splits_share_patients=True,  # whether they do is not documented; the copy is not at fault if so
     )
     options_type = QataCov19Options
@@ -93,6 +93,15 @@ class QataCov19Dataset(Dataset[QataCov19Options]):
             rows = self._masked(tree, root)
         table = pd.DataFrame(rows)
         return Records(table, (), ("infection",), root, _notes(table))
+
+    def expected_counts(self, options: QataCov19Options) -> Mapping[str, int]:
+        """Of the version that is read."""
+        return self.card.counts if options.version is QataVersion.V2 else _V1_COUNTS
+
+    def inspect(self, root: Path, options: QataCov19Options, records: Records) -> Sequence[Finding]:
+        """Masks that belong to no film; films without a mask are known of version 1."""
+        films = ["image_path"] if options.version is QataVersion.V2 else []
+        return unlisted_files(records, [*films, _INFECTION])
 
     def _all(self, folder: Path, split: str, root: Path) -> list[dict[str, str]]:
         """Every film of a set, with the mask that is named after it."""
