@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from pacx.modalities.ecg import ECG_MAE_INPUT, EcgPreprocessing, EcgRecordings, preprocess_ecg
+from pacx.modalities.ecg import preprocess_ecg
+from pacx.modalities.ecg_recordings import EcgRecordings
+from pacx.models.ecg_input import ECG_MAE_INPUT, EcgPreprocessing
 
 
 def recording(seed: int) -> np.ndarray:

@@ -51,10 +51,11 @@ def test_features_and_logits_equal_the_official_ones(shared, num_leads):
     assert torch.equal(network(signals).features, features), "batch normalisation is stored and must never act"
 
 
+@pytest.mark.parametrize("num_leads", [1, 12])
 @pytest.mark.parametrize("length", [4321, 4999])
-def test_odd_lengths_agree_between_single_and_double_precision(shared, length):
-    network, rule, _ = filled(shared, 1)
-    signals = torch.from_numpy(rule["array"]("odd", (1, 1, length), seed=7))
+def test_odd_lengths_agree_between_single_and_double_precision(shared, length, num_leads):
+    network, rule, _ = filled(shared, num_leads)
+    signals = torch.from_numpy(rule["array"]("odd", (1, num_leads, length), seed=7))
     network.requires_grad_(False)
     single = network(signals.float()).features
     double = network.double()(signals).features

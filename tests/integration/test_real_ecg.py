@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError
-from pacx.modalities.ecg import ECG_FOUNDER_INPUT, EcgRecordings, EcgUnit, check_lead_order, embed_ecg, read_wfdb
+from pacx.modalities.ecg import EcgJob, prepare_usable
+from pacx.modalities.ecg_readers import read_wfdb
+from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
+from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg_founder import ECGFounder
+from pacx.models.ecg_input import ECG_FOUNDER_INPUT
 from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 
@@ -70,9 +74,28 @@ def ecg_founder(shared):
 def test_every_record_gets_an_embedding_of_its_own(originals, ecg_founder):
     assert ecg_founder.preprocessing == ECG_FOUNDER_INPUT
     for model, width in ((ecg_founder, 1024), (EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0), 96)):
-        targets = embed_ecg(model, originals)
+        targets = EcgJob(model, originals).run(EmbeddingSettings())
         assert targets.embeddings.shape == (len(originals), width)
         assert np.isfinite(targets.embeddings).all()
         centered = targets.embeddings - targets.embeddings.mean(0)
         distances = np.linalg.norm(centered[:, None] - centered[None], axis=2) + 1e9 * np.eye(len(originals))
         assert distances.min() > 0.05 * np.linalg.norm(centered, axis=1).mean()
+
+
+def test_flat_leads_and_a_recording_under_two_names_are_left_out_and_nothing_else(everything):
+    """Of 198: index.csv knows the flat leads; nobody knew that one record of the Georgia database is there twice."""
+    check_voltage(everything, "real recordings")
+    usable = prepare_usable(everything, ECG_FOUNDER_INPUT, max_bad_fraction=0.05)
+    reasons = {entry.sample_id.split("/")[1]: entry.reason for entry in usable.quarantined}
+    assert reasons == {
+        "JS20004": "is flat in lead V2, V4, V6",
+        "JS20008": "is flat in lead V2, V4, V6",
+        "JS45551": "is flat in lead V4, V5, V6",
+        "E07510": "is sample for sample the recording of georgia_500hz/E07509",
+    }
+    assert len(usable.sample_ids) == 194
+    with pytest.raises(DataError, match="4 of 198 ECG recordings cannot be used"):
+        prepare_usable(everything, ECG_FOUNDER_INPUT)
+    millivolts = EcgRecordings(everything.sample_ids, everything.signals, unit=EcgUnit.MILLIVOLT)
+    with pytest.raises(DataError, match="far too large"):
+        check_voltage(millivolts, "real recordings")

@@ -13,10 +13,10 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
 from pacx.data.images import IMAGE_SUFFIXES
-from pacx.modalities.ecg import embed_ecg
-from pacx.modalities.ecg_recordings import read_wfdb
+from pacx.modalities.ecg import EcgJob
+from pacx.modalities.ecg_readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
-from pacx.models.ecg_mae import is_ecg_mae, load_ecg_mae
+from pacx.models.ecg_encoder import is_ecg_encoder, load_ecg_encoder
 from pacx.serving.encoder import load_encoder
 
 _WFDB_HEADER = ".hea"
@@ -83,10 +83,10 @@ def _expanded(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
 
 def _embed_files(words: Sequence[str]) -> None:
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
-    if is_ecg_mae(call.encoder):
-        model = load_ecg_mae(call.encoder)
+    if is_ecg_encoder(call.encoder):
+        model = load_ecg_encoder(call.encoder)
         files = _expanded(call.paths, (_WFDB_HEADER,))
-        embeddings = embed_ecg(model, read_wfdb(files)).embeddings
+        embeddings = EcgJob(model, read_wfdb(files)).run(EmbeddingSettings()).embeddings
     else:
         encoder = load_encoder(call.encoder)
         files = _expanded(call.paths, IMAGE_SUFFIXES)

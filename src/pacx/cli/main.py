@@ -14,12 +14,13 @@ from pacx.cli.terminal import complain, say
 from pacx.core.errors import PacxError
 
 _VERBS = {
-    "demo": "the whole method on a simulated hospital, ending in a report (five minutes, no data needed)",
+    "demo": "the whole method on a simulated hospital, ending in a report (ten minutes on two cores, no data needed)",
     "simulate": "write a simulated hospital: films, masks, ECGs, laboratory values",
-    "data": "list datasets, pack images once for everything that follows",
-    "train": "run a recipe: mae, labs, ecg, distill and their variants",
-    "embed": "images or ECG records to embeddings, in one .npz file",
-    "evaluate": "probe, low-data, segment, align, rollout: result rows with intervals",
+    "data": "list datasets, check a copy, pack its images once for everything that follows",
+    "convert": "published weights to safetensors: ECGFounder",
+    "train": "run a recipe: mae, labs, ecg, vitals, distill and their variants",
+    "embed": "images to embeddings; ECGs, labs, vital signs to frozen targets",
+    "evaluate": "probe, low-data, segment, align, readout, rollout: result rows with intervals",
     "report": "result rows and run folders to one self-contained page",
 }
 

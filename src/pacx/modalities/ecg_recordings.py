@@ -1,37 +1,36 @@
 """Raw ECGs in memory, whatever file they came from: who, which leads, which rate, which unit.
 
 Signals stay in the numbers they were stored in (an int16 memory map stays on the disk) and become millivolts record by
-record. Readers exist for WFDB files, for a memory-mapped array with a JSON file beside it, and for Symile-MIMIC.
+record. ``pacx.modalities.ecg_readers`` opens files.
 
 A wrong lead order crashes nothing and ruins everything, so every reader checks it by Goldberger's identities: the
-augmented limb leads follow from I and II (aVL = I - II/2, aVF = II - I/2). Files that lack a lead are refused; no lead
-is ever made up from another.
+augmented limb leads follow from I and II (aVL = I - II/2, aVF = II - I/2). Nor does a wrong unit: the size of the
+signals is checked as well. Files that lack a lead are refused; no lead is ever made up from another.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError
-from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
-from pacx.modalities.targets import named
+from pacx.core.vocabulary import ECG_LEADS
+from pacx.modalities.targets import Quarantined, named
 
 _CHECKED_RECORDS = 64
 _SHORTEST_FRACTION = 0.5
 # Unrelated leads differ by 1.4 times their size or more; with as much noise as signal the identities still give 1.
 _IDENTITY_BROKEN_ABOVE = 0.9
-_FULL_SCALE_UNITS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3}
 _RATIO_PRECISION = 1000
+
+PLAUSIBLE_MV = (0.003, 10.0)
+"""Standard deviation of the median lead of anything that comes from a body; real ones have 0.1 to 0.5 mV."""
 
 
 class EcgUnit(Enum):
@@ -52,6 +51,8 @@ class EcgRecordings:
         leads: names of the twelve leads in the order of the second axis; any order, upper or lower case.
         sample_rate_hz: samples per second.
         unit: unit of ``signals``.
+        patient_ids: whose each recording is; () = all different people.
+        quarantined: recordings that could not be read, and why; they have no row here.
 
     Raises:
         DataError: shapes do not match, an id occurs twice, leads are not the twelve, or the rate is not positive.
@@ -62,9 +63,17 @@ class EcgRecordings:
     leads: tuple[str, ...] = ECG_LEADS
     sample_rate_hz: float = 500.0
     unit: EcgUnit = EcgUnit.MILLIVOLT
+    patient_ids: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
+        object.__setattr__(self, "patient_ids", tuple(map(str, self.patient_ids)) or self.sample_ids)
+        if len(self.patient_ids) != len(self.sample_ids):
+            raise DataError(
+                f"ECG recordings have {len(self.patient_ids)} patient ids for {len(self.sample_ids)} samples; "
+                "give one each"
+            )
         shape = self.signals.shape
         if len(shape) != 3 or shape[:2] != (len(self.sample_ids), len(ECG_LEADS)):
             raise DataError(
@@ -88,8 +97,9 @@ class EcgRecordings:
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "EcgRecordings":
         """The recordings of some rows, for example of the training patients."""
-        ids = tuple(self.sample_ids[row] for row in rows)
-        return EcgRecordings(ids, self.signals[np.asarray(rows, np.int64)], self.leads, self.sample_rate_hz, self.unit)
+        ids, patients = (tuple(names[row] for row in rows) for names in (self.sample_ids, self.patient_ids))
+        signals = self.signals[np.asarray(rows, np.int64)]
+        return EcgRecordings(ids, signals, self.leads, self.sample_rate_hz, self.unit, patients)
 
 
 def lead_positions(leads: Sequence[str], source: str) -> list[int]:
@@ -108,6 +118,30 @@ def lead_positions(leads: Sequence[str], source: str) -> list[int]:
     return [folded.index(lead.casefold()) for lead in ECG_LEADS]
 
 
+def _spread(total: int) -> NDArray[np.int64]:
+    """Up to 64 rows spread over all."""
+    return np.unique(np.linspace(0, total - 1, min(_CHECKED_RECORDS, total)).astype(np.int64))
+
+
+def check_voltage(recordings: EcgRecordings, source: str) -> None:
+    """Refuse recordings whose numbers cannot be in the declared unit; the median over recordings decides.
+
+    Raises:
+        DataError: signals are a thousand times too large or too small for a heart, or anything like it.
+    """
+    if recordings.unit is EcgUnit.RELATIVE or not len(recordings):
+        return
+    sizes = [float(np.median(np.nan_to_num(recordings.record(row)).std(axis=1))) for row in _spread(len(recordings))]
+    size, (low, high) = float(np.median(sizes)), PLAUSIBLE_MV
+    if size == 0 or low <= size <= high:  # blank recordings have no unit; preparing them says so
+        return
+    raise DataError(
+        f"{source}: if the signals are in {recordings.unit.value} as declared, their standard deviation is "
+        f"{size:.3g} mV, far too {'large' if size > high else 'small'} where 0.1 to 0.5 is usual; declare the unit "
+        "they are in"
+    )
+
+
 def _misfit(lead: NDArray[np.float64], identity: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(lead - identity) / np.linalg.norm(identity))
 
@@ -122,7 +156,7 @@ def check_lead_order(recordings: EcgRecordings, source: str) -> None:
         DataError: aVL and aVF are exchanged, or the identities do not hold at all.
     """
     as_named, exchanged = [], []
-    for row in np.unique(np.linspace(0, len(recordings) - 1, min(_CHECKED_RECORDS, len(recordings))).astype(int)):
+    for row in _spread(len(recordings)):
         centered = np.nan_to_num(recordings.record(row)[:6])
         centered -= centered.mean(axis=1, keepdims=True)
         one, two, _, a_vr, a_vl, a_vf = centered
@@ -153,115 +187,21 @@ def resampled(signals: NDArray[np.float64], rate_hz: float, wanted_hz: float) ->
     return resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
 
 
-def fitted(signals: NDArray[np.float64], num_samples: int, what: str) -> NDArray[np.float64]:
+def fitted(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.float64]:
     """Exactly ``num_samples`` samples: the first ones of a longer record; a shorter one holds its last value.
 
     Holding makes no step; behind the band-pass it is silence.
 
     Raises:
-        DataError: more than half of the record would be made up.
+        UnusableError: more than half of the record would be made up.
     """
     length = signals.shape[-1]
     if length < _SHORTEST_FRACTION * num_samples:
-        raise DataError(
-            f"{what} has {length} samples where {num_samples} are needed, so more than half would be made up; "
-            "leave it out"
-        )
+        raise UnusableError(f"has {length} samples where {num_samples} are needed, so more than half would be made up")
     if length < num_samples:
         return np.pad(signals, ((0, 0), (0, num_samples - length)), mode="edge")
     return signals[:, :num_samples]
 
 
-def _wfdb_record(path: Path) -> tuple[NDArray[np.float64], float]:
-    stem = path.with_suffix("") if path.suffix in (".hea", ".dat", ".mat") else path
-    with warnings.catch_warnings():
-        # wfdb 4.3 calls pandas in ways that pandas 3.1 deprecates, while it is imported; nothing a user can act on.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from wfdb import rdrecord
-    try:
-        record = rdrecord(str(stem))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{stem} has no header (.hea) or no signal file beside it; copy both files of the record"
-        ) from error
-    except (ValueError, IndexError, OSError, AttributeError) as error:
-        raise DataError(f"{stem} is not a readable WFDB record ({type(error).__name__}); copy it again") from error
-    positions = lead_positions(record.sig_name, str(stem))
-    units = [str(record.units[position]).strip().casefold() for position in positions]
-    unknown = sorted(set(units) - _FULL_SCALE_UNITS.keys())
-    if unknown:
-        raise DataError(f"{stem} is in units of {', '.join(unknown)}; expected V, mV or uV: correct its header")
-    gains = np.array([_FULL_SCALE_UNITS[unit] for unit in units])
-    return record.p_signal.T[positions] * gains[:, None], float(record.fs)
-
-
-def read_wfdb(paths: Sequence[Path], *, sample_rate_hz: float = 500.0, duration_s: float = 10.0) -> EcgRecordings:
-    """Read WFDB records (.hea with .dat or .mat), as MIMIC-IV-ECG, PTB-XL and the PhysioNet challenges have them.
-
-    Leads are reordered by name; values become millivolts; NaN (a sample the device marked as invalid) becomes 0, as in
-    ECGFounder's pipeline. A record with another rate is resampled; a longer one keeps its first ``duration_s``
-    seconds; a shorter one holds its last value, and is refused below half of the length.
-
-    Args:
-        paths: records with or without suffix; the file name without suffix becomes the sample id.
-        sample_rate_hz: common rate of the result.
-        duration_s: common length of the result.
-
-    Raises:
-        DataError: a record cannot be read, lacks a lead, has an unknown unit, or is too short.
-    """
-    num_samples = round(duration_s * sample_rate_hz)
-    signals = np.empty((len(paths), len(ECG_LEADS), num_samples), np.float32)
-    for row, path in enumerate(paths):
-        physical, rate_hz = _wfdb_record(Path(path))
-        signals[row] = fitted(resampled(np.nan_to_num(physical), rate_hz, sample_rate_hz), num_samples, str(path))
-    recordings = EcgRecordings(tuple(Path(path).stem for path in paths), signals, ECG_LEADS, sample_rate_hz)
-    check_lead_order(recordings, "WFDB records")
-    return recordings
-
-
-def _mapped(npy: Path) -> NDArray[Any]:
-    try:
-        return np.load(npy, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{npy} is not a readable .npy array of recordings; write it again") from error
-
-
-def read_array(npy: Path, description: Path) -> EcgRecordings:
-    """Open recordings kept as one array (N, 12, T), memory-mapped, with a JSON file that says what they are.
-
-    Args:
-        npy: int16 microvolts or float millivolts.
-        description: JSON object with ``sample_ids``, ``leads``, ``sample_rate_hz`` and ``unit`` ("mV", "uV" or
-            "relative").
-
-    Raises:
-        DataError: a file or field is missing, or array and description do not fit each other.
-    """
-    signals, said = _mapped(npy), read_json(description)
-    absent = [field for field in ("sample_ids", "leads", "sample_rate_hz", "unit") if field not in said]
-    if absent:
-        raise DataError(f"{description} does not say {', '.join(absent)}; add what the recordings in {npy.name} are")
-    if said["unit"] not in {unit.value for unit in EcgUnit}:
-        raise DataError(f"{description} names unit '{said['unit']}'; expected mV, uV or relative")
-    recordings = EcgRecordings(
-        tuple(said["sample_ids"]), signals, tuple(said["leads"]), float(said["sample_rate_hz"]), EcgUnit(said["unit"])
-    )
-    check_lead_order(recordings, str(npy))
-    return recordings
-
-
-def read_symile(npy: Path, sample_ids: Sequence[str]) -> EcgRecordings:
-    """Open an ``ecg_<split>.npy`` of Symile-MIMIC: (N, 1, 5000, 12) in MIMIC's lead order, each record in [-1, 1].
-
-    Raises:
-        DataError: the array has another shape, another number of rows than ids, or another lead order.
-    """
-    stored = _mapped(npy)
-    if stored.ndim != 4 or stored.shape[1] != 1 or stored.shape[3] != len(MIMIC_ECG_LEADS):
-        raise DataError(f"{npy} has shape {stored.shape}, expected (records, 1, 5000, 12) as Symile-MIMIC has it")
-    recordings = EcgRecordings(
-        tuple(sample_ids), stored[:, 0].transpose(0, 2, 1), MIMIC_ECG_LEADS, 500.0, EcgUnit.RELATIVE
-    )
-    check_lead_order(recordings, str(npy))
-    return recordings
+class UnusableError(Exception):
+    """One recording cannot be used; the message goes on after its name: "is constant"."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.ecg_input import ECG_FOUNDER_INPUT, EcgPreprocessing
+from pacx.models.ecg_input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, EcgPreprocessing
 from pacx.models.strict_loading import load_strictly, read_state_dict
 
 FEATURE_DIM = 1024
@@ -120,8 +120,6 @@ class ECGFounder(nn.Module):
     Source: PKUDigitalHealth/ECGFounder, released configuration (batch normalisation and dropout off).
     """
 
-    preprocessing: EcgPreprocessing = ECG_FOUNDER_INPUT
-
     def __init__(self, num_leads: int, *, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.num_leads = num_leads
@@ -134,6 +132,11 @@ class ECGFounder(nn.Module):
             in_channels = channels
         self.stage_list = nn.ModuleList(stages)
         self.dense = nn.Linear(FEATURE_DIM, num_classes)
+
+    @property
+    def preprocessing(self) -> EcgPreprocessing:
+        """The input contract: all twelve leads, or lead I."""
+        return ECG_FOUNDER_INPUT if self.num_leads > 1 else ECG_FOUNDER_ONE_LEAD_INPUT
 
     def forward(self, signals: Tensor) -> ECGFounderOutput:
         """Logits and features of prepared recordings.
@@ -163,7 +166,8 @@ class ECGFounder(nn.Module):
 def load_ecg_founder(path: Path) -> ECGFounder:
     """The trained network from the official checkpoint, or from its tensors as safetensors; in eval mode.
 
-    The number of leads is read off the file. Torch files are opened with ``weights_only=True`` and nothing else.
+    The number of leads is read off the file. ``pacx.models.ecg_founder_conversion`` turns the one into
+    the other. Torch files are opened with ``weights_only=True`` and nothing else.
 
     Raises:
         ModelError: the file is missing, damaged, holds more than tensors, or is not exactly this network.

@@ -4,11 +4,12 @@ The counterpart of ``pacx.core.preprocessing`` for the ECG. Every ECG encoder ca
 ``pacx.modalities.ecg`` carries it out, so that an encoder is never fed another one's signals.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
 from pacx.core.errors import ModelError
+from pacx.core.vocabulary import ECG_LEADS
 
 
 class EcgScale(Enum):
@@ -29,10 +30,11 @@ class EcgScale(Enum):
 class EcgPreprocessing:
     """The filter chain between a recording and an ECG encoder; the defaults are ECGFounder's.
 
-    In order: NaN to 0, leads to the order of ``pacx.core.vocabulary.ECG_LEADS``, resampling to ``sample_rate_hz``,
-    ``duration_s`` seconds, notch, band-pass, baseline, scale. Both filters run forwards and backwards (no phase).
+    In order: NaN to 0, leads to the order of ``leads`` by name, resampling to ``sample_rate_hz``, ``duration_s``
+    seconds, notch, band-pass, baseline, scale. Both filters run forwards and backwards (no phase).
 
     Args:
+        leads: leads of the prepared record, in order; each is one of ``ECG_LEADS``.
         sample_rate_hz: rate of the prepared record.
         duration_s: its length; longer records lose their end, shorter ones hold their last value.
         notch_hz: mains frequency taken out (50 in Europe and China).
@@ -48,6 +50,7 @@ class EcgPreprocessing:
     Source: PKUDigitalHealth/ECGFounder, dataset.py and util.py (specification of the ECG side, section 1.4).
     """
 
+    leads: tuple[str, ...] = ECG_LEADS
     sample_rate_hz: int = 500
     duration_s: float = 10.0
     notch_hz: float = 50.0
@@ -65,7 +68,12 @@ class EcgPreprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` reads them back."""
-        return {**asdict(self), "band_hz": list(self.band_hz), "scale": self.scale.value}
+        return {
+            **asdict(self),
+            "leads": list(self.leads),
+            "band_hz": list(self.band_hz),
+            "scale": self.scale.value,
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "EcgPreprocessing":
@@ -82,7 +90,8 @@ class EcgPreprocessing:
             )
         try:
             low, high = values["band_hz"]
-            return cls(**{**values, "band_hz": (low, high), "scale": EcgScale(values["scale"])})
+            lists = {"leads": tuple(values["leads"]), "band_hz": (low, high)}
+            return cls(**{**values, **lists, "scale": EcgScale(values["scale"])})
         except (ValueError, TypeError) as error:
             raise ModelError(
                 f"the ECG input contract cannot be read ({error}); it was written by another version"
@@ -91,6 +100,9 @@ class EcgPreprocessing:
 
 ECG_FOUNDER_INPUT = EcgPreprocessing()
 """ECGFounder's chain, ending in the z-score over the record."""
+
+ECG_FOUNDER_ONE_LEAD_INPUT = replace(ECG_FOUNDER_INPUT, leads=("I",))
+"""The same for its one-lead network: lead I alone, and so the z-score over lead I alone."""
 
 ECG_MAE_INPUT = EcgPreprocessing(baseline_window_s=None, scale=EcgScale.MILLIVOLT)
 """For a masked autoencoder of one's own: no median (ST and T stay as they are), and voltage stays visible."""

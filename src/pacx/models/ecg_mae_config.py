@@ -61,6 +61,11 @@ class EcgMAEConfig:
                     f"ECG autoencoder: {name} = {value} is not a whole multiple of {divisor_name} = {divisor}; "
                     "choose numbers that divide"
                 )
+        if self.num_leads != len(self.preprocessing.leads):
+            raise ModelError(
+                f"ECG autoencoder: num_leads = {self.num_leads}, but preprocessing.leads names "
+                f"{len(self.preprocessing.leads)}; give as many"
+            )
         if not 1 <= self.num_visible < self.num_patches:
             raise ModelError(
                 f"ECG autoencoder: mask_ratio = {self.mask_ratio} leaves {self.num_visible} of {self.num_patches} "

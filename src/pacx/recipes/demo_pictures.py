@@ -17,7 +17,7 @@ from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import train_probes
-from pacx.modalities.ecg_recordings import read_array
+from pacx.modalities.ecg_readers import read_array
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.mae import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import tyro
 
-from pacx.data.pack import Pack
-from pacx.modalities.ecg import embed_ecg, preprocess_ecg
-from pacx.modalities.ecg_recordings import read_array
+from pacx.modalities.ecg import EcgJob, prepare_usable
+from pacx.modalities.ecg_readers import open_recordings
+from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.models.ecg_mae import EcgMAEConfig, load_ecg_mae
 from pacx.recipes.recipe import Run
-from pacx.recipes.rows import rows_of_samples
+from pacx.recipes.samples import learning_rows
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
 from pacx.training.tasks.ecg import EcgTask, EcgTaskConfig
 
@@ -20,10 +20,12 @@ class EcgRun(Run):
     """Train an ECG masked autoencoder, then embed every recording as a frozen target for distillation."""
 
     recordings: Path
-    """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit."""
+    """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of WFDB records,
+    or a csv with sample_id and path."""
 
-    pack: Path
-    """The pack of the same patients' films: only recordings of its training split are learnt from."""
+    pack: Path | None = None
+    """The pack of the same samples' films: only recordings of its training split are learnt from. Without films, a
+    fifth of the patients is held out."""
 
     out: Path = Path("runs/ecg")
     """The run folder; the encoder ends up in OUT/ecg, the targets in OUT/targets."""
@@ -34,17 +36,30 @@ class EcgRun(Run):
     training: TrainingConfig
     """Optimiser, schedule, machine."""
 
+    max_bad_fraction: float = 0.001
+    """Share of recordings that may be left out as unreadable, flat, clipped or otherwise unusable."""
+
     resume: bool = False
     """Go on with an interrupted run of the same configuration."""
 
     def run(self) -> TrainingSummary:
         """Train on the training patients' recordings, embed all."""
-        recordings = read_array(self.recordings, self.recordings.with_suffix(".json"))
-        signals = preprocess_ecg(recordings, self.task.model.preprocessing)
-        fitting, held_out = rows_of_samples(Pack.open(self.pack), recordings.sample_ids)
-        task = EcgTask(list(recordings.sample_ids), signals, fitting, held_out, self.task, self.training.seed)
+        allowed, seed = self.max_bad_fraction, self.training.seed
+        recordings = open_recordings(self.recordings, max_bad_fraction=allowed)
+        settings = EmbeddingSettings(num_workers=max(1, self.training.num_workers), max_bad_fraction=allowed)
+        ready = prepare_usable(
+            recordings,
+            self.task.model.preprocessing,
+            num_workers=settings.num_workers,
+            max_bad_fraction=allowed,
+        )
+        whose = dict(zip(recordings.sample_ids, recordings.patient_ids, strict=True))
+        patients = [whose[sample] for sample in ready.sample_ids]
+        fitting, held_out = learning_rows(self.pack, ready.sample_ids, patients, seed)
+        task = EcgTask(ready.sample_ids, ready.signals, fitting, held_out, self.task, seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        embed_ecg(load_ecg_mae(self.out / "ecg"), recordings).save(self.out / "targets")
+        job = EcgJob(load_ecg_mae(self.out / "ecg"), recordings)
+        embed_once(job, self.out / "targets", settings, overwrite=True)
         return summary
 
 
@@ -53,7 +68,7 @@ def ecg() -> EcgRun:
     training = TrainingConfig(
         epochs=100, batch_size=256, learning_rate=1e-3, warmup_epochs=5, weight_decay=0.05, betas=(0.9, 0.95)
     )
-    return EcgRun(recordings=tyro.MISSING, pack=tyro.MISSING, training=training)
+    return EcgRun(recordings=tyro.MISSING, training=training)
 
 
 def ecg_tiny() -> EcgRun:

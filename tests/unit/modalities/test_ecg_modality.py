@@ -5,20 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
-from pacx.modalities.ecg import (
-    ECG_FOUNDER_INPUT,
-    ECG_MAE_INPUT,
-    EcgRecordings,
-    EcgUnit,
-    check_lead_order,
-    embed_ecg,
-    preprocess_ecg,
-    read_array,
-    read_symile,
-    read_wfdb,
-)
+from pacx.modalities.ecg import EcgJob, prepare_usable, preprocess_ecg
+from pacx.modalities.ecg_readers import open_recordings, read_array, read_symile, read_wfdb
+from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
+from pacx.modalities.modality import EmbeddingSettings
+from pacx.modalities.targets import FrozenTargets
+from pacx.models.ecg_founder import ECGFounder
+from pacx.models.ecg_input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, ECG_MAE_INPUT
 from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 TO_MIMIC = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
@@ -70,13 +65,30 @@ def test_symile_arrays_give_the_same_as_millivolts(signals, prepared, tmp_path):
     scaled = 2 * (signals - low) / (signals.max(axis=(1, 2), keepdims=True) - low) - 1
     stored = scaled[:, TO_MIMIC].transpose(0, 2, 1)[:, None].astype(np.float32)  # (N, 1, 5000, 12)
     np.save(tmp_path / "ecg_train.npy", stored)
-    recordings = read_symile(tmp_path / "ecg_train.npy", names(4))
+    np.save(tmp_path / "hadm_id_train.npy", np.arange(4))
+    recordings = read_symile(tmp_path / "ecg_train.npy")
+    assert recordings.sample_ids == ("0", "1", "2", "3")
     np.testing.assert_allclose(preprocess_ecg(recordings), prepared, atol=2e-5)
     with pytest.raises(DataError, match="voltage is lost"):
         preprocess_ecg(recordings, ECG_MAE_INPUT)
-    np.save(tmp_path / "ecg_wrong.npy", stored[:, :, :, TO_MIMIC])
+    np.save(tmp_path / "ecg_train.npy", stored[:, :, :, TO_MIMIC])
     with pytest.raises(DataError, match="aVL and aVF are exchanged"):
-        read_symile(tmp_path / "ecg_wrong.npy", names(4))
+        read_symile(tmp_path / "ecg_train.npy")
+
+
+def test_symile_candidates_are_no_samples(signals, tmp_path):
+    """In the test split every recording comes again as a wrong answer; label says which rows count."""
+    low = signals.min(axis=(1, 2), keepdims=True)
+    scaled = 2 * (signals - low) / (signals.max(axis=(1, 2), keepdims=True) - low) - 1
+    stored = scaled[[0, 1, 2, 3, 1, 0]][:, TO_MIMIC].transpose(0, 2, 1)[:, None].astype(np.float32)
+    np.save(tmp_path / "ecg_test.npy", stored)
+    np.save(tmp_path / "hadm_id_test.npy", np.array([30, 31, 32, 33, 31, 30]))
+    np.save(tmp_path / "label_test.npy", np.array([1, 1, 1, 1, 0, 0]))
+    recordings = open_recordings(tmp_path / "ecg_test.npy")
+    assert recordings.sample_ids == ("30", "31", "32", "33")
+    assert isinstance(recordings.signals, np.memmap), "the samples stay a view of the file"
+    np.save(tmp_path / "label_test.npy", np.array([1, 0, 1, 1, 0, 0]))
+    assert open_recordings(tmp_path / "ecg_test.npy").sample_ids == ("30", "32", "33")
 
 
 def test_declared_order_is_undone_and_case_is_free(signals, prepared):
@@ -115,14 +127,14 @@ def test_silent_records_are_named(signals, blank):
     broken = signals.copy()
     broken[2] = np.arange(12)[:, None] if blank == "per lead" else blank
     for config in (ECG_FOUNDER_INPUT, ECG_MAE_INPUT):
-        with pytest.raises(DataError, match="ECG of p2 is constant"):
+        with pytest.raises(DataError, match="p2 is constant"):
             preprocess_ecg(EcgRecordings(names(4), broken), config)
 
 
 def test_infinite_records_are_named_and_nan_becomes_zero(signals):
     broken = signals.copy()
     broken[1, 3, 77] = np.inf
-    with pytest.raises(DataError, match="ECG of p1 has infinite values"):
+    with pytest.raises(DataError, match="p1 has infinite values"):
         preprocess_ecg(EcgRecordings(names(4), broken))
     with_nan, with_zero = signals.copy(), signals.copy()
     with_nan[0, 5, 100:200], with_zero[0, 5, 100:200] = np.nan, 0
@@ -144,12 +156,20 @@ def test_lengths(signals, prepared):
     shorter = preprocess_ecg(EcgRecordings(names(4), signals[:, :, :4000]), ECG_MAE_INPUT)
     assert shorter.shape == (4, 12, 5000)
     assert np.abs(shorter[:, :, 4800:]).max() < 0.05 * np.abs(shorter).max()
-    with pytest.raises(DataError, match="ECG of p0 has 2000 samples where 5000 are needed"):
+    with pytest.raises(DataError, match="p0 has 2000 samples where 5000 are needed"):
         preprocess_ecg(EcgRecordings(names(4), signals[:, :, :2000]))
 
 
-def test_threads_do_not_change_a_bit(signals, prepared):
-    assert np.array_equal(preprocess_ecg(EcgRecordings(names(4), signals), num_threads=1), prepared)
+def test_processes_do_not_change_a_bit():
+    """Three blocks over two processes, one recording unusable: same order, same bits, same complaint."""
+    few = heartbeats(10)
+    many = np.tile(few, (14, 1, 1)) * np.linspace(0.9, 1.1, 140)[:, None, None]
+    many[70] = 0
+    recordings = EcgRecordings(names(140), many.astype(np.float32))
+    one, two = (prepare_usable(recordings, ECG_MAE_INPUT, num_workers=n, max_bad_fraction=0.01) for n in (1, 2))
+    assert one.sample_ids == two.sample_ids == [f"p{i}" for i in range(140) if i != 70]
+    assert np.array_equal(one.signals, two.signals)
+    assert one.quarantined == two.quarantined == [("p70", "is constant")]
 
 
 @pytest.fixture
@@ -211,7 +231,7 @@ def test_wfdb_leads_units_rates_lengths_and_invalid_samples(signals, tmp_path):
     assert recordings.signals.shape == (4, 12, 5000)
     assert recordings.signals.dtype == np.float32
     np.testing.assert_allclose(recordings.signals[:2], signals[:2], atol=0.00051)
-    assert (recordings.signals[3, 8, 40:50] == 0).all()
+    assert np.isnan(recordings.signals[3, 8, 40:50]).all()
     assert (recordings.signals[3, :, 4500:] == recordings.signals[3, :, 4499:4500]).all(), "the last value is held"
 
 
@@ -235,10 +255,121 @@ def test_wfdb_records_that_cannot_be_used_are_named(signals, tmp_path):
 def test_embeddings_come_with_ids_and_a_fingerprint_of_what_made_them(stored):
     recordings = read_array(stored / "ecg.npy", stored / "ecg.json")
     model = EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0)
-    targets = embed_ecg(model, recordings)
+
+    def embedded(recordings: EcgRecordings) -> FrozenTargets:
+        return EcgJob(model, recordings).run(EmbeddingSettings())
+
+    targets = embedded(recordings)
     assert targets.embeddings.shape == (4, 96)
     assert targets.sample_ids == names(4)
-    assert embed_ecg(model, recordings).fingerprint == targets.fingerprint
-    assert embed_ecg(model, recordings.select([0, 1, 2])).fingerprint != targets.fingerprint
-    one_by_one = np.concatenate([embed_ecg(model, recordings.select([row])).embeddings for row in range(4)])
+    assert EcgJob(model, recordings).fingerprint == targets.fingerprint
+    assert EcgJob(model, recordings.select([0, 1, 2])).fingerprint != targets.fingerprint
+    one_by_one = np.concatenate([embedded(recordings.select([row])).embeddings for row in range(4)])
     np.testing.assert_allclose(one_by_one, targets.embeddings, atol=1e-5)
+
+
+def test_the_one_lead_network_sees_lead_one_alone(signals):
+    network = ECGFounder(1)
+    assert network.preprocessing == ECG_FOUNDER_ONE_LEAD_INPUT
+    prepared = preprocess_ecg(EcgRecordings(names(4), signals), network.preprocessing)
+    assert prepared.shape == (4, 1, 5000)
+    np.testing.assert_allclose(prepared.std(axis=(1, 2)), 1, atol=1e-4)
+    other = signals.copy()
+    other[:, 1:] *= 1.7
+    assert np.array_equal(preprocess_ecg(EcgRecordings(names(4), other), network.preprocessing), prepared)
+    assert EcgJob(network, EcgRecordings(names(4), signals)).run(EmbeddingSettings()).embeddings.shape == (4, 1024)
+
+
+def clipped(record: np.ndarray) -> np.ndarray:
+    """An amplifier that stops at half of the highest wave."""
+    return np.minimum(record, 0.5 * record.max(axis=1, keepdims=True))
+
+
+def with_gap(record: np.ndarray) -> np.ndarray:
+    record = record.copy()
+    record[4, 1000:2500] = np.nan
+    return record
+
+
+def without_a_lead(record: np.ndarray) -> np.ndarray:
+    record = record.copy()
+    record[7] = 0.3
+    return record
+
+
+def test_a_clean_baseline_is_no_limit(signals):
+    """Between beats many samples share the lowest value of a lead; coarse steps put some at the top of its waves."""
+    coarse = np.round(np.abs(signals[:, :, :]), 2) + 0.5
+    assert (coarse == coarse.min(axis=2, keepdims=True)).mean() > 0.3
+    assert preprocess_ecg(EcgRecordings(names(4), coarse)).shape == (4, 12, 5000)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (without_a_lead, "is flat in lead V2"),
+        (clipped, "is clipped: "),
+        (with_gap, "has no samples in 30% of lead aVL"),
+        (lambda record: record * 1000, "has a standard deviation of .* expected 0.1 to 0.5"),
+        (lambda record: record / 1000, "has a standard deviation of .* expected 0.1 to 0.5"),
+        (lambda record: record * 0 + np.inf, "has infinite values"),
+        (lambda record: record * 0, "is constant"),
+    ],
+)
+def test_a_bad_recording_is_refused_or_left_out_with_its_reason(signals, spoil, reason):
+    broken = signals.copy()
+    broken[1] = spoil(broken[1])
+    recordings = EcgRecordings(names(4), broken)
+    with pytest.raises(DataError, match=rf"1 of 4 ECG recordings cannot be used.*p1 {reason}"):
+        preprocess_ecg(recordings)
+    kept = prepare_usable(recordings, ECG_FOUNDER_INPUT, max_bad_fraction=0.25)
+    assert kept.sample_ids == ["p0", "p2", "p3"]
+    assert np.array_equal(kept.signals, preprocess_ecg(EcgRecordings(names(4), signals))[[0, 2, 3]])
+    assert kept.quarantined[0].sample_id == "p1"
+
+
+def test_one_recording_under_two_patients_belongs_to_one_of_them(signals):
+    twice = signals[[0, 1, 2, 0]]
+    with pytest.raises(DataError, match="p3 is sample for sample the recording of p0"):
+        preprocess_ecg(EcgRecordings(names(4), twice))
+    same_patient = EcgRecordings(names(4), twice, patient_ids=("a", "b", "c", "a"))
+    assert len(preprocess_ecg(same_patient)) == 4, "two films may share one ECG"
+    assert same_patient.select([3]).patient_ids == ("a",)
+    with pytest.raises(DataError, match="2 patient ids for 4 samples"):
+        EcgRecordings(names(4), signals, patient_ids=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit", "size"), [(1000, EcgUnit.MILLIVOLT, "large"), (1, EcgUnit.MICROVOLT, "small")]
+)
+def test_microvolts_that_are_declared_as_millivolts_are_found(signals, factor, unit, size):
+    check_voltage(EcgRecordings(names(4), signals), "test")
+    check_voltage(EcgRecordings(names(4), signals * 1000, unit=EcgUnit.MICROVOLT), "test")
+    check_voltage(EcgRecordings(names(4), signals * 1e6, unit=EcgUnit.RELATIVE), "test")
+    with pytest.raises(DataError, match=f"far too {size}"):
+        check_voltage(EcgRecordings(names(4), signals * factor, unit=unit), "test")
+
+
+def test_a_folder_or_a_list_of_records(signals, tmp_path):
+    (tmp_path / "p10/s1").mkdir(parents=True)
+    for number in range(3):
+        write_wfdb(tmp_path / "p10/s1", f"r{number}", signals[number])
+    assert open_recordings(tmp_path).sample_ids == ("r0", "r1", "r2")
+    assert open_recordings(tmp_path / "p10/s1/r1.hea").sample_ids == ("r1",)
+    (tmp_path / "list.csv").write_text("sample_id,path,patient_id\nfilm9,p10/s1/r2,x\nfilm8,p10/s1/r0,y\n")
+    listed = open_recordings(tmp_path / "list.csv")
+    assert (listed.sample_ids, listed.patient_ids) == (("film9", "film8"), ("x", "y"))
+    np.testing.assert_allclose(listed.signals[0], signals[2], atol=0.00051)
+    (tmp_path / "p10/s1/r1.dat").unlink()
+    with pytest.raises(DataError, match=r"1 of 3 WFDB records cannot be used.* r1 .*no signal file"):
+        open_recordings(tmp_path)
+    partly = open_recordings(tmp_path, max_bad_fraction=0.5)
+    assert partly.sample_ids == ("r0", "r2")
+    assert [entry.sample_id for entry in partly.quarantined] == ["r1"]
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", tmp_path / "none.npy", tmp_path / "none"):
+        with pytest.raises(UsageError):
+            open_recordings(nothing)
+    (tmp_path / "list.csv").write_text("id,path\n")
+    with pytest.raises(DataError, match="no column sample_id"):
+        open_recordings(tmp_path / "list.csv")

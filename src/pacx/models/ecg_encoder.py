@@ -1,0 +1,33 @@
+"""Any ECG encoder by its path: ECGFounder's official file or converted folder, or an autoencoder of one's own."""
+
+from pathlib import Path
+
+from pacx.core.errors import ModelError
+from pacx.models.ecg_founder import ECGFounder, load_ecg_founder
+from pacx.models.ecg_founder_conversion import is_converted_ecg_founder, load_converted_ecg_founder
+from pacx.models.ecg_mae import EcgMaskedAutoencoder, is_ecg_mae, load_ecg_mae
+
+EcgEncoder = ECGFounder | EcgMaskedAutoencoder
+
+
+def is_ecg_encoder(path: Path) -> bool:
+    """Whether a folder says of itself that it is an ECG encoder; nothing else of it is checked."""
+    return is_ecg_mae(path) or is_converted_ecg_founder(path)
+
+
+def load_ecg_encoder(path: Path) -> EcgEncoder:
+    """An ECG encoder in eval mode.
+
+    Raises:
+        ModelError: there is nothing of the kind, or its weights do not fit.
+    """
+    if path.is_file():
+        return load_ecg_founder(path)
+    if is_converted_ecg_founder(path):
+        return load_converted_ecg_founder(path)
+    if is_ecg_mae(path):
+        return load_ecg_mae(path)
+    raise ModelError(
+        f"{path} is no ECG encoder; give ECGFounder's file, a folder that pacx convert wrote, or RUN/ecg of a "
+        "training run"
+    )

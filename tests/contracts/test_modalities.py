@@ -1,0 +1,200 @@
+"""What every modality that discovery finds has to keep, whatever its signal: run over real files and real encoders.
+
+A new modality adds one entry to ``CASES``: how to write recordings of some patients and a small encoder into a folder.
+"""
+
+import ast
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pacx.core.artifacts import write_json
+from pacx.core.errors import DataError, UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
+from pacx.data.datasets.folder import DATASET as FOLDER
+from pacx.data.datasets.folder import FolderOptions
+from pacx.data.pack import Pack
+from pacx.data.packing import pack_records
+from pacx.modalities.ecg import EcgOptions
+from pacx.modalities.labs import LabsOptions
+from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
+from pacx.modalities.panel_encoder import PanelEncoder
+from pacx.modalities.panels import PercentileScaler, read_wide_csv
+from pacx.modalities.targets import FrozenTargets
+from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
+from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.labs_dae import LAB_PANEL
+from pacx.models.panel_dae import Panel, PanelAutoencoder
+from pacx.models.vit import ViTConfig, random_vit
+from pacx.simulation.ecg import simulate_ecg
+from pacx.simulation.labs import simulate_labs
+from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.vitals import simulate_vitals, write_vitals
+from pacx.training.tasks.distill import DistillTask, DistillTaskConfig
+
+IDS = [f"s{i}" for i in range(12)]
+SETTINGS = EmbeddingSettings()
+FOUND = modalities()
+
+
+def patients(ids: list[str]):
+    return draw_physiology(ids, seed=5, site=UNIVERSITY_HOSPITAL)
+
+
+def ecg_files(folder: Path, ids: list[str], seed: int) -> EcgOptions:
+    np.save(folder / "ecg.npy", simulate_ecg(patients(ids), ids, seed=5).astype(np.float32))
+    about = {"sample_ids": ids, "leads": list(ECG_LEADS), "sample_rate_hz": 500, "unit": "mV"}
+    write_json(folder / "ecg.json", about)
+    save_ecg_mae(EcgMaskedAutoencoder(TINY_ECG_MAE, seed=seed), folder / "encoder", provenance={})
+    return EcgOptions(encoder=folder / "encoder", recordings=folder / "ecg.npy")
+
+
+def panel_encoder(panel: Panel, folder: Path, seed: int) -> Path:
+    """An encoder with percentiles of people who are not among the samples."""
+    model = PanelAutoencoder(panel, hidden_dim=32, embedding_dim=16, seed=seed)
+    PanelEncoder(model, PercentileScaler(read_wide_csv(folder / "train.csv", panel))).save(
+        folder / "encoder", provenance={}
+    )
+    return folder / "encoder"
+
+
+def write_labs(path: Path, ids: list[str]) -> None:
+    rows = simulate_labs(patients(ids), ids, seed=5)
+    lines = [
+        ",".join([name, *("" if np.isnan(value) else f"{value:g}" for value in row)])
+        for name, row in zip(ids, rows, strict=True)
+    ]
+    path.write_text("\n".join([",".join(["sample_id", *map(str, LAB_ITEM_IDS)]), *lines]) + "\n")
+
+
+OTHERS = [f"t{i}" for i in range(200)]
+
+
+def labs_files(folder: Path, ids: list[str], seed: int) -> LabsOptions:
+    write_labs(folder / "labs.csv", ids)
+    write_labs(folder / "train.csv", OTHERS)
+    return LabsOptions(encoder=panel_encoder(LAB_PANEL, folder, seed), table=folder / "labs.csv")
+
+
+def vitals_files(folder: Path, ids: list[str], seed: int) -> VitalsOptions:
+    write_vitals(folder / "vitals.csv", ids, simulate_vitals(patients(ids), ids, seed=5))
+    write_vitals(folder / "train.csv", OTHERS, simulate_vitals(patients(OTHERS), OTHERS, seed=5))
+    return VitalsOptions(encoder=panel_encoder(VITALS_PANEL, folder, seed), table=folder / "vitals.csv")
+
+
+CASES: dict[str, Callable[[Path, list[str], int], Any]] = {"ecg": ecg_files, "labs": labs_files, "vitals": vitals_files}
+
+
+def opened(name: str, folder: Path, ids: list[str] = IDS, seed: int = 0):
+    folder.mkdir(parents=True, exist_ok=True)
+    return FOUND[name].open(CASES[name](folder, ids, seed))
+
+
+by_name = pytest.mark.parametrize("name", sorted(FOUND))
+
+
+def test_every_modality_that_is_found_has_a_case():
+    assert set(CASES) == set(FOUND) >= {"ecg", "labs", "vitals"}
+
+
+@by_name
+def test_it_says_what_it_is(name):
+    modality = FOUND[name]
+    assert isinstance(modality, Modality)
+    assert modality.card.name == name
+    assert modality.card.example.startswith(f"pacx embed {name} --encoder ")
+    assert all(len(text) > 8 for text in (modality.card.title, modality.card.encoders, modality.card.source))
+    assert "encoder" in modality.options_type.__dataclass_fields__
+
+
+@by_name
+def test_it_knows_no_other_modality(name):
+    tree = ast.parse(Path(importlib.import_module(f"pacx.modalities.{name}").__file__).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not imported & {f"pacx.modalities.{other}" for other in set(FOUND) - {name}}
+
+
+@by_name
+def test_one_embedding_per_sample_that_depends_on_nobody_else(name, tmp_path):
+    targets = opened(name, tmp_path / "all").run(SETTINGS)
+    assert targets.modality == name
+    assert targets.sample_ids == tuple(IDS)
+    assert np.unique(targets.embeddings.round(5), axis=0).shape[0] == len(IDS)
+    few = [IDS[7], IDS[2], IDS[9]]
+    alone = opened(name, tmp_path / "few", few).run(SETTINGS)
+    np.testing.assert_allclose(alone.for_samples(few), targets.for_samples(few), atol=1e-5)
+
+
+@by_name
+def test_the_fingerprint_is_of_encoder_and_recordings_and_known_before_embedding(name, tmp_path):
+    job = opened(name, tmp_path / "one")
+    prints = [job.fingerprint, opened(name, tmp_path / "two").fingerprint]
+    assert prints[0] == prints[1] == job.run(SETTINGS).fingerprint, "where the files lie does not matter"
+    prints.append(opened(name, tmp_path / "three", seed=1).fingerprint)
+    prints.append(opened(name, tmp_path / "four", IDS[:-1]).fingerprint)
+    assert len(set(prints)) == 3
+
+
+@by_name
+def test_targets_are_made_once_and_stale_ones_are_never_used(name, tmp_path):
+    out = tmp_path / "targets"
+    first, is_new = embed_once(opened(name, tmp_path / "data"), out, SETTINGS)
+    stamp = (out / "embeddings.npy").stat().st_mtime_ns
+    assert is_new
+    assert isinstance(first.embeddings, np.memmap)
+    again, is_new = embed_once(opened(name, tmp_path / "data"), out, SETTINGS)
+    assert not is_new
+    assert (out / "embeddings.npy").stat().st_mtime_ns == stamp
+    assert np.array_equal(again.embeddings, first.embeddings)
+    with pytest.raises(DataError, match="are stale: the encoder changed since"):
+        embed_once(opened(name, tmp_path / "data", seed=1), out, SETTINGS)
+    with pytest.raises(DataError, match="are stale: the recordings or their ids changed since"):
+        embed_once(opened(name, tmp_path / "data", IDS[1:]), out, SETTINGS)
+    assert (out / "embeddings.npy").stat().st_mtime_ns == stamp, "a refusal touches nothing"
+    replaced, is_new = embed_once(opened(name, tmp_path / "data", IDS[1:]), out, SETTINGS, overwrite=True)
+    assert is_new
+    assert replaced.sample_ids == tuple(IDS[1:])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="holds no frozen targets"):
+        embed_once(opened(name, tmp_path / "data"), tmp_path / "mine", SETTINGS, overwrite=True)
+    assert (tmp_path / "mine/thesis.txt").exists()
+
+
+@by_name
+def test_a_sample_twice_is_refused(name, tmp_path):
+    with pytest.raises(DataError, match=r"more than once \(s1\)"):
+        opened(name, tmp_path, [*IDS, "s1"])
+
+
+@pytest.fixture
+def films(tmp_path) -> Pack:
+    """Twelve films of noise, whose sample ids are the recordings'."""
+    rng = np.random.default_rng(0)
+    for sample in IDS:
+        Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)).save(tmp_path / f"{sample}.png")
+    rows = [f"{sample}.png,{sample},{sample},{'val' if row % 4 == 0 else 'train'}" for row, sample in enumerate(IDS)]
+    (tmp_path / "index.csv").write_text("\n".join(["file,sample_id,patient_id,split", *rows]) + "\n")
+    records = FOLDER.read(tmp_path, FolderOptions())
+    return pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=32), num_workers=1)
+
+
+def test_distillation_takes_any_of_them_by_name(films, tmp_path):
+    """All at once, and each alone; no line of the stage knows their names."""
+    ids = list(films.sample_ids)
+    targets: dict[str, FrozenTargets] = {name: opened(name, tmp_path / name, ids).run(SETTINGS) for name in FOUND}
+    vit = random_vit(ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=1, num_heads=2), 0)
+    rows = films.rows("train"), films.rows("val")
+    for chosen in (targets, *({name: each} for name, each in targets.items())):
+        task = DistillTask(films, *rows, vit, chosen, DistillTaskConfig(), 0)
+        with torch.no_grad():
+            assert {f"cosine_{name}" for name in chosen} <= task.validate().keys()
+        described = task.describe()["targets"]
+        assert described == {name: each.fingerprint for name, each in chosen.items()}
