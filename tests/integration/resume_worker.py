@@ -1,9 +1,11 @@
 """Trains a tiny masked autoencoder over an existing pack, in a process that can be killed."""
 
+import sys
 from pathlib import Path
 
 import torch
 
+from pacx.core.errors import InterruptedRunError
 from pacx.data.augment import Augmentation
 from pacx.data.pack import Pack
 from pacx.models.mae import MAEConfig
@@ -16,9 +18,9 @@ MODEL = MAEConfig(
 )  # fmt: skip
 
 
-def config(num_workers: int = 0) -> TrainingConfig:
+def config(num_workers: int = 0, epochs: int = 12) -> TrainingConfig:
     return TrainingConfig(
-        epochs=12,
+        epochs=epochs,
         batch_size=8,
         learning_rate=1e-3,
         warmup_epochs=1,
@@ -35,6 +37,10 @@ def task(pack: Pack) -> MAETask:
     return MAETask(pack, pack.rows("train"), pack.rows("val"), task_config, seed=5)
 
 
-def run(pack_path: Path, run_path: Path, resume: bool, num_workers: int) -> None:
+def run(pack_path: Path, run_path: Path, resume: bool, num_workers: int, epochs: int) -> None:
     torch.set_num_threads(1)
-    train(task(Pack.open(pack_path)), config(num_workers), run_path, resume=resume)
+    try:
+        train(task(Pack.open(pack_path)), config(num_workers, epochs), run_path, resume=resume)
+    except InterruptedRunError as error:  # as the command does
+        sys.stderr.write(str(error))
+        sys.exit(error.exit_code)

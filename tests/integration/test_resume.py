@@ -1,8 +1,11 @@
 """Kill a real training process again and again; what it ends with must be the bits of one that was never killed."""
 
+import itertools
 import multiprocessing
+import os
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -14,12 +17,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from pacx.core.errors import InterruptedRunError
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.batches import Batch
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.pack import Pack
 from pacx.data.packing import pack_records
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
+from pacx.training.task import StepLoss
 
 _PATIENCE_S = 60.0
 
@@ -39,10 +45,10 @@ def pack(tmp_path: Path) -> Pack:
     return pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=32))
 
 
-def start(pack: Pack, run: Path, *, resume: bool, num_workers: int = 0) -> ForkServerProcess:
+def start(pack: Pack, run: Path, *, resume: bool, num_workers: int = 0, epochs: int = 12) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")  # imports torch once, for all of them
     context.set_forkserver_preload(["pacx.training.tasks.mae", "pacx.training.loop"])
-    process = context.Process(target=resume_worker.run, args=(pack.path, run, resume, num_workers))
+    process = context.Process(target=resume_worker.run, args=(pack.path, run, resume, num_workers, epochs))
     process.start()
     return process
 
@@ -51,33 +57,103 @@ def newest_step(run: Path) -> int:
     return max((int(path.name[5:]) for path in run.glob("checkpoints/step-*")), default=-1)
 
 
-def kill_after_step(process: ForkServerProcess, run: Path, step: int) -> None:
+def wait_until(condition: Callable[[], bool], process: ForkServerProcess) -> None:
     deadline = time.monotonic() + _PATIENCE_S
-    while newest_step(run) < step:
-        assert process.is_alive(), "the run was over before it could be killed"
+    while not condition():
+        assert process.is_alive(), "the run was over before anything could happen to it"
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.001)
+
+
+def kill(process: ForkServerProcess) -> None:
     process.kill()
     process.join(_PATIENCE_S)
     assert process.exitcode == -signal.SIGKILL
 
 
-def test_killed_twice_and_resumed_ends_in_the_same_bits(pack, tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(resume_worker.task(pack), resume_worker.config(), whole)
-    kill_after_step(start(pack, cut, resume=False), cut, 8)
-    first = newest_step(cut)
-    kill_after_step(start(pack, cut, resume=True, num_workers=1), cut, first + 8)
-    assert not (cut / "summary.json").exists()
-    finished = start(pack, cut, resume=True)
-    finished.join(_PATIENCE_S)
-    assert finished.exitcode == 0
+def finish(pack: Pack, run: Path, epochs: int = 12) -> None:
+    process = start(pack, run, resume=True, epochs=epochs)
+    process.join(_PATIENCE_S)
+    assert process.exitcode == 0
 
-    for name in ("mae.safetensors", "checkpoints/step-00000048/optimizer.safetensors"):
+
+def assert_same_end(whole: Path, cut: Path) -> None:
+    """Weights, optimiser and the whole history, to the bit."""
+    last = f"checkpoints/{max(path.name for path in whole.glob('checkpoints/step-*'))}"
+    for name in ("mae.safetensors", f"{last}/module.safetensors", f"{last}/optimizer.safetensors"):
         expected, resumed = load_file(whole / name), load_file(cut / name)
         assert expected.keys() == resumed.keys()
         assert all(torch.equal(tensor, resumed[key]) for key, tensor in expected.items())
     journals = [read_journal(run / "journal.jsonl") for run in (whole, cut)]
-    for kind, metric in ((TRAIN, "loss"), (TRAIN, "lr"), (VALIDATION, "masked_mse"), (VALIDATION, "mean_image_mse")):
-        assert curve(journals[0], kind, metric) == curve(journals[1], kind, metric)
+    for kind, metrics in ((TRAIN, ("loss", "gradient_norm", "lr")), (VALIDATION, ("masked_mse", "mean_image_mse"))):
+        for metric in metrics:
+            assert curve(journals[0], kind, metric) == curve(journals[1], kind, metric)
     assert not list(cut.rglob(".partial-*"))
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_moments_ends_in_the_same_bits(pack, tmp_path):
+    """Mid-step at random, in the middle of writing a checkpoint, before anything was written, by one worker or none."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    epochs = 50
+    train(resume_worker.task(pack), resume_worker.config(epochs=epochs), whole)
+    rng = np.random.default_rng(7)
+    seen = []
+    for number in range(20):
+        process = start(pack, cut, resume=number > 0, num_workers=number % 5 == 4, epochs=epochs)
+        before = newest_step(cut)
+        if number == 0:
+            wait_until((cut / "config.json").exists, process)
+        elif number % 2:
+            wait_until(lambda before=before: newest_step(cut) > before, process)
+            time.sleep(rng.uniform(0, 0.05))
+        else:
+            wait_until(lambda: any(cut.glob("checkpoints/.partial-*")), process)
+        kill(process)
+        seen.append(newest_step(cut))
+    assert seen == sorted(seen)
+    assert len(set(seen)) >= 8, "hardly any of the sessions got anywhere"
+    assert not (cut / "summary.json").exists()
+    finish(pack, cut, epochs)
+    assert_same_end(whole, cut)
+
+
+def test_asked_to_stop_it_saves_within_the_epoch_and_asks_to_be_run_again(pack, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(resume_worker.task(pack), resume_worker.config(epochs=25), whole)
+    saved = []
+    for resume, number in ((False, signal.SIGTERM), (True, signal.SIGUSR1)):
+        process = start(pack, cut, resume=resume, epochs=25)
+        before = newest_step(cut)
+        wait_until(lambda before=before: newest_step(cut) > before, process)
+        os.kill(process.pid, number)
+        process.join(_PATIENCE_S)
+        assert process.exitcode == 75
+        saved.append(newest_step(cut))
+    assert saved[0] < saved[1] < 100
+    assert not (cut / "summary.json").exists()
+    finish(pack, cut, 25)
+    assert_same_end(whole, cut)
+
+
+@pytest.mark.parametrize("stop_step", [5, 8])
+def test_saved_in_the_middle_of_an_epoch_the_history_has_no_seam(pack, tmp_path, stop_step):
+    """Four steps an epoch, a note every two: stopped between two notes, and at the end of an epoch."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(resume_worker.task(pack), resume_worker.config(epochs=3), whole)
+    stopped = resume_worker.task(pack)
+    honest, count = stopped.loss, itertools.count(1)
+
+    def loss(batch: Batch, epoch: int) -> StepLoss:
+        if next(count) == stop_step:
+            signal.raise_signal(signal.SIGUSR1)
+        return honest(batch, epoch)
+
+    stopped.loss = loss
+    before = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(InterruptedRunError, match=rf"SIGUSR1\) and is saved at step {stop_step} of 12 .*--resume"):
+        train(stopped, resume_worker.config(epochs=3), cut)
+    assert signal.getsignal(signal.SIGUSR1) == before
+    assert newest_step(cut) == stop_step
+    train(resume_worker.task(pack), resume_worker.config(epochs=3), cut, resume=True)
+    assert_same_end(whole, cut)

@@ -5,6 +5,7 @@
     ├── ModelError           a checkpoint or encoder folder is at fault
     ├── TrainingError        a run had to stop: NaN, damaged state
     ├── ArtifactError        a file could not be written whole: no room, no permission
+    ├── InterruptedRunError  exit 75: asked to stop, saved, wants to be run again
     └── UsageError           exit 2: the call itself is at fault
 
 A message is one sentence: what, where, what was expected, what to do. Header values of medical files never enter one.
@@ -37,3 +38,9 @@ class UsageError(PacxError):
     """The call is at fault: an option out of range, a path that is not there."""
 
     exit_code = 2
+
+
+class InterruptedRunError(PacxError):
+    """A run was asked to stop and has saved itself; the exit code is sysexits' "temporary failure, try again"."""
+
+    exit_code = 75

@@ -212,10 +212,9 @@ class MaskedAutoencoder(nn.Module):
 
     def encoder(self) -> VisionTransformer:
         """A plain encoder with a copy of the present weights, in eval mode."""
-        decoder = ("decoder_", "mask_token")
         state = self.state_dict()
         return vit_with_weights(
-            self.config, {key: tensor.clone() for key, tensor in state.items() if not key.startswith(decoder)}
+            self.config, {key: tensor.clone() for key, tensor in state.items() if not is_decoder_key(key)}
         )
 
     def _mask(self, images: Tensor, noise: Tensor | None) -> _Masked:
@@ -267,6 +266,11 @@ class MaskedAutoencoder(nn.Module):
             variance, mean = torch.var_mean(target, dim=-1, keepdim=True)  # (B, K, 1)
             target = (target - mean) / (variance + _PIXEL_VARIANCE_EPS).sqrt()
         return (painted.to(target.dtype) - target).square().mean()
+
+
+def is_decoder_key(key: str) -> bool:
+    """Whether a state-dict key belongs to what is dropped after pretraining."""
+    return key.startswith(("decoder_", "mask_token"))
 
 
 def _spread(places: Tensor, like: Tensor) -> Tensor:

@@ -37,9 +37,10 @@ class _Linear(torch.autograd.Function):
 
 
 def is_suitable(*tensors: Tensor | None) -> bool:
-    """Whether torch would multiply these with MKL: 32-bit floats on a CPU, outside of autocast."""
+    """Whether torch would multiply these with MKL: 32-bit floats on a CPU, outside of autocast and compiled graphs."""
     return (
-        torch.backends.mkl.is_available()
+        not torch.compiler.is_compiling()  # the compiler takes this operator with constant weights only
+        and torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and not torch.is_autocast_enabled("cpu")

@@ -5,6 +5,7 @@ refuses a state dict in which one key or one shape is not the network's own. Use
 from a file and is not a plain timm model.
 """
 
+import argparse
 import contextlib
 import pickle
 from collections.abc import Iterator, Mapping
@@ -24,18 +25,21 @@ _NAMED_AT_MOST = 3
 
 
 @contextlib.contextmanager
-def _numpy_numbers_allowed() -> Iterator[None]:
-    """Let weights-only loading build plain numpy numbers, which trainers like to store beside the weights (a score)."""
+def _plain_values_allowed() -> Iterator[None]:
+    """Let weights-only loading build what trainers like to store beside the weights and what can do nothing.
+
+    Plain numpy numbers (a score), and the bag of attributes that holds command-line arguments (facebookresearch/mae).
+    """
     kinds: list[Any] = [type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")]
     # The same function has two addresses: before and since numpy 2.
     scalars: list[Any] = [(_numpy_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    with torch.serialization.safe_globals([*scalars, np.dtype, *kinds]):
+    with torch.serialization.safe_globals([*scalars, np.dtype, *kinds, argparse.Namespace]):
         yield
 
 
 def _torch_file(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
-        with _numpy_numbers_allowed():
+        with _plain_values_allowed():
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -51,7 +55,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: a ``.safetensors`` file, or a torch file whose top level is a state dict or holds one under
-            ``state_dict``. A ``module.`` prefix (from data-parallel training) is taken off.
+            ``state_dict`` or ``model``. A ``module.`` prefix (from data-parallel training) is taken off.
 
     Raises:
         ModelError: there is no such file, it is damaged, it holds objects other than tensors, or no state dict.
@@ -65,11 +69,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             raise ModelError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
     else:
         state = _torch_file(path)
-        if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-            state = state["state_dict"]
+        if isinstance(state, Mapping):
+            holders = [name for name in ("state_dict", "model") if isinstance(state.get(name), Mapping)]
+            state = state[holders[0]] if holders else state
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(
-            f"{path} holds no state dict; expected tensors by name, at the top level or under 'state_dict'"
+            f"{path} holds no state dict; expected tensors by name, at the top level or under 'state_dict' or 'model'"
         )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 

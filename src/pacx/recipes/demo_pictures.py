@@ -6,9 +6,7 @@ from textwrap import shorten
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.pack import Pack
@@ -34,6 +32,7 @@ from pacx.reporting.figures import (
     save_figure,
 )
 from pacx.simulation.labels import PHYSIOLOGY_DENSE
+from pacx.training.reconstructions import reconstruct
 
 _NUM_FILMS = 16
 _CAPTION_LENGTH = 17
@@ -73,13 +72,6 @@ def picture_ecg(folder: Path, signal_mv: NDArray[np.floating], sample_rate_hz: f
     save_figure(folder, entry, draw_ecg(signal_mv, sample_rate_hz, patient))
 
 
-def _to_grey(images: Tensor, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Normalised (B, C, S, S) back to grey uint8 (B, S, S); channels are averaged, values clipped."""
-    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    grey = (images * std + mean).mean(dim=1)  # (B, S, S)
-    return (grey.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-
-
 def picture_reconstructions(
     folder: Path, pack: Pack, rows: NDArray[np.int64], model: MaskedAutoencoder, seed: int
 ) -> None:
@@ -87,15 +79,7 @@ def picture_reconstructions(
     rows = rows[:_NUM_RECONSTRUCTIONS]
     images = to_input(torch.from_numpy(np.asarray(pack.images[rows])), pack.preprocessing)
     noise = torch.from_numpy(uniform(seed, "picture", 0, pack.keys[rows], model.config.num_patches)).float()
-    with torch.inference_mode():
-        output = model(images, noise)
-    hidden = output.mask[..., None]  # (B, L, 1)
-    patches = model.patchify(images)  # (B, L, P)
-    black = (0 - torch.tensor(pack.preprocessing.mean)) / torch.tensor(pack.preprocessing.std)  # (C,)
-    blank = black.repeat(patches.shape[-1] // len(black))  # (P,): channels run fastest within a patch
-    seen = model.unpatchify(patches * (1 - hidden) + blank * hidden)
-    drawn = model.unpatchify(patches * (1 - hidden) + output.prediction * hidden)
-    png = draw_reconstructions(*(_to_grey(part, pack.preprocessing) for part in (images, seen, drawn)))
+    png = draw_reconstructions(*reconstruct(model, images, noise, pack.preprocessing))
     entry = FigureEntry(
         file="reconstructions.png",
         section="reconstruction",

@@ -31,12 +31,14 @@ class RunState:
     """Everything besides tensors that a run needs to go on; order, crops and masks are functions of the step.
 
     Args:
-        epoch: epochs completed.
-        step: optimiser steps completed.
+        epoch: epochs completed, validation included.
+        step: optimiser steps completed; more than those of the completed epochs after an interruption within one.
         elapsed_s: training time so far, over all sessions of the run.
         best_step: step of the best validation so far, if the task selects by a metric.
         best_value: the metric there.
         precision: the gradient scaler's state in 16-mixed precision, else empty.
+        totals: sums of the scalars not yet written to the journal, after an interruption.
+        num_totalled: steps they are over.
     """
 
     epoch: int = 0
@@ -45,6 +47,8 @@ class RunState:
     best_step: int | None = None
     best_value: float | None = None
     precision: dict[str, Any] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    num_totalled: int = 0
 
 
 def flatten_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

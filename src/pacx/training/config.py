@@ -20,8 +20,9 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 class TrainingConfig:
     """The optimiser, its schedule and the machine.
 
-    Two runs whose configs differ only in ``num_workers``, ``devices``, ``accelerator``, ``log_every_steps`` or
-    ``checkpoint_every_epochs`` see the same batches; these five may therefore change when a run is resumed.
+    Two runs whose configs differ only in ``num_workers``, ``devices``, ``num_nodes``, ``accumulate``, ``accelerator``,
+    ``compile``, ``log_every_steps`` or ``checkpoint_every_epochs`` see the same batches; these may therefore change
+    when a run is resumed.
 
     Args:
         epochs: passes over the training samples, at least 1.
@@ -37,7 +38,12 @@ class TrainingConfig:
         num_workers: threads or processes that prepare batches; never changes a bit of the result.
         precision: number format of the forward pass, in Fabric's spelling.
         accelerator: "cpu", "cuda", "mps" or "auto".
-        devices: how many of them.
+        devices: how many of them, on each node.
+        num_nodes: machines; each runs ``pacx train`` once per device under torchrun or srun.
+        accumulate: passes a device takes for one optimiser step, each over an equal part of its batch, for batches
+            that do not fit its memory. Only stages whose loss is a mean over samples allow it.
+        compile: let torch.compile fuse the loss, where the stage supports it: minutes at the start, fewer kernels
+            after.
         log_every_steps: how often the means of loss and metrics are fetched from the device and written down.
         validate_every_epochs: how often the task measures itself; always after the last epoch.
         checkpoint_every_epochs: how often a checkpoint is written; always after the last epoch.
@@ -57,6 +63,9 @@ class TrainingConfig:
     precision: Precision = "32-true"
     accelerator: str = "auto"
     devices: int = 1
+    num_nodes: int = 1
+    accumulate: int = 1
+    compile: bool = False
     log_every_steps: int = 50
     validate_every_epochs: int = 1
     checkpoint_every_epochs: int = 1
@@ -66,6 +75,8 @@ class TrainingConfig:
             "epochs",
             "batch_size",
             "devices",
+            "num_nodes",
+            "accumulate",
             "log_every_steps",
             "validate_every_epochs",
             "checkpoint_every_epochs",
@@ -82,16 +93,27 @@ class TrainingConfig:
             raise UsageError("training: both warmup_steps and warmup_epochs are given; give one of them")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
-        if self.batch_size % self.devices:
+        shares = self.devices * self.num_nodes * self.accumulate
+        if self.batch_size % shares:
             raise UsageError(
-                f"training: batch_size {self.batch_size} does not divide over {self.devices} devices; "
-                "it counts the samples of all devices together, so give a multiple"
+                f"training: batch_size {self.batch_size} does not divide into {shares} parts ({self.num_nodes} nodes x "
+                f"{self.devices} devices x {self.accumulate} accumulated); it counts the samples of one optimiser step "
+                "on all devices together, so give a multiple"
             )
 
 
 MAY_CHANGE_ON_RESUME = frozenset(
     f"training.{name}"
-    for name in ("num_workers", "devices", "accelerator", "log_every_steps", "checkpoint_every_epochs")
+    for name in (
+        "num_workers",
+        "devices",
+        "num_nodes",
+        "accumulate",
+        "accelerator",
+        "compile",
+        "log_every_steps",
+        "checkpoint_every_epochs",
+    )
 )
 """Settings that move work around without changing which numbers are computed from which samples."""
 

@@ -52,7 +52,12 @@ def build_fabric(config: TrainingConfig) -> Fabric:
         UsageError: the accelerator is not on this machine, or has fewer devices.
     """
     try:
-        fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            precision=config.precision,
+        )
         fabric.launch()
     except (RuntimeError, ValueError) as error:
         raise UsageError(

@@ -5,23 +5,29 @@ resumed, it ends in the same bits on the CPU as if it had never been. It refuses
 not a number, and names the samples.
 """
 
+import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Generic
+from typing import Generic, NoReturn
 
 import torch
 from torch import Tensor
 
 from pacx.core.artifacts import write_json
-from pacx.core.errors import TrainingError
+from pacx.core.errors import InterruptedRunError, TrainingError, UsageError
 from pacx.core.progress import Progress, progress
 from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
 from pacx.training.engine import LossModule, build_fabric, build_optimizer, seeded
+from pacx.training.guard import Guard, looking_is_free
+from pacx.training.interruption import StopRequest
 from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, read_journal
-from pacx.training.meter import Meter
+from pacx.training.meter import Meter, mean_outcome
+from pacx.training.peak import share_of_peak
 from pacx.training.run_folder import TrainingSummary, open_run
 from pacx.training.schedules import learning_rate
 from pacx.training.task import B, StageTask, StepLoss
@@ -41,8 +47,9 @@ def train(task: StageTask[B], config: TrainingConfig, run_dir: Path, *, resume: 
         resume: go on from the newest undamaged checkpoint; a finished run is left as it is.
 
     Raises:
-        UsageError: the folder is in use, the settings changed, or the machine lacks what they ask for.
+        UsageError: the folder is in use, the settings changed, or the machine or the stage lacks what they ask for.
         TrainingError: a loss or gradient is NaN or infinite, or no checkpoint is usable.
+        InterruptedRunError: SIGTERM or SIGUSR1 came; the run is saved and may be resumed.
     """
     loop = _Loop(task, config, run_dir, resume=resume)
     return loop.run.finished() or loop.train()
@@ -53,6 +60,11 @@ class _Loop(Generic[B]):
 
     def __init__(self, task: StageTask[B], config: TrainingConfig, run_dir: Path, *, resume: bool) -> None:
         self.task, self.config = task, config
+        if config.accumulate > 1 and not task.is_mean_over_samples:
+            raise UsageError(
+                f"{task.name}: the loss compares the samples of a batch with each other, so a batch cannot be taken in "
+                f"{config.accumulate} parts; leave --training.accumulate out"
+            )
         self.fabric = build_fabric(config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)
@@ -62,19 +74,25 @@ class _Loop(Generic[B]):
 
     def train(self) -> TrainingSummary:
         """Resume or begin, train every epoch that is left, release."""
+        if self.config.compile:
+            self.task.compile()
         optimizer = build_optimizer(self.task, self.config, self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(LossModule(self.task.module), optimizer)
         state = self._resume()
-        samples_left = (self.config.epochs - state.epoch) * self.num_batches * self.batch_size
-        with progress(f"training {self.task.name}", samples_left, self.task.unit) as shown:
+        is_scaled = self.config.precision == "16-mixed"
+        self.guard = Guard(self.optimizer.optimizer, self.fabric.device, is_scaled=is_scaled)
+        self.is_watched_closely = is_scaled or looking_is_free(self.fabric.device)
+        samples_left = (self.config.epochs * self.num_batches - state.step) * self.batch_size
+        title = f"training {self.task.name}"
+        with StopRequest() as self.stop, progress(title, samples_left, self.task.unit) as shown:
             while state.epoch < self.config.epochs:
-                began = time.monotonic()
+                self.began = time.monotonic()
                 state = self._train_epoch(state, shown)
                 is_last = state.epoch == self.config.epochs
                 improved = False
                 if is_last or state.epoch % self.config.validate_every_epochs == 0:
                     state, improved = self._validate(state)
-                state = replace(state, elapsed_s=state.elapsed_s + time.monotonic() - began)
+                state = replace(state, elapsed_s=state.elapsed_s + time.monotonic() - self.began)
                 if is_last or improved or state.epoch % self.config.checkpoint_every_epochs == 0:
                     self._checkpoint(state)
         return self._finish(state)
@@ -90,61 +108,112 @@ class _Loop(Generic[B]):
 
     def _train_epoch(self, state: RunState, shown: Progress) -> RunState:
         self.task.module.train()
-        meter = Meter(self.fabric, self.batch_size)
-        step, note = state.step, ""
-        batches = self.task.batches(state.epoch, self.config, self.fabric.global_rank, self.fabric.world_size)
-        for batch in batches:
+        meter = Meter(self.fabric, self.batch_size, state.totals, state.num_totalled)
+        first = state.epoch * self.num_batches
+        step, last, note = state.step, first + self.num_batches, ""
+        for parts in itertools.islice(self._parts(state.epoch), step - first, None):
             rate = self.schedule.at(step)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            outcome, gradient_norm = self._backward(batch, state.epoch, step)
+            outcome, gradient_norm = self._backward(parts, state.epoch, step)
+            self.guard.watch(step, outcome.loss, gradient_norm)
+            if self.is_watched_closely:
+                self._refuse_if_bad(state.epoch)
             self.optimizer.step()
             self.optimizer.zero_grad()
             step += 1
             meter.add({"loss": outcome.loss, "gradient_norm": gradient_norm, **outcome.metrics})
-            if step % self.config.log_every_steps == 0 or step == state.step + self.num_batches:
+            is_noted = step % self.config.log_every_steps == 0 or step == last
+            if is_noted:
+                self._refuse_if_bad(state.epoch)
                 means = meter.take()
-                note = f"loss {means['loss']:.4f}"
+                note = self._note(means)
                 self._write(JournalEntry(kind=TRAIN, epoch=state.epoch, step=step, values=means | {"lr": rate}))
             shown.advance(self.batch_size, note)
-        if step != state.step + self.num_batches:
+            if self._has_to_stop(is_noted=is_noted):
+                self._leave(replace(state, step=step, totals=meter.totals(), num_totalled=meter.count))
+        if step != last:
             raise TrainingError(
-                f"{self.task.name}: epoch {state.epoch} gave {step - state.step} batches, expected {self.num_batches}; "
+                f"{self.task.name}: epoch {state.epoch} gave {step - first} batches, expected {self.num_batches}; "
                 "the data changed while it was being read"
             )
-        return replace(state, epoch=state.epoch + 1, step=step)
+        return replace(state, epoch=state.epoch + 1, step=step, totals={}, num_totalled=0)
 
-    def _backward(self, batch: B, epoch: int, step: int) -> tuple[StepLoss, Tensor]:
-        """Loss, gradients and their norm; stops here, before any weight moves, if one is not a number."""
-        rank, device = self.fabric.global_rank, self.fabric.device
-        with seeded(self.config.seed, "step", step, rank, device=device):
-            outcome: StepLoss = self.module(lambda: self.task.loss(batch, epoch))
-        self.fabric.backward(outcome.loss)
+    def _parts(self, epoch: int) -> Iterator[tuple[B, ...]]:
+        """This device's share of every global batch, in as many parts as are accumulated."""
+        count = self.config.accumulate
+        shares = range(self.fabric.global_rank * count, (self.fabric.global_rank + 1) * count)
+        world = self.fabric.world_size * count
+        return zip(*(self.task.batches(epoch, self.config, share, world) for share in shares), strict=True)
+
+    def _backward(self, parts: tuple[B, ...], epoch: int, step: int) -> tuple[StepLoss, Tensor]:
+        """Mean loss and metrics over the parts, gradients, and the gradients' norm."""
+        outcomes = []
+        for number, part in enumerate(parts):
+            share = self.fabric.global_rank * len(parts) + number
+            is_last = number == len(parts) - 1
+            with self.fabric.no_backward_sync(self.module, enabled=not is_last and self.fabric.world_size > 1):
+                with seeded(self.config.seed, "step", step, share, device=self.fabric.device):
+                    outcome: StepLoss = self.module(partial(self.task.loss, part, epoch))
+                self.fabric.backward(outcome.loss / len(parts))
+            outcomes.append(StepLoss(outcome.loss.detach(), outcome.metrics))
         # without a limit the gradients are scaled by exactly 1; the norm is wanted all the same
         limit = self.config.gradient_clip or math.inf
         norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         assert norm is not None
-        # in 16-mixed the gradient scaler skips a step whose gradients overflow: only the loss has to be finite
-        watched = [outcome.loss] if self.config.precision == "16-mixed" else [outcome.loss, norm]
-        if not bool(torch.isfinite(torch.stack([value.detach().float() for value in watched])).all()):
-            self._refuse(batch, epoch, step, outcome.loss.item(), norm.item())
-        return outcome, norm
+        return mean_outcome(outcomes), norm
 
-    def _refuse(self, batch: B, epoch: int, step: int, loss: float, norm: float) -> None:
-        sample_ids = [str(sample) for sample in self.task.sample_ids(batch)]
+    def _refuse_if_bad(self, epoch: int) -> None:
+        """Stop the run, and name the samples, if a loss or gradient was not a number; no weight moved since."""
+        refusal = self.guard.look()
+        if refusal is None:
+            return
+        parts = next(itertools.islice(self._parts(epoch), refusal.step - epoch * self.num_batches, None))
+        sample_ids = [str(sample) for part in parts for sample in self.task.sample_ids(part)]
         path = self.run.path / f"refused-batch-rank{self.fabric.global_rank}.json"
-        write_json(path, {"epoch": epoch, "step": step, "sample_ids": sample_ids})
+        write_json(path, {"epoch": epoch, "step": refusal.step, "sample_ids": sample_ids})
         named = ", ".join(sample_ids[:_NUM_NAMED]) + (", ..." if len(sample_ids) > _NUM_NAMED else "")
         raise TrainingError(
-            f"{self.task.name}: epoch {epoch}, step {step}: loss {loss}, gradient norm {norm}, expected numbers; "
-            f"no weight was changed; look at the samples {named} (all {len(sample_ids)} in {path}), lower the learning "
-            "rate or clip gradients"
+            f"{self.task.name}: epoch {epoch}, step {refusal.step}: loss {refusal.loss}, gradient norm "
+            f"{refusal.gradient_norm}, expected numbers; this step and later ones changed no weight; look at the "
+            f"samples {named} (all {len(sample_ids)} in {path}), lower the learning rate or clip gradients"
         )
+
+    def _has_to_stop(self, *, is_noted: bool) -> bool:
+        """Whether a signal asks for it; several processes agree where they meet anyway, so that they stop together."""
+        is_asked = self.stop.signal_name is not None
+        if self.fabric.world_size == 1:
+            return is_asked
+        if not is_noted:
+            return False
+        asked = self.fabric.all_reduce(torch.tensor(float(is_asked), device=self.fabric.device), reduce_op="sum")
+        assert isinstance(asked, Tensor)
+        return bool(asked > 0)
+
+    def _leave(self, state: RunState) -> NoReturn:
+        self._checkpoint(replace(state, elapsed_s=state.elapsed_s + time.monotonic() - self.began))
+        raise InterruptedRunError(
+            f"training {self.task.name} was asked to stop ({self.stop.signal_name or 'by another process'}) and is "
+            f"saved at step {state.step} of {self.config.epochs * self.num_batches} in {self.run.path}; run the same "
+            "command with --resume to go on"
+        )
+
+    def _note(self, means: dict[str, float]) -> str:
+        """What the progress bar says besides the rate."""
+        share = share_of_peak(
+            means["samples_per_s"] / self.fabric.world_size,
+            self.task.flops_per_sample,
+            self.fabric.device,
+            self.config.precision,
+        )
+        return f"loss {means['loss']:.4f}" + (f", {share:.0%} of peak FLOP/s" if share is not None else "")
 
     def _validate(self, state: RunState) -> tuple[RunState, bool]:
         self.task.module.eval()
         with torch.no_grad(), self.fabric.autocast(), seeded(self.config.seed, "validate", device=self.fabric.device):
             values = self.task.validate()
+            if self.fabric.is_global_zero:
+                self.task.illustrate(self.run.path)
         self._write(JournalEntry(kind=VALIDATION, epoch=state.epoch - 1, step=state.step, values=values))
         selection = self.task.selection
         if selection is None or not selection.is_improvement(values[selection.metric], state.best_value):

@@ -4,11 +4,13 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+
+from pacx.training.task import StepLoss
 
 
 class Meter:
@@ -17,15 +19,15 @@ class Meter:
     Args:
         fabric: for the mean over devices.
         batch_size: samples per step over all devices, for the rate.
+        totals: of an interrupted session, to go on from.
+        count: its steps.
     """
 
-    def __init__(self, fabric: Fabric, batch_size: int) -> None:
+    def __init__(self, fabric: Fabric, batch_size: int, totals: Mapping[str, float], count: int) -> None:
         self._fabric, self._batch_size = fabric, batch_size
-        self._reset()
-
-    def _reset(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._sums = {name: torch.tensor(total, device=fabric.device) for name, total in totals.items()}
+        self._count = count
+        self._count_here = 0  # in this session, for the rate
         self._since = time.monotonic()
 
     def add(self, values: Mapping[str, Tensor]) -> None:
@@ -34,13 +36,35 @@ class Meter:
             addend = value.detach().float().reshape(())
             self._sums[name] = self._sums[name] + addend if name in self._sums else addend
         self._count += 1
+        self._count_here += 1
 
     def take(self) -> dict[str, float]:
         """The means, and ``samples_per_s``; one wait for the device. Starts over."""
-        stacked = torch.stack([value.to(self._fabric.device) for value in self._sums.values()]) / self._count
+        rate = self._count_here * self._batch_size / (time.monotonic() - self._since)
+        count = self._count
+        values = {name: total / count for name, total in self.totals().items()} | {"samples_per_s": rate}
+        self._sums, self._count, self._count_here = {}, 0, 0
+        self._since = time.monotonic()
+        return values
+
+    def totals(self) -> dict[str, float]:
+        """Sums since the last ``take``, as a mean over devices: what a checkpoint in between has to keep."""
+        if not self._sums:
+            return {}
+        stacked = torch.stack([value.to(self._fabric.device) for value in self._sums.values()])
         reduced = self._fabric.all_reduce(stacked, reduce_op="mean")
         assert isinstance(reduced, Tensor)
-        rate = self._count * self._batch_size / (time.monotonic() - self._since)
-        values = dict(zip(self._sums, reduced.tolist(), strict=True)) | {"samples_per_s": rate}
-        self._reset()
-        return values
+        return dict(zip(self._sums, reduced.tolist(), strict=True))
+
+    @property
+    def count(self) -> int:
+        """Steps since the last ``take``."""
+        return self._count
+
+
+def mean_outcome(parts: Sequence[StepLoss]) -> StepLoss:
+    """One step's loss and metrics from those of its equally large parts."""
+    if len(parts) == 1:
+        return parts[0]
+    metrics = {name: torch.stack([part.metrics[name] for part in parts]).mean() for name in parts[0].metrics}
+    return StepLoss(torch.stack([part.loss for part in parts]).mean(), metrics)

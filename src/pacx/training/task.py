@@ -61,6 +61,8 @@ class StageTask(ABC, Generic[B]):
 
     name: str
     unit: str = "samples"
+    is_mean_over_samples: bool = False
+    """Whether a batch's loss is the mean of its samples' losses, so that a batch may be taken in parts."""
     module: nn.Module
 
     @property
@@ -91,6 +93,22 @@ class StageTask(ABC, Generic[B]):
     @abstractmethod
     def release(self, out: Path) -> None:
         """Write what later stages and users load into the folder ``out``, through ``pacx.core.artifacts``."""
+
+    def compile(self) -> None:
+        """Let torch.compile fuse the loss.
+
+        Raises:
+            UsageError: this stage does not support it.
+        """
+        raise UsageError(f"{self.name}: this stage cannot be compiled; leave --training.compile out")
+
+    def illustrate(self, out: Path) -> None:
+        """Draw what a validation looks like into the folder ``out``, for people; by default nothing."""
+
+    @property
+    def flops_per_sample(self) -> float | None:
+        """Arithmetic of a training step, forward and backward, where the stage knows it."""
+        return None
 
     @property
     def selection(self) -> Selection | None:

@@ -1,10 +1,12 @@
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from pacx.core.errors import TrainingError, UsageError
@@ -14,8 +16,10 @@ from pacx.data.batches import Batch
 from pacx.data.pack import Pack
 from pacx.models.encoder_folder import load_encoder
 from pacx.models.mae import MAEConfig, MaskedAutoencoder
+from pacx.models.mae_flops import training_flops
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
+from pacx.training.reconstructions import reconstruct
 from pacx.training.tasks.mae import MAETask, MAETaskConfig
 
 MODEL = MAEConfig(
@@ -164,3 +168,76 @@ def test_every_training_film_comes_once(blob_pack):
     assert not torch.equal(first, second)
     shares = [itertools.chain(*(task.sample_ids(b) for b in task.batches(0, CONFIG, rank, 2))) for rank in (0, 1)]
     assert sorted(itertools.chain(*shares)) == sorted(blob_pack.sample_ids[seen])
+
+
+@pytest.mark.parametrize("norm_pix_loss", [False, True])
+def test_pictures_keep_what_is_visible_and_show_what_is_drawn(blob_pack, tmp_path, norm_pix_loss):
+    task = mae_task(blob_pack, MAETaskConfig(model=replace(MODEL, norm_pix_loss=norm_pix_loss)))
+    task.illustrate(tmp_path)
+    with Image.open(tmp_path / "reconstructions.png") as picture:
+        assert picture.size == (6 * 32 + 5 * 4, 3 * 32 + 2 * 4)
+    rows = task.val_rows[:2]
+    noise = task._mask_noise("validation-mask", 0, blob_pack.keys[rows])
+    shown = reconstruct(task.module, task._input(rows), noise, blob_pack.preprocessing)
+    assert np.array_equal(shown.films, blob_pack.images[rows])
+    kept = noise.argsort(1)[:, : task.module.num_visible]
+    for film, seen, drawn, places in zip(*shown, kept, strict=True):
+        is_visible = np.kron(np.isin(np.arange(16), places).reshape(4, 4), np.ones((8, 8))).astype(bool)
+        assert np.array_equal(film[is_visible], seen[is_visible])
+        assert np.array_equal(film[is_visible], drawn[is_visible])
+        assert not seen[~is_visible].any()
+        assert (drawn[~is_visible] != film[~is_visible]).mean() > 0.5
+
+
+def test_a_picture_and_the_arithmetic_come_with_a_run(blob_pack, tmp_path):
+    task = mae_task(blob_pack)
+    train(task, replace(CONFIG, epochs=2), tmp_path / "run")
+    assert (tmp_path / "run/reconstructions.png").exists()
+    assert task.flops_per_sample == training_flops(MODEL)
+
+
+def test_a_batch_in_parts_gives_the_same_gradients(blob_pack, tmp_path):
+    """To rounding: the mean of the parts' gradients is the gradient of the whole batch.
+
+    After one step AdamW's first moment is a fixed part of the gradient. Weights after many steps would be a poor
+    measure: the gradient of a key's bias is zero in exact arithmetic, and Adam scales its rounding to full size.
+    """
+    moments, norms = [], []
+    for count in (1, 4):
+        config = replace(CONFIG, epochs=1, warmup_epochs=0, batch_size=48, accumulate=count, log_every_steps=1)
+        train(mae_task(blob_pack), config, tmp_path / str(count))
+        state = load_file(tmp_path / str(count) / "checkpoints/step-00000001/optimizer.safetensors")
+        moments.append(torch.cat([state[name].flatten() for name in sorted(state) if name.endswith("exp_avg")]))
+        norms.append(curve(read_journal(tmp_path / str(count) / "journal.jsonl"), TRAIN, "gradient_norm")[1])
+    assert (moments[0] - moments[1]).norm() < 1e-6 * moments[0].norm()
+    assert moments[0].norm().item() == pytest.approx((1 - CONFIG.betas[0]) * norms[0][0], rel=1e-5)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+
+
+def test_parts_need_a_loss_that_is_a_mean_and_a_batch_that_divides(blob_pack, tmp_path):
+    task = mae_task(blob_pack)
+    task.is_mean_over_samples = False
+    with pytest.raises(UsageError, match="compares the samples"):
+        train(task, replace(CONFIG, accumulate=2), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"does not divide into 3 parts \(1 nodes x 1 devices x 3 accumulated\)"):
+        replace(CONFIG, accumulate=3)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the tracer looks at it
+def test_traced_loss_is_the_loss(blob_pack, monkeypatch):
+    """Traced whole, forward and backward, without generating code for it (a minute on two cores)."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    task = mae_task(blob_pack)
+    batch = next(task.batches(0, CONFIG, 0, 1))
+    expected = task.loss(batch, 0).loss
+    expected.backward()
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in task.module.named_parameters() if parameter.grad is not None
+    }
+    task.module.zero_grad()
+    task.compile()
+    compiled = task.loss(batch, 0).loss
+    compiled.backward()
+    torch.testing.assert_close(compiled, expected)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(task.module.get_parameter(name).grad, gradient, rtol=1e-4, atol=1e-6)

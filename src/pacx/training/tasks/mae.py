@@ -27,13 +27,16 @@ from pacx.data.batches import Batch
 from pacx.data.pack import Pack
 from pacx.models.encoder_folder import save_encoder
 from pacx.models.mae import MAEConfig, MAEOutput, MaskedAutoencoder
+from pacx.models.mae_flops import training_flops
 from pacx.models.vit import Pooling
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.films import FilmStream
+from pacx.training.reconstructions import reconstruct, save_sheet
 from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only
 
 _VALIDATION_BATCH = 256
+_NUM_ILLUSTRATED = 6
 _NUM_BASELINE_FILMS = 4096
 _PIXEL_VARIANCE_EPS = 1e-6
 
@@ -69,6 +72,7 @@ class MAETask(StageTask[Batch]):
 
     name = "mae"
     unit = "films"
+    is_mean_over_samples = True
 
     def __init__(
         self, pack: Pack, train_rows: NDArray[np.int64], val_rows: NDArray[np.int64], config: MAETaskConfig, seed: int
@@ -85,6 +89,7 @@ class MAETask(StageTask[Batch]):
         self._films = FilmStream(pack, train_rows)
         self.config, self.seed = config, seed
         self.module: MaskedAutoencoder = MaskedAutoencoder(config.model, seed=seed)
+        self._loss = self.module.loss
 
     @property
     def num_samples(self) -> int:
@@ -104,7 +109,16 @@ class MAETask(StageTask[Batch]):
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         noise = self._mask_noise("mask", epoch, batch.keys)
-        return StepLoss(self.module.loss(to_input(films, self.pack.preprocessing), noise), {})
+        return StepLoss(self._loss(to_input(films, self.pack.preprocessing), noise), {})
+
+    def compile(self) -> None:
+        """Fuse the model's loss; augmentation stays outside of the compiled graph."""
+        self._loss = torch.compile(self.module.loss, dynamic=False)
+
+    @property
+    def flops_per_sample(self) -> float:
+        """By the sizes of the model."""
+        return training_flops(self.config.model)
 
     def validate(self) -> dict[str, float]:
         """Masked error on held-out films under one fixed mask each, beside that of the training films' mean image.
@@ -125,6 +139,13 @@ class MAETask(StageTask[Batch]):
                 sums[i] += ((per_patch * output.mask).sum(1) / output.mask.sum(1)).sum().item()
         masked, mean_image = sums / len(self.val_rows)
         return {"masked_mse": masked, "mean_image_mse": mean_image, "visible_tokens": float(self.module.num_visible)}
+
+    def illustrate(self, out: Path) -> None:
+        """``reconstructions.png``: some held-out films, what the encoder saw of them, what the decoder drew."""
+        rows = self.val_rows[:_NUM_ILLUSTRATED]
+        noise = self._mask_noise("validation-mask", 0, self.pack.keys[rows])
+        shown = reconstruct(self.module, self._input(rows), noise, self.pack.preprocessing)
+        save_sheet(shown, out / "reconstructions.png")
 
     def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
         """No decay on biases, norms, tokens and positions."""
