@@ -123,6 +123,8 @@ def test_patient_sex_will_do_for_patient_gender(tmp_path: Path) -> None:
 
 def test_validation_films_are_drawn_by_patient_unless_the_released_code_is_asked_for(tmp_path: Path) -> None:
     records = read(DATASET, write("nih14", tmp_path / "twin", num_patients=100))
+    counts = DATASET.card.counts
+    assert counts["films:train"] + counts["films:test"] == counts["view:PA"] + counts["view:AP"] == counts["films"]
     own = with_splits(records, 0, DATASET.card.splits).table
     assert patients_in_two_splits(own) == []
     training = own[own["split"] != "test"]

@@ -159,7 +159,9 @@ def test_negatives_are_noticed(twin: Path, tmp_path: Path) -> None:
 def test_missing_things_are_named(tmp_path: Path, twin: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
         read(DATASET, tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"ChinaSet_AllFiles/CXR_png/.* is missing; the root of nlm-tb is expected"):
+    with pytest.raises(
+        DataError, match=r"ChinaSet_AllFiles/CXR_png/CHNCXR_dddd_\[01\]\.png is missing; the root of nlm-tb is expected"
+    ):
         read(DATASET, twin / "MontgomerySet")
     with pytest.raises(DataError, match="MontgomerySet/CXR_png"):
         read(DATASET, twin / "ChinaSet_AllFiles", hospital=Hospital.BOTH)

@@ -114,7 +114,7 @@ class ChexpertDataset(Dataset[ChexpertOptions]):
         rows = pd.concat([_rows(table) for table in tables], ignore_index=True)
         rows["image_path"] = _places(root, rows)
         note = f"The training labels are those of {options.labels.value}; uncertain and not mentioned are unknown."
-        return Records(rows.drop(columns=["place", "patient"]), CHEXPERT_LABELS, (), root, (note,))
+        return Records(rows.drop(columns="place"), CHEXPERT_LABELS, (), root, (note,))
 
     def inspect(self, root: Path, options: ChexpertOptions, records: Records) -> Sequence[Finding]:
         """Hold the uncertain labels of a complete ``train.csv`` against the makers' numbers."""
@@ -161,7 +161,6 @@ def _rows(table: SourceTable) -> pd.DataFrame:
         "age": table.numbers("Age"),
         "sex": sex.map(_SEXES),
         "place": place,
-        "patient": patient,
     }
     return pd.DataFrame(columns | {name: table.coded(name, _LABEL_CODES) for name in CHEXPERT_LABELS})
 
@@ -171,7 +170,7 @@ def _places(root: Path, rows: pd.DataFrame) -> "pd.Series[str]":
     if (root / "train").is_dir():
         return rows["image_path"]
     homes = _homes(root)
-    patients = rows["place"] + "/" + rows["patient"]
+    patients = rows["place"] + "/" + rows["patient_id"]
     found = {one: homes.get(one, []) + homes.get(one.partition("/")[2], []) for one in patients.unique()}
     inside = rows["image_path"].str.partition("/patient")[2].str.partition("/")[2]
     path = patients.map({one: folders[0] if folders else one for one, folders in found.items()}) + "/" + inside

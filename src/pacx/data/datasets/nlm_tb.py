@@ -54,15 +54,19 @@ class _Source:
 
     folders: tuple[str, ...]  # where its films may lie, the first that exists
     name: re.Pattern[str]
+    shown_name: str
 
 
 _SOURCES = {
     Hospital.SHENZHEN: _Source(
         folders=("ChinaSet_AllFiles/CXR_png", "CXR_png", "images/images"),
         name=re.compile(r"(CHNCXR_\d{4})_([01])\.png"),
+        shown_name="CHNCXR_dddd_[01].png",
     ),
     Hospital.MONTGOMERY: _Source(
-        folders=("MontgomerySet/CXR_png", "CXR_png"), name=re.compile(r"(MCUCXR_\d{4})_([01])\.png")
+        folders=("MontgomerySet/CXR_png", "CXR_png"),
+        name=re.compile(r"(MCUCXR_\d{4})_([01])\.png"),
+        shown_name="MCUCXR_dddd_[01].png",
     ),
 }
 
@@ -148,7 +152,7 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
                 strangers = sorted(set(names) - {match[0] for match in matches})
                 break
         else:
-            raise missing(root / source.folders[0] / source.name.pattern.replace("\\", ""), self.card)
+            raise missing(root / source.folders[0] / source.shown_name, self.card)
         place = Path(folder)
         readings = [
             _reading(root / place.parent / "ClinicalReadings" / f"{Path(match[0]).stem}.txt") for match in matches
@@ -169,9 +173,10 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
 
     def _check_findings(self, path: Path, films: pd.DataFrame) -> None:
         """The mirror's table must say "normal" of exactly the films whose name ends in 0."""
+        source = _SOURCES[Hospital.SHENZHEN]
         table = read_table(path, ("study_id", "findings"), card=self.card)
         names = table.text("study_id")
-        table.require("study_id", names.str.fullmatch(_SOURCES[Hospital.SHENZHEN].name.pattern), "CHNCXR_dddd_[01].png")
+        table.require("study_id", names.str.fullmatch(source.name.pattern), source.shown_name)
         table.require("study_id", ~names.duplicated(), "each film once")
         is_normal = table.text("findings").str.lower() == "normal"
         table.require("findings", is_normal == names.str.endswith("_0.png"), "'normal' where the name ends in _0, only")
