@@ -5,13 +5,14 @@ They are found, not made: everybody in the line is drawn as always, and whoever 
 line and the same part therefore share patients and films, as the official collections do that took from one another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pacx.core.progress import progress
 from pacx.simulation.cohort import CohortConfig, FilmChunk, film_chunks, patients_of
 from pacx.simulation.physiology import Physiology
 from pacx.simulation.population import CLEARLY_DISEASED
@@ -41,9 +42,7 @@ class Cast:
         return tuple(f"{self.line}-{number}" for number in self.numbers)
 
 
-def cast(
-    line: str, count: int, fits: Callable[[Physiology], NDArray[np.bool_]], config: CohortConfig, *, start: int = 1
-) -> Cast:
+def cast(line: str, count: int, fits: Callable[[Physiology], NDArray[np.bool_]], config: CohortConfig) -> Cast:
     """Take the first ``count`` patients of a line that fit.
 
     Args:
@@ -51,9 +50,9 @@ def cast(
         count: how many are wanted.
         fits: which of N patients fit, (N,); a share of every population has to.
         config: the world they live in.
-        start: the number to begin with.
     """
     numbers: list[int] = []
+    start = 1
     while len(numbers) < count:
         block = np.arange(start, start + _PATIENTS_AT_ONCE)
         drawn = patients_of([f"{line}-{number}" for number in block], config)
@@ -87,9 +86,19 @@ def is_healthy(physiology: Physiology) -> NDArray[np.bool_]:
     return (severities < 0.1) & (physiology.has_pacemaker == 0)
 
 
-def cast_films(part: Cast, config: CohortConfig) -> Iterator[FilmChunk]:
+def cast_films(part: Cast, config: CohortConfig, title: str) -> Iterator[FilmChunk]:
     """One film of each of them, a few at a time."""
-    yield from film_chunks(part.physiology, part.ids, np.arange(len(part.numbers)), config)
+    yield from filmed(part.physiology, part.ids, np.arange(len(part.numbers)), config, title)
+
+
+def filmed(
+    patients: Physiology, film_ids: Sequence[str], patient_rows: NDArray[np.int64], config: CohortConfig, title: str
+) -> Iterator[FilmChunk]:
+    """``film_chunks`` with a progress bar of that title."""
+    with progress(title, len(film_ids), "films") as shown:
+        for chunk in film_chunks(patients, film_ids, patient_rows, config):
+            yield chunk
+            shown.advance(len(chunk.film_ids))
 
 
 def stretched(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -79,6 +79,7 @@ class SymileMimicDataset(Dataset[SymileMimicOptions]):
             "films:val": 750,
             "films:test": 464,
         },
+        image_globs=tuple(f"**/data_npy/{split}/cxr_*.npy" for split in _SPLITS),
     )
     options_type = SymileMimicOptions
 

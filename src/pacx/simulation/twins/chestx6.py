@@ -84,7 +84,7 @@ def _files(name: str, config: TwinConfig) -> Iterator[tuple[str, str, NDArray[np
     line, fits, pattern = _CLASSES[name]
     part = cast(line, max(config.num_patients // len(_CLASSES), _AT_LEAST), fits, config)
     place = 0
-    for chunk in cast_films(part, config):
+    for chunk in cast_films(part, config, f"simulate chestx6 {name}"):
         for film in chunk.films.images:
             number, picture = part.numbers[place], stretched(film, _SIDE_PX, _SIDE_PX)
             split = _split(place)

@@ -50,7 +50,7 @@ class CovidQuExTwin(Twin):
         for name, (line, fits, pattern, one_of) in _CLASSES.items():
             part = cast(line, max(config.num_patients // len(_CLASSES), _AT_LEAST), fits, config)
             place = 0
-            for chunk in cast_films(part, config):
+            for chunk in cast_films(part, config, f"simulate covid-qu-ex {name}"):
                 for row in range(len(chunk.film_ids)):
                     split, file = _split(place), pattern.format(part.numbers[place])
                     _save(_tree(root, "Lung") / split / name, file, chunk.films, row, name, has_infection=False)

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.findings import CHEXPERT_LABELS
-from pacx.simulation.casting import mask_picture, stretched
+from pacx.simulation.casting import filmed, mask_picture, stretched
 from pacx.simulation.census import Census
-from pacx.simulation.cohort import film_chunks, patients_of
+from pacx.simulation.cohort import patients_of
 from pacx.simulation.mimic import (
     MimicFilm,
     chexpert_findings,
@@ -51,7 +51,7 @@ class CxlSegTwin(Twin):
         findings = chexpert_findings(patients.take(rows), tuple(film_ids), seed=config.seed)
         home, mimic = root / _NAME / _NAME, root / "mimic-cxr-jpg" / "2.1.0"
         place = 0
-        for chunk in film_chunks(patients, film_ids, rows, config):
+        for chunk in filmed(patients, film_ids, rows, config, "simulate cxlseg"):
             for image, lung in zip(chunk.films.images, chunk.films.lung, strict=True):
                 mask = mask_picture(lung, _SIDE_PX, _SIDE_PX)
                 segmented = np.where(mask > 0, stretched(image, _SIDE_PX, _SIDE_PX), np.uint8(0))

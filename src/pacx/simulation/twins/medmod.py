@@ -20,8 +20,9 @@ from pacx.core.artifacts import write_json
 from pacx.core.findings import CHEXPERT_LABELS, MEDMOD_PHENOTYPES
 from pacx.core.randomness import order, sample_keys, uniform
 from pacx.core.vocabulary import LAB_ITEM_IDS
+from pacx.simulation.casting import filmed
 from pacx.simulation.census import Census
-from pacx.simulation.cohort import film_chunks, patients_of
+from pacx.simulation.cohort import patients_of
 from pacx.simulation.labels import downstream_labels
 from pacx.simulation.mimic import (
     MimicFilm,
@@ -194,7 +195,7 @@ def _save_mimic(
         is_side = film.index == 2 and film.number % 3 == 0
         views[film] = "LATERAL" if is_side else ("AP" if ap else "PA")
     place = 0
-    for chunk in film_chunks(patients, film_ids, rows, config):
+    for chunk in filmed(patients, film_ids, rows, config, "simulate medmod"):
         for image in chunk.films.images:
             film = films[place]
             # No side view can be projected: the film from behind, mirrored, stands for one.

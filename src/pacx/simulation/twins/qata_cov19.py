@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pacx.simulation.casting import COVID_LINE, Cast, cast, has_covid, stretched
+from pacx.simulation.casting import COVID_LINE, Cast, cast, filmed, has_covid, stretched
 from pacx.simulation.census import Census
-from pacx.simulation.cohort import film_chunks
 from pacx.simulation.twin import Twin, TwinConfig
 
 _SIDE_PX = 224
@@ -58,7 +57,7 @@ def _films(
     is_second = np.concatenate([[False], rows[1:] == rows[:-1]])
     film_ids = [part.ids[row] + ("-again" if again else "") for row, again in zip(rows, is_second, strict=True)]
     done = 0
-    for chunk in film_chunks(part.physiology, film_ids, rows, config):
+    for chunk in filmed(part.physiology, film_ids, rows, config, "simulate qata-cov19"):
         for image, opacity, is_ap in zip(chunk.films.images, chunk.films.opacity, chunk.nuisance.is_ap, strict=True):
             row = int(rows[done])
             number, take = part.numbers[row], 1 + int(is_second[done])

@@ -21,9 +21,9 @@ from pacx.core.artifacts import write_json
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS, MIMIC_ECG_LEADS
-from pacx.simulation.casting import stretched
+from pacx.simulation.casting import filmed, stretched
 from pacx.simulation.census import Census
-from pacx.simulation.cohort import film_chunks, patients_of
+from pacx.simulation.cohort import patients_of
 from pacx.simulation.ecg import NUM_SAMPLES, simulate_ecg
 from pacx.simulation.labs import simulate_labs
 from pacx.simulation.mimic import MimicFilm, admission_id, admitted, chexpert_findings, patient_id, save_csv, subject_id
@@ -220,7 +220,7 @@ def _save_films(
     mean = np.asarray(IMAGENET_MEAN, np.float32)[:, None, None]
     std = np.asarray(IMAGENET_STD, np.float32)[:, None, None]
     row = 0
-    for chunk in film_chunks(part.physiology, film_ids, np.arange(len(film_ids)), config):
+    for chunk in filmed(part.physiology, film_ids, np.arange(len(film_ids)), config, f"simulate {path.stem}"):
         for film in chunk.films.images:
             whole = stretched(film, _SIDE_PX, _LONG_SIDE_PX)  # a film is higher than wide
             cropped = whole[tops[row] : tops[row] + _SIDE_PX].astype(np.float32) / np.float32(255)
