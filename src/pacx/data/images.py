@@ -38,6 +38,7 @@ MASK_IGNORE = 255
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _LUMA_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+_PNG_END = b"IEND\xaeB`\x82"
 _IGNORE_GREYS = (127, 128)
 _DICOM_MAGIC_AT, _DICOM_MAGIC = 128, b"DICM"
 
@@ -200,6 +201,8 @@ def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
                 check_size(image.height, image.width)
                 if getattr(image, "n_frames", 1) > 1:
                     raise UnreadableImage("the file holds more than one image")
+                if image.format == "PNG" and _PNG_END not in data:  # its pixels may seem whole without their checksum
+                    raise UnreadableImage(DAMAGED)
                 return grey_from_image(image)
     except UnreadableImage:
         raise

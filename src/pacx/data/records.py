@@ -19,12 +19,15 @@ MASK_PREFIX = "mask:"
 SPLITS = ("train", "val", "test")
 TEXT_COLUMNS = ("sample_id", "image_path", "patient_id", "study_id", "view", "split")
 _NUM_SHOWN = 3
+_LONGEST_SHOWN = 100
 
 
-def shown(values: Sequence[str]) -> str:
-    """The first few of many names, for an error message."""
-    rest = len(values) - _NUM_SHOWN
-    return ", ".join(map(str, values[:_NUM_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+def shown(values: Sequence[str], most: int = _NUM_SHOWN) -> str:
+    """The first few of many names, each on one line and cut where it is long, for an error message."""
+    rest = len(values) - most
+    names = (" ".join(str(value).split()) for value in values[:most])
+    cut = (name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..." for name in names)
+    return ", ".join(cut) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Records:
             empty = np.flatnonzero(self.table[name] == "")
             if empty.size:
                 raise DataError(
-                    f"column {name} of the records is empty in {empty.size} rows, the first is row {empty[0]}"
+                    f"column {name} of the records is empty in {empty.size} rows, the first is row {empty[0]}, for "
+                    f"the films of {self.root}"
                 )
         self._check_values()
 
@@ -77,10 +81,15 @@ class Records:
     def _check_values(self) -> None:
         twice = self.table["sample_id"][self.table["sample_id"].duplicated()].unique().tolist()
         if twice:
-            raise DataError(f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film")
+            raise DataError(
+                f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film of {self.root}"
+            )
         wrong = sorted(set(self.table["split"]) - {*SPLITS, ""})
         if wrong:
-            raise DataError(f'column split holds {shown(wrong)}; expected train, val, test or "" for not yet split')
+            raise DataError(
+                f'column split holds {shown(wrong)}; expected train, val, test or "" for not yet split, for the films '
+                f"of {self.root}"
+            )
         for name in self.label_names:
             values = self.table[name]
             if values.dtype.kind != "f" or not (values.isna() | values.isin((0.0, 1.0))).all():

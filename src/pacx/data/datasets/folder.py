@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.array_images import file_of
+from pacx.data.array_images import is_there
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.images import IMAGE_SUFFIXES
 from pacx.data.records import MASK_PREFIX, Records, shown
@@ -237,7 +237,7 @@ class _CsvReader:
 
     def _require(self, column: str, table: pd.DataFrame) -> None:
         if column not in table.columns:
-            raise UsageError(f"{self._csv} has no column '{column}'; it has {', '.join(map(str, table.columns))}")
+            raise UsageError(f"{self._csv} has no column '{column}'; it has {shown(list(table.columns), 20)}")
 
     def _text(self, named: str | None, conventional: str) -> list[str] | None:
         """The values of the column an option names, or of the conventional one; None where there is none."""
@@ -256,19 +256,17 @@ class _CsvReader:
         if column is None:
             raise UsageError(
                 f"{self._csv} has none of the columns {', '.join(_IMAGE_COLUMNS)}; name the one that holds the "
-                f"films' paths with image_column; it has {', '.join(map(str, self._raw.columns))}"
+                f"films' paths with image_column; it has {shown(list(self._raw.columns), 20)}"
             )
         return self._column(column), column
 
     def _existing(self, files: Sequence[str], column: str) -> list[str]:
         """Paths relative to the root, all of them there; a blank one stays blank."""
         first = next((file for file in files if file), "")
-        in_sub_folder = (
-            not file_of(self._root / first).is_file() and file_of(self._root / _IMAGE_FOLDER / first).is_file()
-        )
+        in_sub_folder = not is_there(self._root / first) and is_there(self._root / _IMAGE_FOLDER / first)
         prefix = PurePosixPath(_IMAGE_FOLDER if in_sub_folder else "")
         paths = [(prefix / self._relative(file)).as_posix() if file else "" for file in files]
-        missing = [path for path in paths if path and not file_of(self._root / path).is_file()]
+        missing = [path for path in paths if path and not is_there(self._root / path)]
         if missing:
             raise DataError(
                 f"column '{column}' of {self._csv} names {len(missing)} files that are not in {self._root}: "
@@ -302,7 +300,7 @@ class _CsvReader:
             free = [str(name) for name in self._raw.columns if name not in self._used]
             names = [name for name in free if self._raw[name].isin(list(_LABEL_VALUES)).all() and any(self._raw[name])]
             if not names:
-                raise DataError(f"{self._csv} has no column of 1, 0 and blank; its other columns are {', '.join(free)}")
+                raise DataError(f"{self._csv} has no column of 1, 0 and blank; its other columns are {shown(free, 20)}")
         labels = {}
         for name in names:
             texts = self._column(name)
