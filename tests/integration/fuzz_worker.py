@@ -1,6 +1,6 @@
-"""Damage copies of one kind of file and send them through doctor and pack; prints what became of them as JSON.
+"""Damage copies of every kind of file and send them through doctor and pack; prints what became of them as JSON.
 
-    python fuzz_worker.py KIND FOLDER NUM_COPIES SEED
+    python fuzz_worker.py FOLDER NUM_COPIES SEED
 
 Run as a process of its own by test_fuzz.py, so that its memory can be measured and a hang can be ended.
 """
@@ -201,10 +201,15 @@ def tables_of(folder: Path, num_copies: int, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    kind, folder, num_copies, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    answer = tables_of(folder, num_copies, seed) if kind == "csv" else images_of(kind, folder, num_copies, seed)
+    folder, num_copies, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    answers = {
+        kind: tables_of(folder / kind, num_copies, seed)
+        if kind == "csv"
+        else images_of(kind, folder / kind, num_copies, seed)
+        for kind in KINDS
+    }
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    sys.stdout.write(json.dumps(answer | {"peak_mib": int(peak.split()[1]) / 1024}))
+    sys.stdout.write(json.dumps(answers | {"peak_mib": int(peak.split()[1]) / 1024}))
 
 
 if __name__ == "__main__":

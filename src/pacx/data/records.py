@@ -82,7 +82,8 @@ class Records:
         twice = self.table["sample_id"][self.table["sample_id"].duplicated()].unique().tolist()
         if twice:
             raise DataError(
-                f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film of {self.root}"
+                f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film, for the "
+                f"films of {self.root}"
             )
         wrong = sorted(set(self.table["split"]) - {*SPLITS, ""})
         if wrong:
