@@ -10,39 +10,19 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import resume_worker
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from pacx.core.errors import InterruptedRunError
-from pacx.core.preprocessing import Preprocessing
 from pacx.data.batches import Batch
-from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
 from pacx.training.task import StepLoss
 
 _PATIENCE_S = 60.0
-
-
-@pytest.fixture
-def pack(tmp_path: Path) -> Pack:
-    rng = np.random.default_rng(3)
-    root = tmp_path / "films"
-    root.mkdir()
-    for index in range(40):
-        Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(root / f"{index}.png")
-    files = [f"{index}.png" for index in range(40)]
-    splits = ["val" if index < 8 else "train" for index in range(40)]
-    table = pd.DataFrame({"file": files, "sample_id": files, "patient_id": files, "split": splits})
-    table.to_csv(root / "index.csv", index=False)
-    records = DATASET.read(root, FolderOptions())
-    return pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=32))
 
 
 def start(pack: Pack, run: Path, *, resume: bool, num_workers: int = 0, epochs: int = 12) -> ForkServerProcess:
