@@ -7,11 +7,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_files import LOSSLESS, LOSSY, SECRET, dicom, lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from pacx.data.dicom import grey_from_dicom
+from pacx.data.dicom import HeaderNumbers, grey_from_dicom
 from pacx.data.images import Decoding, UnreadableImage, decode_grey, grey_from_bytes
 
 RAMP = np.add.outer(np.arange(40) * 50, np.arange(48) * 45)  # 0 ... 4065: twelve bits
@@ -196,3 +197,19 @@ def test_the_loggers_of_others_speak_again_afterwards(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO, logger="pydicom"):
         logging.getLogger("pydicom").info("mine")
     assert "mine" in caplog.text
+
+
+def test_a_value_that_breaks_the_standard_is_neither_logged_nor_warned_of(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    valid = dicom(RAMP.astype(np.uint16), bits_stored=12, BurnedInAnnotation="DOEJANES", StudyInstanceUID="1.2.3.44")
+    data = valid.replace(b"DOEJANES", b"Doe^Jane").replace(b"1.2.3.44", b"Doe^Jane")
+    path = tmp_path / "film.dcm"
+    path.write_bytes(data)
+    with caplog.at_level(logging.DEBUG, logger="pydicom"):
+        assert np.array_equal(grey_from_bytes(data), rounded(RAMP / 4095))
+        assert HeaderNumbers().of(path) == (1, 1)
+        assert caplog.text == ""
+        with pytest.warns(UserWarning, match="Doe"):  # what others would see of this file
+            _ = pydicom.dcmread(path).StudyInstanceUID
+        assert "Doe" in caplog.text

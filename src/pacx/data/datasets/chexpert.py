@@ -184,7 +184,7 @@ def _places(root: Path, rows: pd.DataFrame) -> "pd.Series[str]":
 def _homes(root: Path) -> Mapping[str, list[str]]:
     """The folders of each patient, by "train/patientNNNNN", or by the patient alone where a batch has no such level."""
     homes: dict[str, list[str]] = {}
-    for batch in (root, *sorted(root.glob(f"{_DISTRIBUTIONS}/"))):
+    for batch in sorted(root.glob(f"{_DISTRIBUTIONS}/")):
         for folder in (batch, *(batch / place for place in _SPLITS)):
             for patient in folder.glob("patient*/"):
                 name = patient.name if folder == batch else f"{folder.name}/{patient.name}"
