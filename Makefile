@@ -32,3 +32,4 @@ check: $(READY)  ## format, lint, types, import rules
 
 bench: $(READY)  ## the project's own timings
 	$(BIN)/python benchmarks/pretrain.py
+	$(BIN)/python benchmarks/packing.py

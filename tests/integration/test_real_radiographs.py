@@ -11,6 +11,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import epoch_batches
 from pacx.data.datasets.folder import DATASET, FolderOptions
+from pacx.data.overlap import overlap
 from pacx.data.packing import pack_records
 from pacx.data.splits import assign_splits, low_data_subset
 
@@ -107,3 +108,24 @@ def test_real_masks_lie_on_the_lungs(shared: Path, tmp_path: Path) -> None:
         film[lung].mean() < film[ring].mean() for film, lung, ring in zip(pack.images, is_lung, rim, strict=True)
     ]
     assert np.mean(is_darker) > 0.95  # air is darker than what surrounds it; 0.85 with masks upside down
+
+
+def test_the_same_films_in_two_collections_are_found(shared: Path, tmp_path: Path) -> None:
+    masked = pd.read_csv(shared / "data" / "seg" / "index.csv", dtype=str).iloc[::8]
+    others = sorted({path.name for path in (shared / "data" / "cxr" / "images").iterdir()} - set(masked["cxr_file"]))
+    packs = {}
+    for name, files in (("seg", masked["image"]), ("cxr", [*masked["cxr_file"], *others[::20]])):
+        root = tmp_path / name
+        root.mkdir()
+        source = shared / "data" / name if name == "seg" else shared / "data" / "cxr" / "images"
+        for file in files:
+            (root / Path(file).name).symlink_to((source / file).resolve())
+        size_px = {"seg": 256, "cxr": 224}[name]
+        records = DATASET.read(root, FolderOptions())
+        packs[name] = pack_records(
+            records, tmp_path / f"{name}-pack", preprocessing=Preprocessing(image_size_px=size_px)
+        )
+    groups = [{film.sample_id for film in group.films} for group in overlap(packs).copies]
+    expected = [{Path(image).name, file} for image, file in zip(masked["image"], masked["cxr_file"], strict=True)]
+    assert sorted(map(sorted, groups)) == sorted(map(sorted, expected))
+    assert len(groups) == 60

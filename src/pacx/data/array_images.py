@@ -34,6 +34,14 @@ def file_of(path: Path) -> Path:
     return path if row is None else row[0]
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file that may hold the image at ``path``; whether it does, only decoding tells."""
+    try:
+        return file_of(path).is_file()
+    except OSError:  # a name longer than a file's may be
+        return False
+
+
 def sha256_of_image(path: Path) -> str:
     """The SHA-256 of an image's own bytes: its file's, or its row's.
 

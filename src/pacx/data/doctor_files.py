@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
-from pacx.data.array_images import file_of
+from pacx.data.array_images import file_of, is_there
 from pacx.data.dataset import Finding
 from pacx.data.images import UnreadableImage, decode_grey, decode_mask
 from pacx.data.parallel import in_order
@@ -27,7 +27,7 @@ def missing_files(records: Records) -> Iterator[Finding]:
     missing: list[str] = []
     with progress("looking for files", len(records), "films") as bar:
         for column, path in paths(records):
-            if not file_of(records.root / path).is_file():
+            if not is_there(records.root / path):
                 missing.append(path)
             bar.advance(column == "image_path")
     if missing:
@@ -37,6 +37,8 @@ def missing_files(records: Records) -> Iterator[Finding]:
 
 def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iterator[Finding]:
     """Image and mask files below ``root`` that no record names."""
+    if not patterns:
+        return
     known = np.unique(np.concatenate([_keys(batch) for batch in _batches(_full(records))] or [_keys([])]))
     surplus: list[str] = []
     for batch in _batches(os.path.normpath(path) for pattern in patterns for path in root.glob(pattern)):
@@ -132,12 +134,12 @@ def _check_chunk(some: list[Film]) -> _Chunk:
     for film in some:
         shape = None
         try:
-            if file_of(film.root / film.image).is_file():  # otherwise it is missing, and was named as that
+            if is_there(film.root / film.image):  # otherwise it is missing, and was named as that
                 shape = decode_grey(film.root / film.image).shape
         except UnreadableImage as error:
             unreadable.append((film.image, error.reason))
         for mask in film.masks:
-            if not mask or not (film.root / mask).is_file():
+            if not mask or not is_there(film.root / mask):
                 continue
             try:
                 is_same = decode_mask(film.root / mask).shape == shape

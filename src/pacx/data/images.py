@@ -38,6 +38,8 @@ MASK_IGNORE = 255
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _LUMA_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+_PNG_END = b"IEND\xaeB`\x82"
+_STRIP_ROWS = 512
 _IGNORE_GREYS = (127, 128)
 _DICOM_MAGIC_AT, _DICOM_MAGIC = 128, b"DICM"
 
@@ -200,6 +202,8 @@ def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
                 check_size(image.height, image.width)
                 if getattr(image, "n_frames", 1) > 1:
                     raise UnreadableImage("the file holds more than one image")
+                if image.format == "PNG" and _PNG_END not in data:  # its pixels may seem whole without their checksum
+                    raise UnreadableImage(DAMAGED)
                 return grey_from_image(image)
     except UnreadableImage:
         raise
@@ -222,9 +226,7 @@ def grey_from_image(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
         return _grey_from_16_bit(np.asarray(image))
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        opaque = image.convert("RGBA")
-        black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
-        return np.asarray(Image.alpha_composite(black, opaque).convert("RGB").convert("L"))
+        return _grey_on_black(image)
     if image.mode == "P":
         return np.asarray(image.convert("RGB").convert("L"))
     if image.mode in _LUMA_MODES:
@@ -232,6 +234,17 @@ def grey_from_image(image: Image.Image) -> NDArray[np.uint8]:
     raise UnreadableImage(
         f"pixels of kind '{image.mode}' are not read; expected grey (1, 8 or 16 bit) or colour (8 bit)"
     )
+
+
+def _grey_on_black(image: Image.Image) -> NDArray[np.uint8]:
+    """A transparent image laid on black, strip by strip: whole, it would be held five times at four bytes a pixel."""
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        strip = image.crop((0, top, image.width, bottom)).convert("RGBA")
+        black = Image.new("RGBA", strip.size, (0, 0, 0, 255))
+        grey[top:bottom] = np.asarray(Image.alpha_composite(black, strip).convert("RGB").convert("L"))
+    return grey
 
 
 def _grey_from_16_bit(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -143,7 +143,7 @@ class Pack:
         records = path / RECORDS_FILE
         if not records.is_file() or sha256_of(records) != manifest.records_sha256:
             raise DataError(f"{records} is missing or was changed after packing; pack the images again")
-        table = pd.read_parquet(records)
+        table = pd.read_parquet(records, use_threads=False, pre_buffer=False)  # little memory, however many rows
         return cls(path, manifest, table)
 
     def __reduce__(self) -> tuple[Callable[[Path], "Pack"], tuple[Path]]:

@@ -24,6 +24,7 @@ from pacx.data.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Quar
 from pacx.data.sources import hash_table
 
 _JOURNAL_FILE = "journal.jsonl"
+_ROWS_PER_GROUP = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +199,7 @@ def finished(folder: Path, origin: Origin, table: pd.DataFrame, files: PackFiles
         files: their pixels.
     """
     images_sha256, masks_sha256 = files.finish()
-    table.to_parquet(folder / RECORDS_FILE, index=False)
+    table.to_parquet(folder / RECORDS_FILE, index=False, row_group_size=_ROWS_PER_GROUP)
     table_digest = hashlib.sha256()
     hash_table(table, table_digest)
     names = (origin.label_names, origin.mask_names)

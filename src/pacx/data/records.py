@@ -7,7 +7,7 @@ present (1), absent (0) or unknown (NaN), every film belongs to a patient.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,15 @@ MASK_PREFIX = "mask:"
 SPLITS = ("train", "val", "test")
 TEXT_COLUMNS = ("sample_id", "image_path", "patient_id", "study_id", "view", "split")
 _NUM_SHOWN = 3
+_LONGEST_SHOWN = 100
 
 
-def shown(values: Sequence[str]) -> str:
-    """The first few of many names, for an error message."""
-    rest = len(values) - _NUM_SHOWN
-    return ", ".join(map(str, values[:_NUM_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+def shown(values: Sequence[str], most: int = _NUM_SHOWN) -> str:
+    """The first few of many names, each on one line and cut where it is long, for an error message."""
+    rest = len(values) - most
+    names = (" ".join(str(value).split()) for value in values[:most])
+    cut = (name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..." for name in names)
+    return ", ".join(cut) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,14 @@ class Records:
         if self.table.empty:
             raise DataError(f"{self.root} gives no film at all; expected at least one")
         for name in (*TEXT_COLUMNS, *(MASK_PREFIX + name for name in self.mask_names)):
-            if not self.table[name].map(lambda value: isinstance(value, str)).all():
+            if not _is_text(self.table[name]):
                 raise DataError(f'column {name} of the records holds something other than text; write "" for unknown')
         for name in ("sample_id", "image_path", "patient_id"):
             empty = np.flatnonzero(self.table[name] == "")
             if empty.size:
                 raise DataError(
-                    f"column {name} of the records is empty in {empty.size} rows, the first is row {empty[0]}"
+                    f"column {name} of the records is empty in {empty.size} rows, the first is row {empty[0]}, for "
+                    f"the films of {self.root}"
                 )
         self._check_values()
 
@@ -77,16 +81,22 @@ class Records:
     def _check_values(self) -> None:
         twice = self.table["sample_id"][self.table["sample_id"].duplicated()].unique().tolist()
         if twice:
-            raise DataError(f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film")
+            raise DataError(
+                f"{len(twice)} sample ids occur more than once: {shown(twice)}; expected one row per film, for the "
+                f"films of {self.root}"
+            )
         wrong = sorted(set(self.table["split"]) - {*SPLITS, ""})
         if wrong:
-            raise DataError(f'column split holds {shown(wrong)}; expected train, val, test or "" for not yet split')
+            raise DataError(
+                f'column split holds {shown(wrong)}; expected train, val, test or "" for not yet split, for the films '
+                f"of {self.root}"
+            )
         for name in self.label_names:
             values = self.table[name]
             if values.dtype.kind != "f" or not (values.isna() | values.isin((0.0, 1.0))).all():
                 raise DataError(f"label column '{name}' holds something other than 1, 0 and NaN as floats")
         for name in ("image_path", *(MASK_PREFIX + name for name in self.mask_names)):
-            absolute = [path for path in self.table[name] if PurePosixPath(path).is_absolute()]
+            absolute = self.table[name][self.table[name].str.startswith("/")].tolist()
             if absolute:
                 raise DataError(
                     f"column {name} holds absolute paths: {shown(absolute)}; expected paths below {self.root}"
@@ -94,3 +104,9 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.table)
+
+
+def _is_text(column: "pd.Series") -> bool:
+    if isinstance(column.dtype, pd.StringDtype):  # no value of which need be looked at one by one
+        return not column.hasnans
+    return bool(column.map(lambda value: isinstance(value, str)).all())

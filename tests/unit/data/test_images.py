@@ -227,3 +227,19 @@ def test_squares_are_antialiased_and_keep_the_mean() -> None:
 def test_mask_squares_bring_no_new_values() -> None:
     mask = np.kron(np.array([[0, 1], [255, 0]], np.uint8), np.ones((17, 23), np.uint8))
     assert set(np.unique(to_square_mask(mask, 20))) == {0, 1, 255}
+
+
+def test_a_tall_transparent_film_is_the_same_in_strips(tmp_path: Path) -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (1100, 20, 4), dtype=np.uint8)
+    whole = Image.alpha_composite(Image.new("RGBA", (20, 1100), (0, 0, 0, 255)), Image.fromarray(rgba))
+    grey = decode_grey(saved(Image.fromarray(rgba), tmp_path / "film.png"))
+    assert np.array_equal(grey, np.asarray(whole.convert("RGB").convert("L")))
+
+
+def test_a_png_cut_in_its_last_bytes_is_refused(tmp_path: Path) -> None:
+    path = saved(Image.fromarray(np.zeros((64, 64), np.uint8)), tmp_path / "film.png")
+    whole = path.read_bytes()
+    for missing in (1, 8, 12, 16):  # the last chunk, then the checksum of the pixels, which themselves are all there
+        path.write_bytes(whole[:-missing])
+        with pytest.raises(UnreadableImage, match="damaged or truncated"):
+            decode_grey(path)

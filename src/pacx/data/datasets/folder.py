@@ -5,6 +5,7 @@ mask:NAME) are found by themselves, others are named by the options. Without one
 film. It refuses to guess at labels: a label column is named, or asked for as "*", and holds 1, 0 or nothing.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.array_images import file_of
+from pacx.data.array_images import is_there
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.images import IMAGE_SUFFIXES
 from pacx.data.records import MASK_PREFIX, Records, shown
@@ -136,34 +137,40 @@ def _one_hot(findings: Sequence[Sequence[str] | None], names: Sequence[str]) -> 
     return {name: [np.nan if row is None else float(name in row) for row in findings] for name in names}
 
 
+def _image_paths(root: Path) -> list[str]:
+    """Every image below the root but hidden ones, relative to it, sorted; plain names, as there may be many."""
+    paths = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        paths += [prefix + name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+    return sorted(paths)
+
+
 def _from_tree(root: Path, options: FolderOptions) -> Records:
-    paths = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
+    paths = _image_paths(root)
     if not paths:
         raise DataError(f"{root} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
-    folders = [PurePosixPath(path).parts[:-1] for path in paths]
-    is_divided = all(parts and parts[0].lower() in _SPLIT_WORDS for parts in folders)
-    split = _splits([parts[0] for parts in folders], str(root)) if is_divided else _blank(len(paths))
+    tops = [path.partition("/")[0] if "/" in path else None for path in paths]
+    is_divided = all(top is not None and top.lower() in _SPLIT_WORDS for top in set(tops))
+    split = _splits([str(top) for top in tops], str(root)) if is_divided else _blank(len(paths))
     labels: dict[str, list[float]] = {}
     if options.labels_from_subfolders:
-        below_split = [parts[1:] if is_divided else parts for parts in folders]
-        classes = [parts[0] if parts else None for parts in below_split]
+        folders = [path.split("/")[is_divided:-1] for path in paths]
+        classes = [parts[0] if parts else None for parts in folders]
         names = sorted({name for name in classes if name is not None})
         if not names:
             raise DataError(f"{root} has no sub-folder with images to take labels from; expected one per class")
         labels = _one_hot([None if name is None else [name] for name in classes], names)
+    names_of_films, blank = pd.Series(paths, dtype=str), pd.Series(_blank(len(paths)), dtype=str)
     columns = {
-        "sample_id": paths,
-        "image_path": paths,
-        "patient_id": paths,
-        "study_id": _blank(len(paths)),
-        "view": _blank(len(paths)),
-        "split": split,
+        "sample_id": names_of_films,
+        "image_path": names_of_films,
+        "patient_id": names_of_films,
+        "study_id": blank,
+        "view": blank,
+        "split": pd.Series(split, dtype=str),
     }
     table = pd.DataFrame({**columns, **labels})
     return Records(table, tuple(labels), (), root, _own_patient_note(len(paths), len(paths)))
@@ -230,7 +237,7 @@ class _CsvReader:
 
     def _require(self, column: str, table: pd.DataFrame) -> None:
         if column not in table.columns:
-            raise UsageError(f"{self._csv} has no column '{column}'; it has {', '.join(map(str, table.columns))}")
+            raise UsageError(f"{self._csv} has no column '{column}'; it has {shown(list(table.columns), 20)}")
 
     def _text(self, named: str | None, conventional: str) -> list[str] | None:
         """The values of the column an option names, or of the conventional one; None where there is none."""
@@ -249,19 +256,17 @@ class _CsvReader:
         if column is None:
             raise UsageError(
                 f"{self._csv} has none of the columns {', '.join(_IMAGE_COLUMNS)}; name the one that holds the "
-                f"films' paths with image_column; it has {', '.join(map(str, self._raw.columns))}"
+                f"films' paths with image_column; it has {shown(list(self._raw.columns), 20)}"
             )
         return self._column(column), column
 
     def _existing(self, files: Sequence[str], column: str) -> list[str]:
         """Paths relative to the root, all of them there; a blank one stays blank."""
         first = next((file for file in files if file), "")
-        in_sub_folder = (
-            not file_of(self._root / first).is_file() and file_of(self._root / _IMAGE_FOLDER / first).is_file()
-        )
+        in_sub_folder = not is_there(self._root / first) and is_there(self._root / _IMAGE_FOLDER / first)
         prefix = PurePosixPath(_IMAGE_FOLDER if in_sub_folder else "")
         paths = [(prefix / self._relative(file)).as_posix() if file else "" for file in files]
-        missing = [path for path in paths if path and not file_of(self._root / path).is_file()]
+        missing = [path for path in paths if path and not is_there(self._root / path)]
         if missing:
             raise DataError(
                 f"column '{column}' of {self._csv} names {len(missing)} files that are not in {self._root}: "
@@ -295,7 +300,7 @@ class _CsvReader:
             free = [str(name) for name in self._raw.columns if name not in self._used]
             names = [name for name in free if self._raw[name].isin(list(_LABEL_VALUES)).all() and any(self._raw[name])]
             if not names:
-                raise DataError(f"{self._csv} has no column of 1, 0 and blank; its other columns are {', '.join(free)}")
+                raise DataError(f"{self._csv} has no column of 1, 0 and blank; its other columns are {shown(free, 20)}")
         labels = {}
         for name in names:
             texts = self._column(name)
