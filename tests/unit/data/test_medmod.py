@@ -11,6 +11,7 @@ from twin_journey import counts_of, doctor, faults, packed, probe, read, tree_by
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import MEDMOD_MORTALITY, MEDMOD_PHENOTYPES
 from pacx.data.datasets.medmod import DATASET, FilmOfStay, MedModLabels
+from pacx.data.overlap import overlap
 from pacx.data.tally import tally
 
 PATIENTS = 60
@@ -256,10 +257,20 @@ def test_a_missing_film_is_found_by_the_doctor(twin: Path, tmp_path: Path) -> No
     assert "1 files" in message
 
 
-def test_the_twin_is_the_same_bytes_again_and_shares_films_with_cxlseg(twin: Path, tmp_path: Path) -> None:
+def test_the_twin_is_the_same_bytes_again(twin: Path, tmp_path: Path) -> None:
     assert tree_bytes(twin_of("medmod", tmp_path / "again", PATIENTS)) == tree_bytes(twin)
-    cxlseg = {path.name for path in (twin_of("cxlseg", tmp_path / "cxlseg", PATIENTS) / MIMIC).rglob("*.jpg")}
-    assert len({path.name for path in (twin / MIMIC).rglob("*.jpg")} & cxlseg) > 10
+
+
+def test_films_and_subjects_that_cxlseg_has_too_are_found(twin: Path, tmp_path: Path) -> None:
+    cxlseg = read("cxlseg", twin_of("cxlseg", tmp_path / "cxlseg", PATIENTS))
+    packs = {
+        "cxlseg": packed("cxlseg", cxlseg, tmp_path / "pack-cxlseg"),
+        "medmod": packed("medmod", read("medmod", twin, keep_symile_subjects=True), tmp_path / "pack-medmod"),
+    }
+    (pair,) = (shared for shared in overlap(packs).shared if shared.first != shared.second)
+    same = set(packs["medmod"].table["dicom_id"]) & set(packs["cxlseg"].sample_ids)
+    assert pair.exact == len(same) > 0
+    assert pair.patients == len(set(packs["medmod"].patient_ids) & set(packs["cxlseg"].patient_ids)) > len(same)
 
 
 def test_a_probe_learns_from_the_twin(twin: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class CxlSegTwin(Twin):
         ids = [patient_id(number) for number in numbers]
         patients = patients_of(ids, config)
         films = [
-            MimicFilm(number=number, index=index) for number in numbers for index in (0, 3)[: 1 + (number % 3 == 0)]
+            MimicFilm(number=number, index=index) for number in numbers for index in (0, 2)[: 1 + (number % 3 == 1)]
         ]
         rows = np.array([film.number for film in films])
         film_ids = [film.film_id for film in films]
