@@ -10,8 +10,12 @@ from pacx.core.vocabulary import NUM_LABS
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
 from pacx.modalities.panels import PanelTable
+from pacx.modalities.vitals import VITALS_PANEL
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Corruption
+from pacx.simulation.labs import simulate_labs
+from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.vitals import simulate_vitals
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
@@ -48,6 +52,20 @@ def test_imputes_better_than_the_mean_and_releases_what_later_stages_load(table,
     percentiles, observed = task._measured(np.arange(400))
     with torch.no_grad():
         assert np.allclose(targets.embeddings, task.module.encode(percentiles, observed).numpy(), atol=1e-6)
+
+
+def test_labs_and_vital_signs_of_the_simulated_cohort_beat_the_mean_by_a_quarter(tmp_path):
+    """Labs of one body hang together; measured margin with 1,400 patients and 50 epochs: 45 and 37 percent."""
+    ids = [f"u{i}" for i in range(800)]
+    people = draw_physiology(ids, seed=0, site=UNIVERSITY_HOSPITAL)
+    signs = np.stack(simulate_vitals(people, ids, seed=0), axis=1)
+    tables = PanelTable(LAB_PANEL, ids, simulate_labs(people, ids, seed=0)), PanelTable(VITALS_PANEL, ids, signs)
+    for table in tables:
+        task = PanelTask(table, np.arange(640), np.arange(640, 800), PanelTaskConfig(), 0)
+        values = train(task, replace(CONFIG, epochs=40, seed=0), tmp_path / table.panel.name).validation
+        assert values["imputation_mse"] < 0.75 * values["mean_imputation_mse"]
+        assert values["reconstruction_mse"] < values["denoising_mse"] < values["imputation_mse"]
+        assert values["latent_std"] > 0.1
 
 
 def test_percentiles_know_the_training_patients_only(table):
