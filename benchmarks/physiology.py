@@ -2,7 +2,8 @@
 
     python benchmarks/physiology.py prepare [--recordings 2000] [--workers 2]
     python benchmarks/physiology.py embed [--recordings 64] [--threads 1]
-    python benchmarks/physiology.py impute [--table labevents.csv.gz] [--patients 1400] [--epochs 50] [--batch-size 64]
+    python benchmarks/physiology.py impute [--table labevents.csv.gz] [--samples samples.csv] [--patients 1400]
+                                           [--epochs 50] [--batch-size 64]
 
 ``prepare`` and ``embed`` use simulated recordings of 10 s; both print wall-clock and processor seconds, because a busy
 machine stretches the first. ``impute`` trains on the simulated cohort or on a table, five times with other held-out
@@ -81,7 +82,7 @@ def embed(recordings: int, threads: int) -> None:
         print(f"{name}: {threads} thread(s), per 10,000: {wall * scale:.0f} s, processor {used * scale:.0f} s")
 
 
-def impute(table: Path | None, patients: int, epochs: int, batch_size: int) -> None:
+def impute(table: Path | None, samples: Path | None, patients: int, epochs: int, batch_size: int) -> None:
     """Print the imputation error over the training mean's, pooled over five divisions of the patients."""
     from dataclasses import replace
 
@@ -98,7 +99,7 @@ def impute(table: Path | None, patients: int, epochs: int, batch_size: int) -> N
         people = draw_physiology(ids, seed=0, site=UNIVERSITY_HOSPITAL)
         measured: Any = PanelTable(LAB_PANEL, tuple(ids), simulate_labs(people, ids, seed=0))
     else:
-        measured = read_labs(table, Reading())
+        measured = read_labs(table, Reading(samples=samples))
     training = replace(labs_tiny().training, epochs=epochs, batch_size=batch_size, accelerator="cpu")
     errors: dict[str, list[Hidden]] = {}
     for seed in range(5):
@@ -150,6 +151,7 @@ def main() -> None:
     one.add_argument("--threads", type=int, default=1)
     one = chosen.add_parser("impute")
     one.add_argument("--table", type=Path)
+    one.add_argument("--samples", type=Path)
     one.add_argument("--patients", type=int, default=1400)
     one.add_argument("--epochs", type=int, default=50)
     one.add_argument("--batch-size", type=int, default=64)
