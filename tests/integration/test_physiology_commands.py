@@ -9,6 +9,8 @@ import pytest
 
 from pacx.cli.main import main
 from pacx.modalities.targets import FrozenTargets
+from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.vitals import simulate_vitals, write_vitals
 
 SHORT = ("--training.epochs", "2", "--training.warmup-epochs", "0", "--training.accelerator", "cpu")
 
@@ -95,3 +97,19 @@ def test_labs_of_one_hospital_in_the_percentiles_of_another(shared, tmp_path, ca
         command(*encoder, "--table", tmp_path / "other.csv", "--out", tmp_path / "targets")
     assert stop.value.code == 1
     assert "are in another unit" in capsys.readouterr().err
+
+
+def test_vital_signs(tmp_path, capsys):
+    ids = [f"s{i}" for i in range(80)]
+    people = draw_physiology(ids, seed=0, site=UNIVERSITY_HOSPITAL)
+    write_vitals(tmp_path / "vitals.csv", ids, simulate_vitals(people, ids, seed=0))
+    command("train", "vitals-tiny", "--table", tmp_path / "vitals.csv", "--out", tmp_path / "run", *SHORT)
+    asked = ("embed", "vitals", "--encoder", tmp_path / "run/vitals", "--table", tmp_path / "vitals.csv")
+    command(*asked, "--out", tmp_path / "targets")
+    assert "80 vitals targets of width 32 written to" in capsys.readouterr().out
+    text = (tmp_path / "vitals.csv").read_text()
+    (tmp_path / "vitals.csv").write_text(text.replace("\ns7,", "\ns7,fast", 1))
+    with pytest.raises(SystemExit) as stop:
+        command(*asked, "--out", tmp_path / "targets")
+    assert stop.value.code == 1
+    assert "heart_rate of sample s7 is not a number" in capsys.readouterr().err

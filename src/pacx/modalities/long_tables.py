@@ -236,7 +236,9 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
     roles = {"owner": owner, "patient": layout.patient, "item": layout.item, "value": layout.value}
     roles |= {"unit": layout.unit, "time": layout.time}
     asked = None if reading.samples is None else _asked_samples(reading.samples, owner, layout)
-    is_timed = (asked is not None and "hour" in asked) or (asked is None and layout.hours_per_step is not None)
+    is_timed = layout.hours_per_step is not None or (asked is not None and "hour" in asked)
+    if asked is not None and "hour" not in asked:
+        asked = asked.assign(hour=0.0)  # where a table counts from admission, that is the sample's time
     tally, parts = _Tally(), list[pd.DataFrame]()
     for chunk in _chunks(path, {role: name for role, name in roles.items() if name}):
         events = _events(chunk, layout, panel, units, tally)

@@ -15,8 +15,8 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS, MIMIC_ECG_LEADS
 from pacx.data.dataset import datasets
 from pacx.data.tally import tally
-from pacx.modalities.ecg_recordings import read_symile
-from pacx.modalities.labs import LabPercentiles
+from pacx.modalities.ecg_readers import read_symile
+from pacx.modalities.labs import read_symile_labs
 
 PATIENTS = 40
 RELEASE = Path("symile-mimic") / "1.0.0"
@@ -137,13 +137,17 @@ def test_uncertain_and_blank_labels_are_unknown(twin: Path) -> None:
 def test_the_signal_readers_take_the_arrays(twin: Path) -> None:
     for split in ("train", "test"):
         folder = twin / RELEASE / "data_npy" / split
-        names = [f"row-{row}" for row in range(len(arrays(twin / RELEASE, "hadm_id", split)))]
-        recordings = read_symile(folder / f"ecg_{split}.npy", names)
+        recordings = read_symile(folder / f"ecg_{split}.npy")
+        labs = read_symile_labs(folder / f"labs_percentiles_{split}.npy")
+        table = read("symile-mimic", twin).table
+        assert (
+            list(recordings.sample_ids)
+            == list(labs.sample_ids)
+            == list(table.loc[table["split"] == split, "sample_id"])
+        )
         assert recordings.leads == MIMIC_ECG_LEADS
-        observed = arrays(twin / RELEASE, "labs_missingness", split).astype(np.float32)
-        labs = LabPercentiles(tuple(names), np.array(arrays(twin / RELEASE, "labs_percentiles", split)), observed)
         raw = pd.read_csv(twin / RELEASE / f"{split}.csv")[[str(item) for item in LAB_ITEM_IDS]].to_numpy()
-        assert ((labs.observed == 1) == ~np.isnan(raw)).all()
+        assert ((labs.observed == 1) == ~np.isnan(raw[: len(labs)])).all()
 
 
 def test_percentiles_are_shares_of_the_training_values(twin: Path) -> None:

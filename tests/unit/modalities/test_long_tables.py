@@ -192,3 +192,18 @@ def test_eicu_demo_goes_by_its_names_and_its_first_day(shared):
     assert np.isfinite(table.values).any(axis=0).sum() == 40
     everything = read_labs(path, Reading(window_h=1e6))
     assert np.isfinite(everything.values).sum() > np.isfinite(table.values).sum()
+
+
+def test_eicu_stays_of_one_person_are_known_by_the_list_of_samples(shared, tmp_path):
+    """The lab table does not name the person; without the list a division by patient would divide persons."""
+    path = shared / "data/labs/eicu_demo/lab.csv.gz"
+    with gzip.open(shared / "data/labs/eicu_demo/patient.csv.gz", "rt", newline="") as file:
+        stays = [(row["patientunitstayid"], row["uniquepid"]) for row in csv.DictReader(file)]
+    samples = write(
+        tmp_path / "samples.csv", [f"{s},{s},{p}" for s, p in stays], "sample_id,patientunitstayid,patient_id"
+    )
+    plain, listed = read_labs(path, Reading()), read_labs(path, Reading(samples=samples))
+    assert sorted(listed.sample_ids) == sorted(plain.sample_ids)
+    assert len(set(plain.patient_ids)) == 168 > len(set(listed.patient_ids)) > 90
+    rows = [plain.sample_ids.index(sample) for sample in listed.sample_ids]
+    np.testing.assert_array_equal(listed.values, plain.values[rows], err_msg="the first day in both")

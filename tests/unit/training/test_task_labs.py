@@ -10,8 +10,12 @@ from pacx.core.vocabulary import NUM_LABS
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
 from pacx.modalities.panels import PanelTable
+from pacx.modalities.vitals import VITALS_PANEL
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Corruption
+from pacx.simulation.labs import simulate_labs
+from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.vitals import simulate_vitals
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
@@ -45,9 +49,23 @@ def test_imputes_better_than_the_mean_and_releases_what_later_stages_load(table,
     assert summary.validation["latent_std"] > 0.01
     encoder = PanelEncoder.load(tmp_path / "run/labs", LAB_PANEL)
     targets = PanelJob(encoder, table).run(EmbeddingSettings())
-    percentiles, observed = task._labs(np.arange(400))
+    percentiles, observed = task._measured(np.arange(400))
     with torch.no_grad():
         assert np.allclose(targets.embeddings, task.module.encode(percentiles, observed).numpy(), atol=1e-6)
+
+
+def test_labs_and_vital_signs_of_the_simulated_cohort_beat_the_mean_by_a_quarter(tmp_path):
+    """Labs of one body hang together; measured margin with 1,400 patients and 50 epochs: 45 and 37 percent."""
+    ids = [f"u{i}" for i in range(800)]
+    people = draw_physiology(ids, seed=0, site=UNIVERSITY_HOSPITAL)
+    signs = np.stack(simulate_vitals(people, ids, seed=0), axis=1)
+    tables = PanelTable(LAB_PANEL, ids, simulate_labs(people, ids, seed=0)), PanelTable(VITALS_PANEL, ids, signs)
+    for table in tables:
+        task = PanelTask(table, np.arange(640), np.arange(640, 800), PanelTaskConfig(), 0)
+        values = train(task, replace(CONFIG, epochs=40, seed=0), tmp_path / table.panel.name).validation
+        assert values["imputation_mse"] < 0.75 * values["mean_imputation_mse"]
+        assert values["reconstruction_mse"] < values["denoising_mse"] < values["imputation_mse"]
+        assert values["latent_std"] > 0.1
 
 
 def test_percentiles_know_the_training_patients_only(table):
@@ -55,14 +73,14 @@ def test_percentiles_know_the_training_patients_only(table):
     values[VAL_ROWS] *= 1000
     moved = labs_task(PanelTable(LAB_PANEL, table.sample_ids, values))
     whole = labs_task(table)
-    percentiles, observed = moved._labs(VAL_ROWS)
+    percentiles, observed = moved._measured(VAL_ROWS)
     assert (percentiles[observed > 0] == 1).float().mean() > 0.9
-    assert torch.equal(moved._labs(TRAIN_ROWS)[0], whole._labs(TRAIN_ROWS)[0])
+    assert torch.equal(moved._measured(TRAIN_ROWS)[0], whole._measured(TRAIN_ROWS)[0])
 
 
 def test_hides_fifteen_in_a_hundred_observed_values_differently_each_epoch(table):
     task = labs_task(table)
-    percentiles, observed = task._labs(TRAIN_ROWS)
+    percentiles, observed = task._measured(TRAIN_ROWS)
     hidden = []
     for epoch in (0, 0, 1):
         _, shown = task._corrupted(percentiles, observed, "drop", epoch, TRAIN_ROWS)
@@ -77,7 +95,7 @@ def test_hides_fifteen_in_a_hundred_observed_values_differently_each_epoch(table
 
 def test_papers_corruption_leaves_the_mask(table):
     task = labs_task(table, corruption=Corruption.VALUE_ONLY)
-    percentiles, observed = task._labs(TRAIN_ROWS)
+    percentiles, observed = task._measured(TRAIN_ROWS)
     values, shown = task._corrupted(percentiles, observed, "drop", 0, TRAIN_ROWS)
     assert torch.equal(shown, observed)
     assert (values == 0).sum() > (percentiles == 0).sum()
@@ -85,7 +103,7 @@ def test_papers_corruption_leaves_the_mask(table):
 
 def test_a_patient_is_treated_alike_in_any_batch(table):
     task = labs_task(table)
-    percentiles, observed = task._labs(TRAIN_ROWS)
+    percentiles, observed = task._measured(TRAIN_ROWS)
     _, whole = task._corrupted(percentiles, observed, "drop", 3, TRAIN_ROWS)
     _, part = task._corrupted(percentiles[7:9], observed[7:9], "drop", 3, TRAIN_ROWS[7:9])
     assert torch.equal(whole[7:9], part)

@@ -102,7 +102,7 @@ class PanelTask(StageTask[NDArray[np.int64]]):
 
     def loss(self, batch: NDArray[np.int64], epoch: int) -> StepLoss:
         """Error over everything measured, after hiding some of it from the encoder."""
-        percentiles, observed = self._labs(batch)
+        percentiles, observed = self._measured(batch)
         restored = self.module(*self._corrupted(percentiles, observed, "drop", epoch, batch))
         return StepLoss(dae_loss(restored, percentiles, observed), {})
 
@@ -115,20 +115,32 @@ class PanelTask(StageTask[NDArray[np.int64]]):
             quantity's training mean; NaN where nothing was hidden. ``latent_std``: the embedding's standard deviation
             over samples, mean over dimensions; 0 = collapsed.
         """
-        percentiles, observed = self._labs(self.val_rows)
+        percentiles, observed = self._measured(self.val_rows)
         values, shown = self._corrupted(percentiles, observed, "validation-drop", 0, self.val_rows)
-        restored = self.module(values, shown).float()
+        is_hidden, ours, mean = self.hidden_errors()
+        latent = self.module.encode(percentiles, observed).float()  # (V, D)
+        return {
+            "denoising_mse": dae_loss(self.module(values, shown).float(), percentiles, observed).item(),
+            "reconstruction_mse": dae_loss(self.module(percentiles, observed).float(), percentiles, observed).item(),
+            "imputation_mse": float(ours[is_hidden].mean()) if is_hidden.any() else float("nan"),
+            "mean_imputation_mse": float(mean[is_hidden].mean()) if is_hidden.any() else float("nan"),
+            "latent_std": latent.std(0, correction=0).mean().item(),
+        }
+
+    def hidden_errors(self) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
+        """Held-out samples value by value: which are hidden, and the squared errors of restoring and of the mean.
+
+        Returns:
+            Three arrays (V, Q); the mean is the training samples' mean percentile of each quantity.
+        """
+        percentiles, observed = self._measured(self.val_rows)
+        values, shown = self._corrupted(percentiles, observed, "validation-drop", 0, self.val_rows)
         is_hidden = (self._noise("validation-drop", 0, self.val_rows) < self.config.drop_fraction) & (observed > 0)
         train, measured = self._percentiles[self.train_rows], self._observed[self.train_rows]
         means = torch.from_numpy((train * measured).sum(0) / np.maximum(measured.sum(0), 1)).to(self.device)  # (Q,)
-        latent = self.module.encode(percentiles, observed).float()  # (V, D)
-        return {
-            "denoising_mse": dae_loss(restored, percentiles, observed).item(),
-            "reconstruction_mse": dae_loss(self.module(percentiles, observed).float(), percentiles, observed).item(),
-            "imputation_mse": (restored - percentiles)[is_hidden].square().mean().item(),
-            "mean_imputation_mse": (means - percentiles)[is_hidden].square().mean().item(),
-            "latent_std": latent.std(0, correction=0).mean().item(),
-        }
+        errors = [(guess - percentiles).square() for guess in (self.module(values, shown).float(), means)]
+        ours, mean = (error.cpu().numpy() for error in errors)
+        return is_hidden.cpu().numpy(), ours, mean
 
     def describe(self) -> dict[str, Any]:
         """Task configuration, and whose measurements."""
@@ -145,7 +157,7 @@ class PanelTask(StageTask[NDArray[np.int64]]):
         origin = provenance(f"train {self.name}", self.seed).to_json()
         PanelEncoder(self.module, self.scaler).save(out / self.name, provenance=origin)
 
-    def _labs(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _measured(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Percentiles and observed mask of some rows, (B, Q) each."""
         percentiles, observed = (torch.from_numpy(array[rows]) for array in (self._percentiles, self._observed))
         return percentiles.to(self.device), observed.to(self.device)
