@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from resume_worker import config, task
 
+from pacx.core.errors import InterruptedRunError
 from pacx.data.pack import Pack
 from pacx.training.config import TrainingConfig
 from pacx.training.loop import train
@@ -26,8 +27,12 @@ def run_rank(pack: Path, out: Path, run_config: TrainingConfig, rank: int, port:
     """As torchrun starts a process, without torchrun."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    run(pack, out, run_config)
-    torch.distributed.destroy_process_group()
+    try:
+        run(pack, out, run_config)
+    except InterruptedRunError as error:
+        sys.exit(error.exit_code)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import host_worker
@@ -29,7 +30,7 @@ _ADDRESSES = ("10.213.7.1", "10.213.7.2")
 _PORT = "29513"
 
 
-def run_two(pack: Pack, out: Path, config: TrainingConfig) -> None:
+def start_two(pack: Pack, out: Path, config: TrainingConfig) -> list[ForkServerProcess]:
     """Two processes on this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -40,9 +41,18 @@ def run_two(pack: Pack, out: Path, config: TrainingConfig) -> None:
     ranks = [context.Process(target=host_worker.run_rank, args=each) for each in arguments]
     for process in ranks:
         process.start()
+    return ranks
+
+
+def exit_codes(ranks: list[ForkServerProcess]) -> list[int | None]:
     for process in ranks:
         process.join(_PATIENCE_S)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    return [process.exitcode for process in ranks]
+
+
+def run_two(pack: Pack, out: Path, config: TrainingConfig) -> None:
+    """Both to the end."""
+    assert exit_codes(start_two(pack, out, config)) == [0, 0]
 
 
 def gradients(run: Path) -> torch.Tensor:
@@ -73,6 +83,19 @@ def test_a_run_moves_from_one_process_to_two(pack: Pack, tmp_path: Path) -> None
         steps, values = zip(*(curve(journal, kind, metric) for journal in journals), strict=True)
         assert steps[0] == steps[1]
         assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_a_signal_to_one_process_stops_both_at_the_same_step(pack: Pack, tmp_path: Path) -> None:
+    config = replace(host_worker.node_config(), epochs=200)
+    ranks = start_two(pack, tmp_path / "run", config)
+    deadline = time.monotonic() + _PATIENCE_S
+    while newest_step(tmp_path / "run") < 8:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert ranks[1].pid is not None
+    os.kill(ranks[1].pid, signal.SIGTERM)
+    assert exit_codes(ranks) == [75, 75]
+    assert newest_step(tmp_path / "run") < 800
 
 
 def ip(*words: str) -> None:
