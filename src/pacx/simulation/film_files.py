@@ -5,6 +5,7 @@ with a progress bar, and turned into the bytes of a file. The same pixels always
 """
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.progress import progress
+from pacx.simulation.census import Census
 from pacx.simulation.cohort import CohortConfig, film_chunks
 from pacx.simulation.physiology import Physiology
 
@@ -83,13 +85,8 @@ def counts_of(films: pd.DataFrame, label_names: Sequence[str]) -> Mapping[str, i
             is present, 0 absent and everything else unknown.
         label_names: the label columns.
     """
-    counts = {"films": len(films), "patients": films["patient"].nunique()}
-    for split, rows in films[films["split"] != ""].groupby("split"):
-        counts[f"films:{split}"] = len(rows)
-        counts[f"patients:{split}"] = rows["patient"].nunique()
-    for view, rows in films[films["view"] != ""].groupby("view"):
-        counts[f"view:{view}"] = len(rows)
-    for name in label_names:
-        counts[f"present:{name}"] = int((films[name] == 1).sum())
-        counts[f"unknown:{name}"] = int((~films[name].isin([0, 1])).sum())
-    return counts
+    census = Census(label_names)
+    for _, film in films.iterrows():
+        labels = {name: film[name] if film[name] in (0, 1) else math.nan for name in label_names}
+        census.add(film["patient"], split=film["split"], view=film["view"], labels=labels)
+    return census.counts()

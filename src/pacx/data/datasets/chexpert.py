@@ -19,19 +19,18 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
+from pacx.data.official import CHEXPERT_CODES
 from pacx.data.records import Records
 from pacx.data.tables import SourceTable, missing, read_table
 
 _DISTRIBUTIONS = "CheXpert-v1.0*"
 _PATH = r"(?:CheXpert-v1\.0[^/]*/)?(train|valid)/(patient\d+)/(study\d+/view\d+_(frontal|lateral)\.jpg)"
 _PATH_EXPECTED = "train/patientNNNNN/studyN/viewN_frontal.jpg (or valid, or lateral) behind the distribution's name"
-_LABEL_CODES = {"1.0": 1.0, "1": 1.0, "0.0": 0.0, "0": 0.0, "-1.0": np.nan, "-1": np.nan, "": np.nan}
 _VIEW_CODES = ("AP", "PA", "LL", "RL")
 _SEXES = {"Male": "M", "Female": "F", "Unknown": "", "": ""}
 _SPLITS = {"train": "train", "valid": "val"}
@@ -162,7 +161,7 @@ def _rows(table: SourceTable) -> pd.DataFrame:
         "sex": sex.map(_SEXES),
         "place": place,
     }
-    return pd.DataFrame(columns | {name: table.coded(name, _LABEL_CODES) for name in CHEXPERT_LABELS})
+    return pd.DataFrame(columns | {name: table.coded(name, CHEXPERT_CODES) for name in CHEXPERT_LABELS})
 
 
 def _places(root: Path, rows: pd.DataFrame) -> "pd.Series[str]":

@@ -7,7 +7,7 @@ Montgomery's are grey, with three ``key: value`` lines. Montgomery has a quarter
 no part of the paper's set, ``twin.json`` counts Shenzhen alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from pacx.core.findings import TUBERCULOSIS_LABELS
 from pacx.core.randomness import generator
+from pacx.simulation.casting import cast
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.film_files import counts_of, films_of, png_bytes
 from pacx.simulation.physiology import Physiology
 from pacx.simulation.population import CLEARLY_DISEASED
 from pacx.simulation.twin import Twin, TwinConfig
 
-_PEOPLE_AT_ONCE = 256
 _UPPER_LUNG = 0.6
 
 
@@ -75,8 +75,9 @@ def _write_hospital(root: Path, hospital: _Hospital, num_patients: int, config: 
     """Write one set; says which of its patients are cases."""
     num_normal = round((1 - hospital.case_share) * num_patients)  # the numbers of the originals begin with them
     is_case = np.arange(num_patients) >= num_normal
-    patient_ids = _first_in_line(hospital.normal_line, num_normal, _has_no_focus, config)
-    patient_ids += _first_in_line(hospital.case_line, num_patients - num_normal, _has_tuberculosis, config)
+    normal = cast(hospital.normal_line, num_normal, _has_no_focus, config)
+    cases = cast(hospital.case_line, num_patients - num_normal, _has_tuberculosis, config)
+    patient_ids = [*normal.ids, *cases.ids]
     patients = patients_of(patient_ids, config)
     films, readings = root / hospital.folder / "CXR_png", root / hospital.folder / "ClinicalReadings"
     films.mkdir(parents=True)
@@ -96,19 +97,6 @@ def _has_tuberculosis(people: Physiology) -> NDArray[np.bool_]:
 
 def _has_no_focus(people: Physiology) -> NDArray[np.bool_]:
     return people.pneumonia == 0
-
-
-def _first_in_line(
-    line: str, count: int, fits: Callable[[Physiology], NDArray[np.bool_]], config: TwinConfig
-) -> list[str]:
-    """The first ``count`` among all who stand in a line of simulated people that fit."""
-    chosen: list[str] = []
-    start = 1
-    while len(chosen) < count:
-        names = [f"{line}-{number}" for number in range(start, start + _PEOPLE_AT_ONCE)]
-        chosen += [name for name, is_right in zip(names, fits(patients_of(names, config)), strict=True) if is_right]
-        start += _PEOPLE_AT_ONCE
-    return chosen[:count]
 
 
 def _readings(
