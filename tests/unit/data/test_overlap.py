@@ -87,7 +87,7 @@ def test_exact_and_near_copies_and_patients_are_counted(packs: dict[str, Pack]) 
 
 def test_a_pack_alone_is_compared_with_itself(packs: dict[str, Pack]) -> None:
     assert [len(group.films) for group in overlap({"b": packs["b"]}).copies] == []
-    assert overlap(packs, min_correlation=1).copies[0].is_exact
+    assert [group.is_exact for group in overlap(packs, min_correlation=1).copies] == [True]  # alike is not enough
     for correlation in (0, 1.1):
         with pytest.raises(UsageError, match="min_correlation"):
             overlap(packs, min_correlation=correlation)
