@@ -43,6 +43,14 @@ class PairedTargets(NamedTuple):
     observed: Mapping[str, Tensor]
     patients: Tensor
 
+    def at(self, positions: Tensor, device: torch.device) -> "PairedTargets":
+        """The targets of some films, int64 (M,), on a device."""
+        return PairedTargets(
+            {name: table[positions].to(device) for name, table in self.values.items()},
+            {name: rows[positions].to(device) for name, rows in self.observed.items()},
+            self.patients[positions].to(device),
+        )
+
 
 def complete(values: Mapping[str, Tensor]) -> PairedTargets:
     """Targets that every film has, each film another patient's."""

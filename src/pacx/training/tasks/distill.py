@@ -226,7 +226,7 @@ class DistillTask(StageTask[Batch]):
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         positions = torch.from_numpy(self._position[batch.rows.numpy()])
-        targets = _taken(self._train_targets, positions, self.device)
+        targets = self._train_targets.at(positions, self.device)
         return self.module.score(self.module.features(to_input(films, self.pack.preprocessing)), targets)
 
     def validate(self) -> dict[str, float]:
@@ -245,7 +245,7 @@ class DistillTask(StageTask[Batch]):
             films = torch.from_numpy(self.pack.images[self.val_rows[part]]).to(self.device)
             features = self.module.features(to_input(films, self.pack.preprocessing))
             chunks.append(features.embedding.float())
-            targets = _taken(self._val_targets, torch.from_numpy(part), self.device)
+            targets = self._val_targets.at(torch.from_numpy(part), self.device)
             outcome = self.module.score(features, targets)
             for name, value in {"loss": outcome.loss, **outcome.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(films)
@@ -340,12 +340,3 @@ class DistillTask(StageTask[Batch]):
         """Which validation films have this target, bool (V,), and those targets (V', D_m), on the device."""
         has = self._val_targets.observed[name]
         return has.to(self.device), self._val_targets.values[name][has].to(self.device)
-
-
-def _taken(targets: PairedTargets, positions: Tensor, device: torch.device) -> PairedTargets:
-    """Some rows of the targets, on the device."""
-    return PairedTargets(
-        {name: table[positions].to(device) for name, table in targets.values.items()},
-        {name: rows[positions].to(device) for name, rows in targets.observed.items()},
-        targets.patients[positions].to(device),
-    )
