@@ -1,7 +1,6 @@
 """The demo's pictures: inputs, reconstructions, segmentations, attention. Arrays in, PNG files of a run folder out."""
 
 from pathlib import Path
-from textwrap import shorten
 
 import numpy as np
 import torch
@@ -35,7 +34,6 @@ from pacx.simulation.labels import PHYSIOLOGY_DENSE
 from pacx.training.reconstructions import reconstruct
 
 _NUM_FILMS = 16
-_CAPTION_LENGTH = 17
 _NUM_RECONSTRUCTIONS = 7
 _NUM_RESCUES = 7
 
@@ -43,8 +41,9 @@ _NUM_RESCUES = 7
 def _caption(labelled: Pack, sample_id: str) -> str:
     row = int(np.flatnonzero(labelled.sample_ids == sample_id)[0])
     names = [name for name, value in zip(labelled.label_names, labelled.labels[row], strict=True) if value == 1]
-    words = ", ".join(names).replace("_", " ") or "no finding"
-    return f"{labelled.table['view'].iloc[row]}: {shorten(words, _CAPTION_LENGTH, placeholder=' ...')}"
+    shortest = min(names, key=len, default="no finding").replace("_", " ")
+    others = f" +{len(names) - 1}" if len(names) > 1 else ""
+    return f"{labelled.table['view'].iloc[row]}: {shortest}{others}"
 
 
 def picture_films(folder: Path, pack: Pack, labelled: Pack) -> None:
