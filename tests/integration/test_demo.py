@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import pacx
+from pacx.cli.main import main
 from pacx.core.errors import UsageError
 from pacx.evaluation.results import read_rows
 from pacx.recipes.demo import DemoConfig, run_demo
@@ -68,3 +69,29 @@ def test_a_finished_demo_is_left_alone_and_another_is_refused(config: DemoConfig
     with pytest.raises(UsageError, match="another configuration"):
         run_demo(replace(config, seed=1))
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("protocol", "cohort", "options"),
+    [
+        ("low-data", "downstream", ["--probe.epochs", "2", "--fractions", "0.5", "1.0"]),
+        ("segment", "segmentation", ["--decoder.epochs", "1", "--decoder.warmup-epochs", "0"]),
+        ("align", "triplets", ["--targets", "{out}/runs/ecg/targets", "{out}/runs/labs/targets"]),
+        ("readout", "triplets", ["--values", "{out}/hospital/triplets/labs.csv"]),
+        ("rollout", "segmentation", []),
+    ],
+)
+def test_every_protocol_has_a_command_of_its_own(
+    config: DemoConfig, protocol: str, cohort: str, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = config.out
+    results = out / f"{protocol}.json"
+    words = ["evaluate", protocol, "--pack", str(out / "packs" / f"{cohort}-64"), "--out", str(results)]
+    words += ["--encoders", f"mae={out}/runs/mae/encoder", f"pacx={out}/runs/pacx/encoder", "--baseline", "mae"]
+    words += ["--num-draws", "20", *(option.format(out=out) for option in options)]
+    main(words)
+    said = capsys.readouterr().out
+    assert "pacx - mae" in said
+    assert f"result rows written to {results}" in said
+    assert {row.encoder for row in read_rows(results)} >= {"mae", "pacx", "pacx - mae"}
