@@ -10,6 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import resume_worker
 import torch
@@ -71,6 +72,17 @@ def assert_same_end(whole: Path, cut: Path) -> None:
     assert not list(cut.rglob(".partial-*"))
 
 
+def fetching(pack: Pack) -> list[int]:
+    """Processes other than this one that still hold the pack's films open: a killed session's workers."""
+    films = str(pack.path / "images.npy")
+    holding = []
+    for process in psutil.process_iter(["pid", "memory_maps"]):
+        maps = process.info["memory_maps"] or ()
+        if process.info["pid"] != os.getpid() and any(each.path == films for each in maps):
+            holding.append(process.info["pid"])
+    return holding
+
+
 @pytest.mark.slow
 def test_killed_at_twenty_moments_ends_in_the_same_bits(pack, tmp_path):
     """Mid-step at random, in the middle of writing a checkpoint, before anything was written, by one worker or none."""
@@ -96,6 +108,10 @@ def test_killed_at_twenty_moments_ends_in_the_same_bits(pack, tmp_path):
     assert not (cut / "summary.json").exists()
     finish(pack, cut, epochs)
     assert_same_end(whole, cut)
+    deadline = time.monotonic() + 10
+    while fetching(pack):
+        assert time.monotonic() < deadline, "workers of a killed session live on"
+        time.sleep(0.1)
 
 
 def test_asked_to_stop_it_saves_within_the_epoch_and_asks_to_be_run_again(pack, tmp_path):

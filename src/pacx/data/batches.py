@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order
 from pacx.data.pack import Pack
+from pacx.data.parallel import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,15 @@ def _fetched(pack: Pack, steps: list[NDArray[np.int64]], num_workers: int) -> It
         shuffle=False,
         num_workers=num_workers,
         generator=torch.Generator(),  # otherwise the loader draws its workers' seeds from the global one
+        worker_init_fn=_end_with_training if num_workers else None,
     )
     for rows, images in loader:
         yield Batch(rows=rows, keys=pack.keys[rows.numpy()], images=images)
+
+
+def _end_with_training(worker: int) -> None:
+    """Torch's own watch over a killed trainer fails where a fork server stands between the two."""
+    end_with_parent()
 
 
 class _Steps(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):

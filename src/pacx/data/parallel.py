@@ -32,7 +32,7 @@ def in_order(function: Callable[[WorkT], AnswerT], pieces: Iterable[WorkT], num_
         yield from map(function, pieces)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that runs threads may deadlock
-    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=end_with_parent)
     waiting: deque[Future[AnswerT]] = deque()
     try:
         for piece in pieces:
@@ -49,7 +49,7 @@ def in_order(function: Callable[[WorkT], AnswerT], pieces: Iterable[WorkT], num_
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let a worker end when its parent is killed; its task queue alone would keep it waiting for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
