@@ -1,7 +1,7 @@
 """``pacx data``: list datasets, and pack one: decode its films once for everything that follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -97,7 +97,7 @@ def _list() -> None:
 def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     kind: Any = PackCall[dataset.options_type]  # type: ignore[name-defined]
     call = parse(kind, words, verb=f"data pack {dataset.card.name}", example=_EXAMPLE)
-    records = dataset.read(call.root, call.options)
+    records = replace(dataset.read(call.root, call.options), dataset=dataset.card.name)
     if call.split_policy is SplitPolicy.RELEASED_CODE:
         records = with_released_code_splits(records, dataset)
     else:

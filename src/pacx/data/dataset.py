@@ -16,6 +16,7 @@ import pandas as pd
 
 from pacx.core.discovery import discover
 from pacx.core.errors import UsageError
+from pacx.data.pack import Pack
 from pacx.data.records import Records
 
 OptionsT = TypeVar("OptionsT")
@@ -151,3 +152,10 @@ class Dataset(ABC, Generic[OptionsT]):
 def datasets() -> Mapping[str, Dataset[Any]]:
     """Every dataset there is an adapter for, by name."""
     return discover("pacx.data.datasets", "DATASET", Dataset)  # type: ignore[type-abstract]
+
+
+def task_of(pack: Pack) -> Task:
+    """What a pack's labels ask, by the card of the dataset it was made from; ``Task.ANY`` where that is not known."""
+    known = datasets()
+    name = pack.manifest.dataset
+    return known[name].card.task if name in known else Task.ANY

@@ -80,6 +80,7 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
         label_names=first.label_names,
         mask_names=first.mask_names,
         notes=first.notes,
+        dataset=first.dataset,
         preprocessing=first.preprocessing,
         decoding=first.decoding,
         source_fingerprint=first.source_fingerprint,

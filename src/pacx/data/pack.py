@@ -27,7 +27,7 @@ IMAGES_FILE = "images.npy"
 MASKS_FILE = "masks.npy"
 RECORDS_FILE = "records.parquet"
 MANIFEST_FILE = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,7 @@ class Manifest:
         records_sha256: of the table's file.
         quarantined: films left out.
         notes: carried over from the records.
+        dataset: likewise; the name under which ``datasets()`` knows the makers, "" where the films came otherwise.
         format_version: of this layout.
     """
 
@@ -79,6 +80,7 @@ class Manifest:
     records_sha256: str
     quarantined: tuple[Quarantined, ...]
     notes: tuple[str, ...]
+    dataset: str
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import sha256_of
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.images import Decoding
-from pacx.data.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Quarantined
+from pacx.data.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, Quarantined
 from pacx.data.sources import hash_table
 
 _JOURNAL_FILE = "journal.jsonl"
 _ROWS_PER_GROUP = 4096
+_FILMS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Origin:
     label_names: tuple[str, ...]
     mask_names: tuple[str, ...]
     notes: tuple[str, ...]
+    dataset: str
     preprocessing: Preprocessing
     decoding: Decoding
     source_fingerprint: str
@@ -200,11 +202,6 @@ def finished(folder: Path, origin: Origin, table: pd.DataFrame, files: PackFiles
     """
     images_sha256, masks_sha256 = files.finish()
     table.to_parquet(folder / RECORDS_FILE, index=False, row_group_size=_ROWS_PER_GROUP)
-    table_digest = hashlib.sha256()
-    hash_table(table, table_digest)
-    names = (origin.label_names, origin.mask_names)
-    contract = (asdict(origin.preprocessing), asdict(origin.decoding))
-    content = repr((*names, images_sha256, masks_sha256, table_digest.hexdigest(), *contract))
     mean, std = _mean_and_std(files.histogram)
     return Manifest(
         num_images=len(table),
@@ -214,12 +211,35 @@ def finished(folder: Path, origin: Origin, table: pd.DataFrame, files: PackFiles
         decoding=origin.decoding,
         pixel_mean=mean,
         pixel_std=std,
-        fingerprint=hashlib.sha256(content.encode()).hexdigest(),
+        fingerprint=_fingerprint(origin, images_sha256, masks_sha256, table),
         source_fingerprint=origin.source_fingerprint,
         records_sha256=sha256_of(folder / RECORDS_FILE),
         quarantined=tuple(files.bad),
         notes=origin.notes,
+        dataset=origin.dataset,
     )
+
+
+def _fingerprint(made: Origin | Manifest, images_sha256: str, masks_sha256: str, table: pd.DataFrame) -> str:
+    table_digest = hashlib.sha256()
+    hash_table(table, table_digest)
+    names = (made.label_names, made.mask_names)
+    contract = (asdict(made.preprocessing), asdict(made.decoding))
+    content = repr((*names, images_sha256, masks_sha256, table_digest.hexdigest(), *contract))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def recomputed_fingerprint(pack: Pack) -> str:
+    """The fingerprint that the bytes on the disk have now; reads the whole pack."""
+
+    def pixels(array: NDArray[np.uint8] | None) -> str:
+        digest = hashlib.sha256()
+        if array is not None:
+            for start in range(0, len(array), _FILMS_AT_ONCE):
+                digest.update(np.ascontiguousarray(array[start : start + _FILMS_AT_ONCE]).data)
+        return digest.hexdigest()
+
+    return _fingerprint(pack.manifest, pixels(pack.images), pixels(pack.masks), pack.table)
 
 
 def _mean_and_std(histogram: NDArray[np.int64]) -> tuple[float, float]:

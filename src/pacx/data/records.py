@@ -43,6 +43,7 @@ class Records:
         mask_names: NAME of each ``mask:NAME`` column, in order.
         root: the folder that paths are relative to.
         notes: what a reader of results should know of how the table came about, one sentence each.
+        dataset: the name of the dataset they were read from, "" where that is not known.
 
     Raises:
         DataError: the table does not keep to this.
@@ -53,6 +54,7 @@ class Records:
     mask_names: tuple[str, ...]
     root: Path
     notes: tuple[str, ...] = ()
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         self._check_columns()

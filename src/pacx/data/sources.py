@@ -54,7 +54,7 @@ def paths(records: Records) -> Iterator[tuple[str, str]]:
 
 def source_fingerprint(records: Records) -> str:
     """SHA-256 over the records and the size and time of every file they name."""
-    digest = hashlib.sha256(repr((records.label_names, records.mask_names, records.notes)).encode())
+    digest = hashlib.sha256(repr((records.label_names, records.mask_names, records.notes, records.dataset)).encode())
     hash_table(records.table, digest)
     for _, path in paths(records):
         try:

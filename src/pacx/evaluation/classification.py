@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
+from pacx.data.dataset import Task, task_of
 from pacx.data.pack import Pack
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.metrics import auprc, auroc, best_f1_thresholds, brier, f1
@@ -65,8 +66,10 @@ class ClassificationData:
             )
 
     @classmethod
-    def from_pack(cls, pack: Pack, *, dataset: str, is_multiclass: bool = False) -> "ClassificationData":
-        """Take labels, patients and splits from a pack."""
+    def from_pack(cls, pack: Pack, *, dataset: str, is_multiclass: bool | None = None) -> "ClassificationData":
+        """Take labels, patients and splits from a pack; whether classes exclude each other from its dataset's card."""
+        if is_multiclass is None:
+            is_multiclass = task_of(pack) is Task.MULTICLASS
         return cls(
             dataset=dataset,
             label_names=tuple(pack.label_names),

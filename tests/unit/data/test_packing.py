@@ -23,6 +23,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.images import Decoding, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.pack import Pack
+from pacx.data.pack_files import recomputed_fingerprint
 from pacx.data.packing import pack_records
 from pacx.data.records import Records
 
@@ -167,6 +168,7 @@ from pathlib import Path
 from pacx.core.errors import ArtifactError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
+from pacx.data.pack_files import recomputed_fingerprint
 from pacx.data.packing import pack_records
 source, out, limit, num_workers, size_px = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
@@ -288,8 +290,8 @@ def test_a_pack_of_another_version_or_shape_is_refused(records: Records, tmp_pat
     pack = packed(records, tmp_path / "pack")
     manifest = pack.path / "manifest.json"
     text = manifest.read_text()
-    manifest.write_text(text.replace('"format_version": 2', '"format_version": 1'))
-    with pytest.raises(DataError, match="not a manifest of version 2"):
+    manifest.write_text(text.replace('"format_version": 3', '"format_version": 2'))
+    with pytest.raises(DataError, match="not a manifest of version 3"):
         Pack.open(pack.path)
     manifest.write_text(text.replace('"num_images": 70', '"num_images": 69'))
     with pytest.raises(DataError, match=r"holds uint8 \(70, 24, 24\), its manifest says uint8 \(69, 24, 24\)"):
@@ -342,3 +344,14 @@ def test_burned_in_films_are_quarantined_unless_allowed_and_that_is_recorded(tmp
     allowed = packed(records, tmp_path / "allowed", decoding=Decoding(allow_burned_in=True))
     assert len(allowed) == 2
     assert allowed.manifest.decoding.allow_burned_in
+
+
+def test_the_fingerprint_can_be_computed_again_and_sees_one_changed_byte(records: Records, tmp_path: Path) -> None:
+    pack = packed(records, tmp_path / "pack")
+    assert recomputed_fingerprint(pack) == pack.fingerprint
+    for name in ("images.npy", "masks.npy"):
+        file = pack.path / name
+        before = file.read_bytes()
+        file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        assert recomputed_fingerprint(Pack.open(pack.path)) != pack.fingerprint
+        file.write_bytes(before)

@@ -1,6 +1,7 @@
 """The way every official dataset goes in these tests: its twin is written, read, packed, and learnt from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def faults(diagnosis: Diagnosis) -> list[str]:
 
 def packed(name: str, records: Records, out: Path) -> Pack:
     """A pack in which nothing was left out."""
-    split = with_splits(records, 0, datasets()[name].card.splits)
+    split = with_splits(replace(records, dataset=name), 0, datasets()[name].card.splits)
     pack = pack_records(split, out, preprocessing=PREPROCESSING, max_bad_fraction=0)
     assert pack.quarantined == ()
     return pack
@@ -65,11 +66,11 @@ def _encoder() -> LoadedEncoder:
     return LoadedEncoder(random_vit(config, 0), PREPROCESSING, Pooling.PATCH_MEAN)
 
 
-def probe(pack: Pack, *, is_multiclass: bool = False) -> Mapping[tuple[str, str], ResultRow]:
+def probe(pack: Pack) -> Mapping[tuple[str, str], ResultRow]:
     """A linear probe on a random encoder: rows by label and metric."""
     vit, preprocessing, pooling = _encoder()
     rows = linear_probe(
-        ClassificationData.from_pack(pack, dataset="twin", is_multiclass=is_multiclass),
+        ClassificationData.from_pack(pack, dataset="twin"),
         {"random": embed_pack(vit, pack, pooling=pooling, preprocessing=preprocessing)},
         baseline=None,
         config=ProbeConfig(epochs=60, learning_rate=0.03, standardize=True, num_seeds=2),
