@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.cli import evaluate_all
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
@@ -32,7 +33,7 @@ from pacx.evaluation.readouts import PROTOCOL as READOUT
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
-from pacx.modalities.targets import FrozenTargets
+from pacx.modalities.targets import open_targets
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
@@ -177,7 +178,7 @@ class AlignCall(EvaluateCall):
 
     def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
         """Every modality given."""
-        opened = [FrozenTargets.open(path) for path in self.targets]
+        opened = open_targets(self.targets)
         data = AlignmentData(
             dataset=dataset,
             targets={target.modality: target.for_samples(list(pack.sample_ids)) for target in opened},
@@ -287,6 +288,9 @@ _PROTOCOLS: Mapping[str, tuple[type[EvaluateCall], str]] = {
 }
 
 
+_ALL = "all"
+
+
 def _say(rows: Sequence[ResultRow], headline: str) -> None:
     """The headline metric of every encoder and difference: macro where there is one, else label by label."""
     labels = {row.label for row in rows}
@@ -299,8 +303,12 @@ def _say(rows: Sequence[ResultRow], headline: str) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    explained = {name: what for name, (_, what) in _PROTOCOLS.items()}
+    explained = {_ALL: "all of these that the packs allow, with a certificate and a report"}
+    explained |= {name: what for name, (_, what) in _PROTOCOLS.items()}
     name, rest = choose(words, "evaluate", explained, _EXAMPLE.format(name="probe", more=""))
+    if name == _ALL:
+        evaluate_all.main(rest)
+        return
     kind, _ = _PROTOCOLS[name]
     more = {AlignCall: " --targets runs/ecg/targets runs/labs/targets", ReadoutCall: " --values labs.csv"}.get(kind, "")
     call = parse(kind, rest, verb=f"evaluate {name}", example=_EXAMPLE.format(name=name, more=more))

@@ -1,5 +1,6 @@
-"""``pacx report``: result rows and run folders to one page."""
+"""``pacx report``: result rows and run folders to one page; certificates held against their files."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,22 +9,48 @@ from typing import Annotated
 import tyro
 
 from pacx.cli.terminal import parse, say
+from pacx.core.errors import UsageError
+from pacx.recipes.verification import Depth, Verdict, verify
 from pacx.reporting.report import write_report
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCall:
-    """Turn results into one self-contained HTML page."""
+    """Turn results into one self-contained HTML page, or check a certificate."""
 
-    results: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """results.json files, or folders that hold one (a demo folder brings its curves and pictures along)."""
 
     out: Path = Path("report.html")
     """The page to write."""
 
+    verify: Path | None = None
+    """A certificate.json to hold against the packs, weights and results it speaks of; no page is written."""
+
+    depth: Annotated[Depth, tyro.conf.EnumChoicesFromValues] = Depth.EMBEDDINGS
+    """How much a verification computes again: bytes, what starts from kept embeddings, or everything."""
+
+
+def _verify(path: Path, depth: Depth) -> None:
+    checks = verify(path, depth=depth)
+    for check in checks:
+        say(f"{check.verdict.value:<12} {check.what}{': ' * bool(check.detail)}{check.detail}")
+    count = {verdict: sum(check.verdict is verdict for check in checks) for verdict in Verdict}
+    say(
+        f"{path}: {count[Verdict.MATCHES]} checks match, {count[Verdict.DIFFERS]} differ, "
+        f"{count[Verdict.NOT_CHECKED]} could not be made"
+    )
+    if count[Verdict.DIFFERS]:
+        sys.exit(1)
+
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
     call = parse(ReportCall, words, verb="report", example="pacx report runs/demo --out report.html")
+    if call.verify is not None:
+        _verify(call.verify, call.depth)
+        return
+    if not call.results:
+        raise UsageError("nothing to report on; give results.json files or folders that hold one, or --verify")
     write_report(call.results, call.out)
     say(f"report written to {call.out}; open it in a browser")

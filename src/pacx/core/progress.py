@@ -22,6 +22,10 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+def _speed(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 class Progress:
     """A running count of work done; made by ``progress``."""
 
@@ -40,11 +44,11 @@ class Progress:
             return
         rate = self._done / (now - self._began)
         if self._on_terminal:
-            self._draw(f"{rate:,.0f} {self._unit}/s {note}")
+            self._draw(f"{_speed(rate)} {self._unit}/s {note}")
         elif now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            left = _clock((self._total - self._done) / rate)
-            line = f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.0f}/s, {left} left {note}"
+            left = f"{_clock((self._total - self._done) / rate)} left" if rate else "none done yet"
+            line = f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, {_speed(rate)}/s, {left} {note}"
             sys.stderr.write(line.rstrip() + "\n")
             sys.stderr.flush()
 

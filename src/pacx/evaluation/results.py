@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError
@@ -69,22 +70,21 @@ def difference_metric(metric: str) -> str:
     return f"{metric}_difference"
 
 
-def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
-    """Write rows as a JSON list of objects, atomically; NaN becomes null, because JSON has no NaN."""
+def rows_to_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
+    """Rows as plain JSON values; NaN becomes null, because JSON has no NaN."""
     values = [asdict(row) for row in rows]
     for value in values:
         for name in _NUMBERS:
             value[name] = None if math.isnan(value[name]) else float(value[name])
-    write_json(path, values)
+    return values
 
 
-def read_rows(path: Path) -> list[ResultRow]:
-    """Read what ``write_rows`` wrote; null becomes NaN.
+def rows_from_json(values: object, path: Path) -> list[ResultRow]:
+    """Rows from what ``rows_to_json`` gave; null becomes NaN.
 
     Raises:
-        DataError: the file is missing, is not JSON, or a row has other fields than ``ResultRow``.
+        DataError: a row has other fields than ``ResultRow``; ``path`` is the file that is blamed.
     """
-    values = read_json(path)
     expected = {field.name for field in fields(ResultRow)}
     if not isinstance(values, list):
         raise DataError(f"{path} holds {type(values).__name__}, expected a list of result rows; run the protocol again")
@@ -98,6 +98,20 @@ def read_rows(path: Path) -> list[ResultRow]:
             )
         rows.append(ResultRow(**{**value, **{name: _number(value[name]) for name in _NUMBERS}}))
     return rows
+
+
+def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
+    """Write rows as a JSON list of objects, atomically."""
+    write_json(path, rows_to_json(rows))
+
+
+def read_rows(path: Path) -> list[ResultRow]:
+    """Read what ``write_rows`` wrote.
+
+    Raises:
+        DataError: the file is missing, is not JSON, or a row has other fields than ``ResultRow``.
+    """
+    return rows_from_json(read_json(path), path)
 
 
 def _number(value: float | None) -> float:

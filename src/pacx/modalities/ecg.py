@@ -30,7 +30,8 @@ def _require_voltage(recordings: EcgRecordings, config: EcgPreprocessing) -> Non
     if config.scale is EcgScale.MILLIVOLT and recordings.unit is EcgUnit.RELATIVE:
         raise DataError(
             "the recordings were scaled one by one, so their voltage is lost, but the encoder expects millivolts; "
-            "give recordings in physical units or use an encoder with record z-scores such as ECGFounder"
+            "give recordings in physical units, or an encoder that takes record z-scores: ECGFounder, or one trained "
+            "with --task.model.preprocessing.scale RECORD_Z_SCORE"
         )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError
+from pacx.models.fingerprint import weights_sha256
 
 if TYPE_CHECKING:  # processes that only filter recordings start four times faster without torch
     from torch import nn
@@ -76,10 +77,6 @@ def target_fingerprint(encoder: "nn.Module", preprocessing: dict[str, Any], *dat
         preprocessing: JSON values that decide how the data are prepared.
         data: arrays (any shape, read a block of rows at a time) and lists of sample ids.
     """
-    weights = hashlib.sha256(type(encoder).__name__.encode())
-    for key, value in sorted(encoder.state_dict().items()):
-        weights.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-        weights.update(value.detach().cpu().contiguous().numpy().data)
     contract = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
     content = hashlib.sha256()
     for part in data:
@@ -89,7 +86,7 @@ def target_fingerprint(encoder: "nn.Module", preprocessing: dict[str, Any], *dat
                 content.update(np.ascontiguousarray(part[start : start + _ROWS_AT_A_TIME]).data)
         else:
             content.update(json.dumps(list(part)).encode())
-    return "-".join(digest.hexdigest() for digest in (weights, contract, content))
+    return "-".join((weights_sha256(encoder), contract.hexdigest(), content.hexdigest()))
 
 
 def _what_changed(before: str, now: str) -> str:
@@ -212,3 +209,40 @@ class FrozenTargets:
         embeddings = np.load(path / "embeddings.npy", mmap_mode="r", allow_pickle=False)
         quarantined = tuple(Quarantined(**entry) for entry in manifest.get("quarantined", ()))
         return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"], quarantined)
+
+
+def open_targets(paths: Sequence[Path]) -> list[FrozenTargets]:
+    """Open target folders; those of one modality, embedded split by split as Symile-MIMIC ships them, become one.
+
+    Returns:
+        one per modality, in the order of their first folders.
+
+    Raises:
+        DataError: a folder cannot be opened, or two of one modality come of different encoders or input contracts, or
+            share a sample.
+    """
+    opened: dict[str, list[FrozenTargets]] = {}
+    for path in paths:
+        target = FrozenTargets.open(path)
+        opened.setdefault(target.modality, []).append(target)
+    return [_joined(parts) for parts in opened.values()]
+
+
+def _joined(parts: Sequence[FrozenTargets]) -> FrozenTargets:
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    made_by = {part.fingerprint.rpartition("-")[0] for part in parts}
+    if len(made_by) > 1:
+        raise DataError(
+            f"the {len(parts)} folders of {first.modality} targets come of different encoders or input contracts; "
+            "embed every split with the same one"
+        )
+    content = hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()
+    return FrozenTargets(
+        first.modality,
+        tuple(sample for part in parts for sample in part.sample_ids),
+        np.concatenate([part.embeddings for part in parts]),
+        f"{made_by.pop()}-{content}",
+        tuple(entry for part in parts for entry in part.quarantined),
+    )

@@ -9,7 +9,7 @@ import tyro
 from numpy.typing import NDArray
 
 from pacx.data.pack import Pack
-from pacx.modalities.targets import FrozenTargets
+from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.models.encoder_folder import load_encoder
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
@@ -28,7 +28,7 @@ class DistillRun(Run):
     """Films of the patients whose ECG and labs were embedded."""
 
     targets: tuple[Path, ...]
-    """Frozen target folders, one per modality; leave one out for an ablation."""
+    """Frozen target folders, one or more (as the splits are shipped) per modality; leave one out for an ablation."""
 
     out: Path = Path("runs/distill")
     """The run folder; the released encoder ends up in OUT/encoder."""
@@ -53,7 +53,7 @@ class DistillRun(Run):
 
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
         """What the encoder is distilled towards; ``fitting`` are the pack's training rows."""
-        return [FrozenTargets.open(path) for path in self.targets]
+        return open_targets(self.targets)
 
 
 def distill() -> DistillRun:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError
-from pacx.modalities.targets import FrozenTargets, target_fingerprint
+from pacx.modalities.targets import FrozenTargets, open_targets, target_fingerprint
 
 IDS = ("p3", "p1", "p2")
 
@@ -87,3 +87,19 @@ def test_fingerprint_depends_on_weights_contract_ids_and_every_row():
         encoder.bias[1] += 1
     prints.append(target_fingerprint(encoder, {"rate": 500}, data, ids))
     assert len(set(prints)) == 5
+
+
+def test_targets_embedded_split_by_split_become_one(embeddings, tmp_path):
+    FrozenTargets("ecg", ("a", "b"), embeddings[:2], "w-c-1").save(tmp_path / "train")
+    FrozenTargets("ecg", ("c", "d"), embeddings[1:], "w-c-2").save(tmp_path / "val")
+    FrozenTargets("labs", ("a",), embeddings[:1], "v-c-1").save(tmp_path / "labs")
+    ecg, labs = open_targets([tmp_path / "train", tmp_path / "labs", tmp_path / "val"])
+    assert (ecg.modality, labs.modality) == ("ecg", "labs")
+    assert np.array_equal(ecg.for_samples(["d", "a"]), embeddings[[2, 0]])
+    assert ecg.fingerprint.startswith("w-c-")
+    assert labs.fingerprint == "v-c-1"
+    FrozenTargets("ecg", ("e", "f"), embeddings[:2], "other-c-1").save(tmp_path / "test")
+    with pytest.raises(DataError, match="of different encoders or input contracts"):
+        open_targets([tmp_path / "train", tmp_path / "test"])
+    with pytest.raises(DataError, match=r"more than once \(a, b\)"):
+        open_targets([tmp_path / "train", tmp_path / "train"])

@@ -1,0 +1,257 @@
+"""Every protocol on every pack for every encoder, in steps that are kept: the one call behind the paper's tables.
+
+`packs x encoders -> embeddings, once -> steps -> rows`. What is run follows from what a pack holds: labels are probed,
+masks segmented and looked at, targets aligned. A step whose inputs have not changed is read from its file, so that a
+call that was killed goes on where it stopped, and one more encoder costs what it costs alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pacx.core.artifacts import read_json, sha256_of, write_json
+from pacx.core.errors import DataError, UsageError
+from pacx.core.progress import progress
+from pacx.data.pack import Pack
+from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
+from pacx.evaluation.attention import attention
+from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.low_data import low_data
+from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.results import ResultRow, read_rows, write_rows
+from pacx.evaluation.segmentation import SegmentationConfig, segmentation
+from pacx.evaluation.statistics import NUM_DRAWS
+from pacx.modalities.targets import open_targets
+from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.fingerprint import weights_sha256
+from pacx.recipes.encoders import NamedEncoder, open_encoders
+from pacx.recipes.suite_benchmark import Benchmark, benchmarks_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteConfig:
+    """Run every protocol that the packs allow, and certify the result.
+
+    Labels: linear probe, low data. Masks: segmentation, attention. Targets of a pack's patients: alignment.
+    Killed, the same call goes on where it was. OUT holds results.json, certificate.json and report.html.
+    """
+
+    packs: tuple[Path, ...]
+    """The packs to evaluate on; the same dataset may be given at several image sizes."""
+
+    encoders: tuple[str, ...]
+    """NAME=FOLDER for each encoder, and the baselines random and imagenet by name."""
+
+    out: Path
+    """The folder to write; a later call may add packs or encoders."""
+
+    baseline: str | None = None
+    """The encoder that paired differences are taken from."""
+
+    targets: tuple[Path, ...] = ()
+    """Frozen target folders (ECG, labs ...) of the patients of one of the packs."""
+
+    trained_on: tuple[Path, ...] = ()
+    """The packs that the encoders learnt from; the certificate says what they share with every test set."""
+
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """How probes are trained; the defaults are the paper's."""
+
+    decoder: SegmentationConfig = field(default_factory=SegmentationConfig)
+    """How segmentation decoders are trained; the defaults are the paper's."""
+
+    align: AlignmentConfig = field(default_factory=AlignmentConfig)
+    """The ridge probe; the defaults are the paper's."""
+
+    num_draws: int = NUM_DRAWS
+    """Bootstrap draws of patients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One protocol on one dataset.
+
+    Args:
+        name: "DATASET.PROTOCOL", also its file's.
+        inputs: everything its rows depend on, as one SHA-256.
+        needs_encoder: whether it runs the encoders, and not only their kept embeddings.
+        run: makes the rows.
+    """
+
+    name: str
+    inputs: str
+    needs_encoder: bool
+    run: Callable[[], list[ResultRow]]
+
+
+class Suite:
+    """The opened packs and encoders of a call, and the steps that follow from them.
+
+    Raises:
+        UsageError: a pack, an encoder, the baseline or a target folder is not there, or sizes do not fit.
+        DataError: packs of one dataset hold different films, or targets belong to none of the packs.
+    """
+
+    def __init__(self, config: SuiteConfig, remark: str) -> None:
+        self.config, self._remark = config, remark
+        self.encoders = open_encoders(config.encoders, config.probe.seed)
+        if config.baseline is not None and config.baseline not in [encoder.name for encoder in self.encoders]:
+            raise UsageError(f"baseline {config.baseline} is not among the encoders; name one of them")
+        self.weights = {encoder.name: weights_sha256(encoder.vit) for encoder in self.encoders}
+        packs = [Pack.open(path) for path in config.packs]
+        self.benchmarks = benchmarks_of(packs, self.encoders, config.out / "embeddings")
+        self.targets = open_targets(config.targets)
+        self._aligned = [benchmark for benchmark in self.benchmarks if self._has_targets(benchmark)]
+        if self.targets and not self._aligned:
+            raise DataError("the targets are those of no film of the packs; give the pack whose patients they are of")
+
+    def steps(self) -> list[Step]:
+        """All steps, dataset by dataset."""
+        return [step for benchmark in self.benchmarks for step in self._steps_of(benchmark)]
+
+    def embed(self) -> None:
+        """Embed what is not embedded yet."""
+        for benchmark in self.benchmarks:
+            for encoder in self.encoders:
+                benchmark.embed(encoder)
+
+    def run(self) -> list[ResultRow]:
+        """Embed what is not embedded, run what has not been run, and return every row in the order of the steps."""
+        self.embed()
+        steps = self.steps()
+        missing = [step for step in steps if not self._is_kept(step)]
+        with progress("evaluation", len(missing), "steps") as bar:
+            for step in missing:
+                bar.advance(0, step.name)
+                write_rows(self._rows_file(step), step.run())
+                write_json(self._inputs_file(step), {"inputs": step.inputs})
+                bar.advance(1, step.name)
+        return [row for step in steps for row in read_rows(self._rows_file(step))]
+
+    def embeddings_sha256(self) -> dict[str, str]:
+        """SHA-256 of every file of embeddings, by its name."""
+        files = [benchmark.embeddings_file(encoder) for benchmark in self.benchmarks for encoder in self.encoders]
+        return {file.name: sha256_of(file) for file in files}
+
+    def _is_kept(self, step: Step) -> bool:
+        """Whether an earlier call ran it on the same inputs."""
+        inputs = self._inputs_file(step)
+        return inputs.is_file() and bool(read_json(inputs)["inputs"] == step.inputs)
+
+    def _rows_file(self, step: Step) -> Path:
+        return self.config.out / "steps" / f"{step.name}.rows.json"
+
+    def _inputs_file(self, step: Step) -> Path:
+        return self.config.out / "steps" / f"{step.name}.inputs.json"
+
+    def _inputs(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder], *more: Any) -> str:  # noqa: ANN401 - JSON
+        parts = {
+            "packs": {size: pack.fingerprint for size, pack in benchmark.packs.items()},
+            "encoders": [(encoder.name, self.weights[encoder.name], encoder.pooling.value) for encoder in encoders],
+            "baseline": self.config.baseline,
+            "num_draws": self.config.num_draws,
+            "remark": self._remark,
+            "more": more,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _steps_of(self, benchmark: Benchmark) -> Iterator[Step]:
+        pack = benchmark.pack
+        is_split = all(len(pack.rows(split)) for split in ("train", "val", "test"))
+        if pack.label_names and is_split:
+            yield from self._label_steps(benchmark)
+        if pack.mask_names and is_split:
+            yield from self._mask_steps(benchmark)
+        if benchmark in self._aligned:
+            inputs = self._inputs(
+                benchmark, self.encoders, asdict(self.config.align), [each.fingerprint for each in self.targets]
+            )
+            yield Step(
+                name=f"{benchmark.name}.alignment",
+                inputs=inputs,
+                needs_encoder=False,
+                run=partial(self._alignment, benchmark),
+            )
+
+    def _label_steps(self, benchmark: Benchmark) -> Iterator[Step]:
+        inputs = self._inputs(benchmark, self.encoders, asdict(self.config.probe))
+        for protocol in (linear_probe, low_data):
+            yield Step(
+                name=f"{benchmark.name}.{protocol.__name__.replace('_', '-')}",
+                inputs=inputs,
+                needs_encoder=False,
+                run=partial(self._probe, benchmark, protocol),
+            )
+
+    def _probe(self, benchmark: Benchmark, protocol: Callable[..., list[ResultRow]]) -> list[ResultRow]:
+        return protocol(
+            ClassificationData.from_pack(benchmark.pack, dataset=benchmark.name),
+            benchmark.features(),
+            baseline=self.config.baseline,
+            config=self.config.probe,
+            provenance=self._remark,
+            num_draws=self.config.num_draws,
+        )
+
+    def _mask_steps(self, benchmark: Benchmark) -> Iterator[Step]:
+        """Encoders of one input size are compared in one step, hence paired."""
+        decoder = self.config.decoder
+        for size, encoders in benchmark.by_size().items():
+            loaded = {each.name: LoadedEncoder(each.vit, each.preprocessing, each.pooling) for each in encoders}
+            common: dict[str, Any] = {
+                "dataset": benchmark.name,
+                "baseline": self.config.baseline if self.config.baseline in loaded else None,
+                "provenance": self._remark,
+                "num_draws": self.config.num_draws,
+            }
+            pack = benchmark.packs[size]
+            yield Step(
+                name=f"{benchmark.name}.segmentation-{size}",
+                inputs=self._inputs(benchmark, encoders, asdict(decoder)),
+                needs_encoder=True,
+                run=partial(segmentation, pack, loaded, config=decoder, **common),
+            )
+            yield Step(
+                name=f"{benchmark.name}.attention-{size}",
+                inputs=self._inputs(benchmark, encoders, decoder.seed),
+                needs_encoder=True,
+                run=partial(attention, pack, loaded, seed=decoder.seed, **common),
+            )
+
+    def _has_targets(self, benchmark: Benchmark) -> bool:
+        known = self._rows_with_targets(benchmark)
+        return all(np.isin(benchmark.pack.rows(split), known).any() for split in ("train", "test"))
+
+    def _rows_with_targets(self, benchmark: Benchmark) -> np.ndarray:
+        """Rows of the films that have every target."""
+        ids = benchmark.pack.sample_ids.astype(str)
+        has_all = np.full(len(ids), bool(self.targets))
+        for target in self.targets:
+            has_all &= np.isin(ids, target.sample_ids)
+        return np.flatnonzero(has_all)
+
+    def _alignment(self, benchmark: Benchmark) -> list[ResultRow]:
+        pack, known = benchmark.pack, self._rows_with_targets(benchmark)
+        split = pack.table["split"].to_numpy()[known]
+        data = AlignmentData(
+            dataset=benchmark.name,
+            targets={target.modality: target.for_samples(list(pack.sample_ids[known])) for target in self.targets},
+            patient_ids=pack.patient_ids[known],
+            training=np.flatnonzero(split == "train"),
+            test=np.flatnonzero(split == "test"),
+        )
+        return alignment(
+            data,
+            {name: array[known] for name, array in benchmark.features().items()},
+            baseline=self.config.baseline,
+            config=self.config.align,
+            provenance=self._remark,
+            num_draws=self.config.num_draws,
+        )

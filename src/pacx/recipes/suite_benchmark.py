@@ -1,0 +1,120 @@
+"""One dataset of an evaluation: its packs, one per input size, and every encoder's embeddings of it, kept on disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.artifacts import staged_file
+from pacx.core.errors import DataError, UsageError
+from pacx.data.pack import Pack
+from pacx.evaluation.embeddings import embed_pack
+from pacx.models.fingerprint import weights_sha256
+from pacx.recipes.encoders import NamedEncoder
+
+_ANYBODYS = ("", "folder", "dicom-folder")
+"""Datasets whose name says nothing of what is in them."""
+
+
+class Benchmark:
+    """A dataset under its name, and the encoders that are asked about it.
+
+    Args:
+        name: what result rows call the dataset.
+        packs: of the same films, by side in pixels.
+        encoders: all of them; each takes the pack of its own size.
+        embeddings: folder in which embeddings are kept.
+
+    Raises:
+        UsageError: an encoder's input size has no pack.
+        DataError: the packs hold different films.
+    """
+
+    def __init__(
+        self, name: str, packs: Mapping[int, Pack], encoders: Sequence[NamedEncoder], embeddings: Path
+    ) -> None:
+        self.name, self.packs, self.encoders = name, packs, encoders
+        self._embeddings = embeddings
+        for encoder in encoders:
+            if encoder.preprocessing.image_size_px not in packs:
+                raise UsageError(
+                    f"encoder {encoder.name} takes films of {encoder.preprocessing.image_size_px} pixels, the pack of "
+                    f"{name} has {', '.join(map(str, sorted(packs)))}; pack the dataset a second time with "
+                    f"--image-size-px {encoder.preprocessing.image_size_px} and give both packs"
+                )
+        first, *others = packs.values()
+        for other in others:
+            if not np.array_equal(first.sample_ids, other.sample_ids) or not first.table["split"].equals(
+                other.table["split"]
+            ):
+                raise DataError(
+                    f"{first.path} and {other.path} are both {name} but differ in films or splits; pack both from the "
+                    "same copy with the same seed"
+                )
+
+    @property
+    def pack(self) -> Pack:
+        """Any of the packs: labels, patients and splits are the same in all."""
+        return next(iter(self.packs.values()))
+
+    def pack_for(self, encoder: NamedEncoder) -> Pack:
+        """The pack of the encoder's input size."""
+        return self.packs[encoder.preprocessing.image_size_px]
+
+    def by_size(self) -> Mapping[int, Sequence[NamedEncoder]]:
+        """Encoders that read the same pack, in the order given."""
+        sizes = dict.fromkeys(encoder.preprocessing.image_size_px for encoder in self.encoders)
+        return {
+            size: [encoder for encoder in self.encoders if encoder.preprocessing.image_size_px == size]
+            for size in sizes
+        }
+
+    def embeddings_file(self, encoder: NamedEncoder) -> Path:
+        """Where the encoder's embeddings of this dataset lie."""
+        return self._embeddings / f"{self.name}.{encoder.name}.npz"
+
+    def embed(self, encoder: NamedEncoder) -> None:
+        """Embed every film, unless the file that is there came of the same pack and weights."""
+        file, origin = self.embeddings_file(encoder), self._origin(encoder)
+        if file.is_file():
+            with np.load(file, allow_pickle=False) as kept:
+                if str(kept["origin"]) == origin:
+                    return
+        pack = self.pack_for(encoder)
+        array = embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
+        with staged_file(file) as partial, partial.open("wb") as opened:
+            np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
+
+    def features(self) -> Mapping[str, NDArray[np.float32]]:
+        """Per encoder name float32 (N, D), from the files that ``embed`` wrote."""
+        found = {}
+        for encoder in self.encoders:
+            with np.load(self.embeddings_file(encoder), allow_pickle=False) as kept:
+                found[encoder.name] = kept["embeddings"]
+        return found
+
+    def _origin(self, encoder: NamedEncoder) -> str:
+        return f"{self.pack_for(encoder).fingerprint} {weights_sha256(encoder.vit)} {encoder.pooling.value}"
+
+
+def benchmarks_of(packs: Sequence[Pack], encoders: Sequence[NamedEncoder], embeddings: Path) -> list[Benchmark]:
+    """Packs as datasets, in the order given; packs of one dataset and different sizes belong together.
+
+    A dataset is called as its adapter is; a user's own folder, or the second pack of one dataset and size (other
+    splits), as its pack is.
+
+    Raises:
+        UsageError: two packs would carry the same name, or an encoder has no pack of its size.
+        DataError: packs of one dataset hold different films.
+    """
+    grouped: dict[str, dict[int, Pack]] = {}
+    for pack in packs:
+        size = pack.preprocessing.image_size_px
+        name = pack.path.name if pack.manifest.dataset in _ANYBODYS else pack.manifest.dataset
+        if size in grouped.get(name, {}):
+            name = pack.path.name
+        if size in grouped.get(name, {}):
+            raise UsageError(f"two packs of {size} pixels are called {name}; rename one of the folders")
+        grouped.setdefault(name, {})[size] = pack
+    return [Benchmark(name, sizes, encoders, embeddings) for name, sizes in grouped.items()]
