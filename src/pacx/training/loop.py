@@ -68,6 +68,13 @@ class _Loop(Generic[B]):
         self.fabric = build_fabric(config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)
+        shares = self.fabric.world_size * config.accumulate
+        if self.batch_size % shares:  # a set smaller than a batch: shares of unequal size would weigh unequally
+            raise UsageError(
+                f"{task.name}: {task.num_samples} training samples make one batch, which does not divide into "
+                f"{shares} equal parts ({self.fabric.world_size} processes x {config.accumulate} accumulated); give a "
+                f"--training.batch-size of at most {task.num_samples}, or fewer --training.devices"
+            )
         self.schedule = learning_rate(config, self.num_batches)
         self.run = open_run(run_dir, task, config, resume=resume, is_writer=self.fabric.is_global_zero)
         self.fabric.barrier()

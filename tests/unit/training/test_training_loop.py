@@ -158,6 +158,15 @@ def test_set_smaller_than_a_batch_is_one_batch(tmp_path):
         train(TinyTask(num_samples=0), CONFIG, tmp_path / "empty")
 
 
+def test_a_set_smaller_than_a_batch_has_to_divide_evenly(tmp_path):
+    """Of unequal parts the mean of the gradients is not the gradient of the mean; of an empty one it is NaN."""
+    task = TinyTask(num_samples=5)
+    task.is_mean_over_samples = True
+    with pytest.raises(UsageError, match=r"5 training samples make one batch, .* 2 equal parts .* at most 5"):
+        train(task, replace(CONFIG, accumulate=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_missing_accelerator_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="accelerator"):
         train(TinyTask(), replace(CONFIG, accelerator="abacus"), tmp_path / "run")

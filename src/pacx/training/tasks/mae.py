@@ -81,7 +81,8 @@ class MAETask(StageTask[Batch]):
         if shape != (config.model.img_size, config.model.in_chans):
             raise UsageError(
                 f"{pack.path} holds films of {shape[0]} px for {shape[1]} channels, the model takes "
-                f"{config.model.img_size} px and {config.model.in_chans}; pack again or change the model"
+                f"{config.model.img_size} px and {config.model.in_chans}; pack with --image-size-px "
+                f"{config.model.img_size} or train with --task.model.img-size {shape[0]}"
             )
         if len(val_rows) == 0 or np.intersect1d(train_rows, val_rows).size:
             raise UsageError("mae: validation needs at least one film, and none that is trained on; check the split")
@@ -95,6 +96,19 @@ class MAETask(StageTask[Batch]):
     def num_samples(self) -> int:
         """Films in one epoch."""
         return len(self.train_rows)
+
+    def num_batches(self, config: TrainingConfig) -> int:
+        """Whole batches only: a smaller one would train under a learning rate made for a larger one.
+
+        Raises:
+            UsageError: there are fewer films than one batch.
+        """
+        if self.num_samples < config.batch_size:
+            raise UsageError(
+                f"mae: {self.pack.path} has {self.num_samples} training films, fewer than one batch of "
+                f"{config.batch_size}; pack more films or give a smaller --training.batch-size"
+            )
+        return super().num_batches(config)
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
         """This rank's films."""
