@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pacx.core.errors import UsageError
+from pacx.models.ema import require_decay
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
@@ -34,6 +35,8 @@ class TrainingConfig:
         weight_decay: AdamW's decoupled decay; each task says which parameters it applies to.
         betas: AdamW's two moments.
         gradient_clip: largest L2 norm of all gradients together; None leaves them alone.
+        ema_decay: release (and validate) a moving average of the trained weights, kept in 32 bit, of which this share
+            stays at each step, such as 0.9999; None releases the weights themselves.
         seed: of order, augmentation, masks, initialisation; nothing else is random.
         num_workers: threads or processes that prepare batches; never changes a bit of the result.
         precision: number format of the forward pass, in Fabric's spelling.
@@ -58,6 +61,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     gradient_clip: float | None = None
+    ema_decay: float | None = None
     seed: int = 0
     num_workers: int = 0
     precision: Precision = "32-true"
@@ -93,6 +97,8 @@ class TrainingConfig:
             raise UsageError("training: both warmup_steps and warmup_epochs are given; give one of them")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
+        if self.ema_decay is not None:
+            require_decay(self.ema_decay)
         shares = self.devices * self.num_nodes * self.accumulate
         if self.batch_size % shares:
             raise UsageError(
@@ -151,6 +157,12 @@ def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> dict[str, t
 
 
 def config_sha256(config: dict[str, Any]) -> str:
-    """The fingerprint of what decides a run's results; settings that may change on resume do not enter."""
-    decisive = {name: value for name, value in _dotted(config).items() if name not in MAY_CHANGE_ON_RESUME}
+    """The fingerprint of what decides a run's results.
+
+    Settings that may change on resume do not enter, nor does what is not set: a setting that a later version adds,
+    and that a run does not use, leaves the run's fingerprint as it is.
+    """
+    decisive = {
+        name: value for name, value in _dotted(config).items() if name not in MAY_CHANGE_ON_RESUME and value is not None
+    }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

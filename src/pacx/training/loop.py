@@ -9,6 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 from pacx.core.artifacts import write_json
 from pacx.core.errors import InterruptedRunError, TrainingError, UsageError
 from pacx.core.progress import Progress, progress
+from pacx.models.ema import MovingAverage
 from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
 from pacx.training.engine import LossModule, build_fabric, build_optimizer, seeded
@@ -85,6 +87,10 @@ class _Loop(Generic[B]):
             self.task.compile()
         optimizer = build_optimizer(self.task, self.config, self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(LossModule(self.task.module), optimizer)
+        decay = self.config.ema_decay
+        self.average = None if decay is None else MovingAverage(self.task.module, decay)
+        if decay is not None:
+            self.task.weights_released = {"weights": f"moving average over the steps of training, decay {decay:g}"}
         state = self._resume()
         is_scaled = self.config.precision == "16-mixed"
         self.guard = Guard(self.optimizer.optimizer, self.fabric.device, is_scaled=is_scaled)
@@ -105,7 +111,8 @@ class _Loop(Generic[B]):
         return self._finish(state)
 
     def _resume(self) -> RunState:
-        state = self.run.checkpoints.restore(self.task.module, self.optimizer.optimizer) or RunState()
+        state = self.run.checkpoints.restore(self.task.module, self.optimizer.optimizer, self.average)
+        state = state or RunState()
         self.fabric.strategy.precision.load_state_dict(state.precision)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
@@ -128,6 +135,8 @@ class _Loop(Generic[B]):
                 self._refuse_if_bad(state.epoch)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            if self.average is not None:
+                self.average.update()
             step += 1
             meter.add({"loss": outcome.loss, "gradient_norm": gradient_norm, **outcome.metrics})
             is_noted = step % self.config.log_every_steps == 0 or step == last
@@ -217,7 +226,9 @@ class _Loop(Generic[B]):
 
     def _validate(self, state: RunState) -> tuple[RunState, bool]:
         self.task.module.eval()
-        with torch.no_grad(), self.fabric.autocast(), seeded(self.config.seed, "validate", device=self.fabric.device):
+        seeds = seeded(self.config.seed, "validate", device=self.fabric.device)
+        released = self.average.in_place() if self.average is not None else nullcontext()
+        with torch.no_grad(), self.fabric.autocast(), seeds, released:
             values = self.task.validate()
             if self.fabric.is_global_zero:
                 self.task.illustrate(self.run.path)
@@ -230,7 +241,7 @@ class _Loop(Generic[B]):
     def _checkpoint(self, state: RunState) -> None:
         state = replace(state, precision=self.fabric.strategy.precision.state_dict())
         if self.fabric.is_global_zero:
-            self.run.checkpoints.save(self.task.module, self.optimizer.optimizer, state)
+            self.run.checkpoints.save(self.task.module, self.optimizer.optimizer, state, self.average)
         self.fabric.barrier()
 
     def _write(self, entry: JournalEntry) -> None:
@@ -240,7 +251,9 @@ class _Loop(Generic[B]):
     def _finish(self, state: RunState) -> TrainingSummary:
         """Release the selected weights and mark the run as finished, in this order."""
         if state.best_step is not None and state.best_step != state.step:
-            self.run.checkpoints.load_best(self.task.module, state.best_step)
+            self.run.checkpoints.load_best(self.task.module, state.best_step, self.average)
+        if self.average is not None:
+            self.average.put_in_place()
         self.task.module.eval()
         entries = read_journal(self.run.journal.path)
         last = {entry.kind: entry.values for entry in entries}

@@ -193,6 +193,7 @@ class MAETask(StageTask[Batch]):
                     "stage": "1, masked autoencoding",
                     "training films": len(self.train_rows),
                     "pack": self.pack.fingerprint,
+                    **self.weights_released,
                 },
             ),
             provenance={**provenance("train mae", self.seed).to_json(), "task": plain(self.describe())},
