@@ -22,8 +22,8 @@ class TrainingConfig:
     """The optimiser, its schedule and the machine.
 
     Two runs whose configs differ only in ``num_workers``, ``devices``, ``num_nodes``, ``accumulate``, ``accelerator``,
-    ``compile``, ``log_every_steps`` or ``checkpoint_every_epochs`` see the same batches; these may therefore change
-    when a run is resumed.
+    ``compile``, ``log_every_steps``, ``checkpoint_every_epochs``, ``tensorboard`` or ``wandb`` see the same batches;
+    these may therefore change when a run is resumed.
 
     Args:
         epochs: passes over the training samples, at least 1.
@@ -50,6 +50,8 @@ class TrainingConfig:
         log_every_steps: how often the means of loss and metrics are fetched from the device and written down.
         validate_every_epochs: how often the task measures itself; always after the last epoch.
         checkpoint_every_epochs: how often a checkpoint is written; always after the last epoch.
+        tensorboard: show the journal and the pictures in RUN/tensorboard as well (``pacx[track]``).
+        wandb: show the journal, no pictures, in Weights & Biases as well (``pacx[track]``; WANDB_MODE=offline works).
     """
 
     epochs: int
@@ -73,6 +75,8 @@ class TrainingConfig:
     log_every_steps: int = 50
     validate_every_epochs: int = 1
     checkpoint_every_epochs: int = 1
+    tensorboard: bool = False
+    wandb: bool = False
 
     def __post_init__(self) -> None:
         counts = (
@@ -119,6 +123,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "compile",
         "log_every_steps",
         "checkpoint_every_epochs",
+        "tensorboard",
+        "wandb",
     )
 )
 """Settings that move work around without changing which numbers are computed from which samples."""

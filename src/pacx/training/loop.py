@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from pacx.training.peak import share_of_peak
 from pacx.training.run_folder import TrainingSummary, open_run
 from pacx.training.schedules import learning_rate
 from pacx.training.task import B, StageTask, StepLoss
+from pacx.training.tracking import require_trackers, tracking
 
 __all__ = ["TrainingConfig", "TrainingSummary", "train"]
 
@@ -67,6 +68,7 @@ class _Loop(Generic[B]):
                 f"{task.name}: the loss compares the samples of a batch with each other, so a batch cannot be taken in "
                 f"{config.accumulate} parts; leave --training.accumulate out"
             )
+        require_trackers(config)
         self.fabric = build_fabric(config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)
@@ -97,7 +99,7 @@ class _Loop(Generic[B]):
         self.is_watched_closely = is_scaled or looking_is_free(self.fabric.device)
         samples_left = (self.config.epochs * self.num_batches - state.step) * self.batch_size
         title = f"training {self.task.name}"
-        with StopRequest() as self.stop, progress(title, samples_left, self.task.unit) as shown:
+        with StopRequest() as self.stop, self._tracking(), progress(title, samples_left, self.task.unit) as shown:
             while state.epoch < self.config.epochs:
                 self.began = time.monotonic()
                 state = self._train_epoch(state, shown)
@@ -119,6 +121,14 @@ class _Loop(Generic[B]):
             self.run.checkpoints.discard_after(state.step)
             self.run.journal.forget_after(state.step)
         return state
+
+    @contextmanager
+    def _tracking(self) -> Iterator[None]:
+        if not self.fabric.is_global_zero:
+            yield
+            return
+        with tracking(self.config, self.run.path, read_journal(self.run.journal.path)) as self.trackers:
+            yield
 
     def _train_epoch(self, state: RunState, shown: Progress) -> RunState:
         self.task.module.train()
@@ -232,6 +242,8 @@ class _Loop(Generic[B]):
             values = self.task.validate()
             if self.fabric.is_global_zero:
                 self.task.illustrate(self.run.path)
+                for picture, tracker in itertools.product(sorted(self.run.path.glob("*.png")), self.trackers):
+                    tracker.show(picture, state.step)
         self._write(JournalEntry(kind=VALIDATION, epoch=state.epoch - 1, step=state.step, values=values))
         selection = self.task.selection
         if selection is None or not selection.is_improvement(values[selection.metric], state.best_value):
@@ -247,6 +259,8 @@ class _Loop(Generic[B]):
     def _write(self, entry: JournalEntry) -> None:
         if self.fabric.is_global_zero:
             self.run.journal.append(entry)
+            for tracker in self.trackers:
+                tracker.tell(entry)
 
     def _finish(self, state: RunState) -> TrainingSummary:
         """Release the selected weights and mark the run as finished, in this order."""
