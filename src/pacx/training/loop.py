@@ -157,6 +157,7 @@ class _Loop(Generic[B]):
                 self._write(JournalEntry(kind=TRAIN, epoch=state.epoch, step=step, values=means | {"lr": rate}))
             shown.advance(self.batch_size, note)
             if self._has_to_stop(is_noted=is_noted):
+                self._refuse_if_bad(state.epoch)  # or a bad step that nobody looked at would be saved as done
                 self._leave(replace(state, step=step, totals=meter.totals(), num_totalled=meter.count))
         if step != last:
             raise TrainingError(
