@@ -1,7 +1,7 @@
 """Time a pretraining step against transformers' ViTMAE and lightly's MAE: same batch, weights and masks, interleaved.
 
     python benchmarks/pretrain.py [--size base tiny] [--batch-size 16] [--rounds 6] [--threads 2] [--device cpu]
-                                  [--precision 32-true] [--compile]
+                                  [--precision 32-true] [--compile] [--no-memory]
 
 A step is forward, backward and fused AdamW. In each round every contender takes one step, in turn, so that whatever
 else the machine does meets all of them alike. Prints images/s (median over rounds), the ratio to transformers (median
@@ -242,8 +242,8 @@ def compare(arguments: argparse.Namespace, size: str) -> None:
         rate = arguments.batch_size / float(np.median([each[name] for each in rounds]))
         ratios = [each[PEER] / each[name] for each in rounds]
         spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        memory = peak_memory_gib(arguments, size, name)
-        print(f"| {name} | {rate:.2f} | {spread} | {gflop:.1f} | {rate * gflop:.0f} | {memory:.2f} |", flush=True)
+        memory = "" if arguments.no_memory else f"{peak_memory_gib(arguments, size, name):.2f}"
+        print(f"| {name} | {rate:.2f} | {spread} | {gflop:.1f} | {rate * gflop:.0f} | {memory} |", flush=True)
 
 
 def chip(device: str) -> str:
@@ -266,6 +266,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--compile", action="store_true", help="torch.compile everybody's loss")
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, which takes a process each")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
