@@ -1,16 +1,20 @@
-"""Time a pretraining step against transformers' ViTMAE, interleaved on the same batch, weights and masks.
+"""Time a pretraining step against transformers' ViTMAE and lightly's MAE: same batch, weights and masks, interleaved.
 
     python benchmarks/pretrain.py [--size base tiny] [--batch-size 16] [--rounds 6] [--threads 2] [--device cpu]
-                                  [--precision 32-true] [--compile]
+                                  [--precision 32-true] [--compile] [--no-memory] [--cpu-time]
 
 A step is forward, backward and fused AdamW. In each round every contender takes one step, in turn, so that whatever
 else the machine does meets all of them alike. Prints images/s (median over rounds), the ratio to transformers (median
 and range of the rounds' ratios), arithmetic achieved by the formula in ``pacx.models.mae_flops``, and each contender's
-peak memory, measured in a process of its own. Before it starts, ours and theirs must agree on the loss.
+peak memory, measured in a process of its own. Before it starts, all with the full decoder must agree on the loss.
+
+lightly takes part where it can be imported; it is no dependency of ours. To have it without touching an environment:
+``pip install --no-deps --target DIR lightly pytorch-lightning torchmetrics`` and ``PYTHONPATH=DIR``.
 """
 
 import argparse
 import contextlib
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -25,11 +29,13 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from pacx.models.mae import MAEConfig, MaskedAutoencoder
+from pacx.models.mae import MAEConfig, MaskedAutoencoder, is_decoder_key
 from pacx.models.mae_decoders import CrossDecoder, FullDecoder, SampledDecoder
 from pacx.models.mae_flops import training_flops
 
 PEER = "transformers ViTMAE"
+LIGHTLY = "lightly MAE"
+GREY = "pacx full, one channel"
 BASE = MAEConfig()
 TINY = replace(BASE, embed_dim=192, num_heads=3, decoder_embed_dim=128, decoder_num_heads=4, decoder_depth=4)
 SIZES = {"base": BASE, "tiny": TINY}
@@ -71,6 +77,41 @@ def theirs(config: MAEConfig, weights: dict[str, Tensor], is_compiled: bool) -> 
     return Contender(model, torch.compile(loss) if is_compiled else loss)
 
 
+def lightlys(config: MAEConfig, weights: dict[str, Tensor]) -> Contender:
+    """The parts of lightly put together as its documentation does, with our weights, which bear the same names."""
+    from lightly.models import utils
+    from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+
+    vit = MaskedAutoencoder(config).encoder()
+    decoder = MAEDecoderTIMM(
+        num_patches=config.num_patches, patch_size=config.patch_size, embed_dim=config.embed_dim,
+        decoder_embed_dim=config.decoder_embed_dim, decoder_depth=config.decoder_depth,
+        decoder_num_heads=config.decoder_num_heads,
+    )  # fmt: skip
+    model = nn.ModuleDict({"encoder": MaskedVisionTransformerTIMM(vit=vit), "decoder": decoder})
+    vit.load_state_dict({key: tensor for key, tensor in weights.items() if not is_decoder_key(key)})
+    decoder.load_state_dict({key: tensor for key, tensor in weights.items() if is_decoder_key(key)})
+
+    def loss(images: Tensor, noise: Tensor) -> Tensor:
+        places = noise.argsort(dim=1) + 1  # the class token is at 0
+        kept = torch.cat([torch.zeros_like(places[:, :1]), places[:, : config.num_visible]], dim=1)
+        hidden = places[:, config.num_visible :]
+        encoded = decoder.embed(model["encoder"].encode(images=images, idx_keep=kept))
+        tokens = utils.repeat_token(decoder.mask_token, (len(images), 1 + config.num_patches))
+        tokens = utils.set_at_index(tokens, kept, encoded.type_as(tokens))
+        painted = decoder.predict(utils.get_at_index(decoder.decode(tokens), hidden))
+        target = utils.get_at_index(utils.patchify(images, config.patch_size), hidden - 1)
+        return nn.functional.mse_loss(painted, target)
+
+    return Contender(model, loss)
+
+
+def on_one_channel(config: MAEConfig, is_compiled: bool) -> Contender:
+    """Ours, which looks at a film once instead of at three equal channels."""
+    made = ours(replace(config, in_chans=1), is_compiled)
+    return Contender(made.model, lambda images, noise: made.loss(images[:, :1], noise))
+
+
 def in_their_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of facebookresearch/mae with the names of transformers 5."""
     places = (
@@ -107,6 +148,10 @@ def contenders(arguments: argparse.Namespace, config: MAEConfig, only: str | Non
     made = {}
     if only in (None, PEER):
         made[PEER] = theirs(config, MaskedAutoencoder(config).state_dict(), arguments.compile)
+    if only in (None, LIGHTLY) and importlib.util.find_spec("lightly") is not None and not arguments.compile:
+        made[LIGHTLY] = lightlys(config, MaskedAutoencoder(config).state_dict())
+    if only in (None, GREY):
+        made[GREY] = on_one_channel(config, arguments.compile)
     for name, decoder in DECODERS.items():
         if only in (None, f"pacx {name}"):
             made[f"pacx {name}"] = ours(replace(config, decoder=decoder), arguments.compile)
@@ -121,12 +166,13 @@ class Stepper:
     def __init__(self, contender: Contender, arguments: argparse.Namespace) -> None:
         self._contender = contender
         self._device = torch.device(arguments.device)
+        self._clock = time.process_time if arguments.cpu_time else time.perf_counter
         self._is_mixed = arguments.precision == "bf16-mixed"
         self._optimizer = torch.optim.AdamW(contender.model.parameters(), lr=1e-5, fused=True)
 
     def step(self, images: Tensor, noise: Tensor) -> float:
         """Seconds of one step."""
-        began = time.perf_counter()
+        began = self._clock()
         mixed = torch.autocast(self._device.type, torch.bfloat16) if self._is_mixed else contextlib.nullcontext()
         with mixed:
             loss = self._contender.loss(images, noise)
@@ -135,7 +181,7 @@ class Stepper:
         self._optimizer.zero_grad()
         if self._device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - began
+        return self._clock() - began
 
 
 def a_batch(arguments: argparse.Namespace, config: MAEConfig) -> tuple[Tensor, Tensor]:
@@ -175,9 +221,10 @@ def compare(arguments: argparse.Namespace, size: str) -> None:
     made = contenders(arguments, config)
     batch = a_batch(arguments, config)
     with torch.no_grad():
-        reference, own = (made[name].loss(*batch).item() for name in (PEER, "pacx full"))
-    if abs(own - reference) > 1e-5 * reference:
-        raise SystemExit(f"not the same objective: transformers' loss is {reference}, ours {own}")
+        losses = {name: made[name].loss(*batch).item() for name in (PEER, LIGHTLY, "pacx full") if name in made}
+    reference, own = losses[PEER], losses["pacx full"]
+    if max(abs(each - reference) for each in losses.values()) > 1e-5 * reference:
+        raise SystemExit(f"not the same objective: {losses}")
     steppers = {name: Stepper(each, arguments) for name, each in made.items()}
     for _ in range(NUM_WARMUP):
         for stepper in steppers.values():
@@ -190,13 +237,14 @@ def compare(arguments: argparse.Namespace, size: str) -> None:
     print("| | images/s | ratio (range over rounds) | GFLOP per image | GFLOP/s | peak memory, GiB |")
     print("|---|---|---|---|---|---|")
     for name in made:
-        decoder = DECODERS[name.removeprefix("pacx ")] if name != PEER else FullDecoder()
-        gflop = training_flops(replace(config, decoder=decoder)) / 1e9
+        decoder = DECODERS.get(name.removeprefix("pacx "), FullDecoder())
+        sizes = replace(config, decoder=decoder, in_chans=1 if name == GREY else config.in_chans)
+        gflop = training_flops(sizes) / 1e9
         rate = arguments.batch_size / float(np.median([each[name] for each in rounds]))
         ratios = [each[PEER] / each[name] for each in rounds]
         spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        memory = peak_memory_gib(arguments, size, name)
-        print(f"| {name} | {rate:.2f} | {spread} | {gflop:.1f} | {rate * gflop:.0f} | {memory:.2f} |", flush=True)
+        memory = "" if arguments.no_memory else f"{peak_memory_gib(arguments, size, name):.2f}"
+        print(f"| {name} | {rate:.2f} | {spread} | {gflop:.1f} | {rate * gflop:.0f} | {memory} |", flush=True)
 
 
 def chip(device: str) -> str:
@@ -219,6 +267,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--compile", action="store_true", help="torch.compile everybody's loss")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="count processor seconds, for one thread on a CPU that others use too"
+    )
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, which takes a process each")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

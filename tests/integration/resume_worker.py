@@ -26,6 +26,7 @@ def config(num_workers: int = 0, epochs: int = 12) -> TrainingConfig:
         warmup_epochs=1,
         betas=(0.9, 0.95),
         num_workers=num_workers,
+        ema_decay=0.9,  # then mae.safetensors is the average: one comparison sees both
         seed=5,
         accelerator="cpu",
         log_every_steps=2,

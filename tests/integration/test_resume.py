@@ -59,9 +59,9 @@ def finish(pack: Pack, run: Path, epochs: int = 12) -> None:
 
 
 def assert_same_end(whole: Path, cut: Path) -> None:
-    """Weights, optimiser and the whole history, to the bit."""
+    """Weights, optimiser, moving average and the whole history, to the bit."""
     last = f"checkpoints/{max(path.name for path in whole.glob('checkpoints/step-*'))}"
-    for name in ("mae.safetensors", f"{last}/module.safetensors", f"{last}/optimizer.safetensors"):
+    for name in ("mae.safetensors", *(f"{last}/{part}.safetensors" for part in ("module", "optimizer", "average"))):
         expected, resumed = load_file(whole / name), load_file(cut / name)
         assert expected.keys() == resumed.keys()
         assert all(torch.equal(tensor, resumed[key]) for key, tensor in expected.items())

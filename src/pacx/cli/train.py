@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pacx.cli.terminal import choose, parse, say
+from pacx.core.errors import ModelError, UsageError
 from pacx.recipes.recipe import all_recipes
 
 
@@ -12,13 +13,16 @@ def main(words: Sequence[str]) -> None:
     explained = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in recipes.items()}
     name, rest = choose(words, "train", explained, "pacx train mae-tiny --pack packs/films --training.epochs 10")
     preset = recipes[name]()
-    run = parse(
-        type(preset),
-        rest,
-        verb=f"train {name}",
-        example=f"pacx train {name} --help   lists every field; dots reach into groups, --training.seed 1",
-        default=preset,
-    )
+    try:
+        run = parse(
+            type(preset),
+            rest,
+            verb=f"train {name}",
+            example=f"pacx train {name} --help   lists every field; dots reach into groups, --training.seed 1",
+            default=preset,
+        )
+    except ModelError as error:  # sizes that fit no model: here they come from the command line
+        raise UsageError(str(error)) from error
     summary = run.run()
     shown = ", ".join(f"{metric} {value:.4g}" for metric, value in summary.validation.items())
     say(f"{summary.stage}: {summary.steps} steps in {summary.elapsed_s:.0f} s, {shown}; written to {run.out}")

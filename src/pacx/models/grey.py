@@ -2,11 +2,12 @@
 
 A grey value x reaches a patch embedding as (x - m_c) / s_c in channel c, which is affine in x. With the contract mean 0
 and standard deviation 1 for the single channel, w = sum_c w_c / s_c and b' = b - sum_c sum(w_c) m_c / s_c give the same
-tokens from a third of the input.
+tokens from a third of the input. The same holds between any two contracts that differ in channels and statistics only.
 """
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,15 +25,9 @@ def fold_channels(encoder: LoadedEncoder) -> LoadedEncoder:
     Raises:
         ModelError: it takes one channel already.
     """
-    contract = encoder.preprocessing
-    if contract.num_channels == 1:
+    if encoder.preprocessing.num_channels == 1:
         raise ModelError("this encoder takes one channel already; use it as it is")
-    state = encoder.vit.state_dict()
-    mean, std = _columns(contract)
-    weight = state[_WEIGHT].double() / std  # (D, C, p, p)
-    bias = state[_BIAS].double() - (weight * mean).sum(dim=(1, 2, 3))
-    folded = replace(contract, num_channels=1, mean=(0.0,), std=(1.0,))
-    return _with_projection(encoder, weight.sum(dim=1, keepdim=True), bias, folded)
+    return restate(encoder, replace(encoder.preprocessing, num_channels=1, mean=(0.0,), std=(1.0,)))
 
 
 def unfold_channels(encoder: LoadedEncoder) -> LoadedEncoder:
@@ -46,13 +41,41 @@ def unfold_channels(encoder: LoadedEncoder) -> LoadedEncoder:
     contract = encoder.preprocessing
     if contract.num_channels != 1:
         raise ModelError(f"this encoder takes {contract.num_channels} channels; only one can be repeated")
-    unfolded = replace(contract, num_channels=3, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return restate(encoder, replace(contract, num_channels=3, mean=IMAGENET_MEAN, std=IMAGENET_STD))
+
+
+def grey_contract(contract: Preprocessing) -> Preprocessing:
+    """The one-channel contract in which an error of grey weighs what it weighs on average over the given channels.
+
+    With ``1 / s**2`` the mean of ``1 / s_c**2``, a squared error means the same under either, so that losses of one-
+    and three-channel trainings may be compared. The mean is that of the channels.
+    """
+    std = float(np.mean([1 / each**2 for each in contract.std])) ** -0.5
+    return replace(contract, num_channels=1, mean=(float(np.mean(contract.mean)),), std=(std,))
+
+
+def restate(encoder: LoadedEncoder, contract: Preprocessing) -> LoadedEncoder:
+    """The same encoder for the same grey films under another contract: other channels, means or deviations.
+
+    Each channel takes an equal share of the film's part. An encoder of that very contract is returned as it is.
+
+    Raises:
+        ModelError: the contracts differ in more than that.
+    """
+    own = encoder.preprocessing
+    if own == contract:
+        return encoder
+    if replace(own, num_channels=contract.num_channels, mean=contract.mean, std=contract.std) != contract:
+        raise ModelError(
+            f"an encoder for films of {own.image_size_px} px cannot take films of {contract.image_size_px} px; "
+            "choose one of the same image size"
+        )
     state = encoder.vit.state_dict()
-    (own_mean, own_std), (mean, std) = _columns(contract), _columns(unfolded)
-    of_grey = state[_WEIGHT].double() / own_std  # (D, 1, p, p), acts on grey values
+    (own_mean, own_std), (mean, std) = _columns(own), _columns(contract)
+    of_grey = state[_WEIGHT].double() / own_std  # (D, C, p, p), each acts on grey values
     bias = state[_BIAS].double() - (of_grey * own_mean).sum(dim=(1, 2, 3))
-    weight = of_grey * std / 3  # (D, 3, p, p)
-    return _with_projection(encoder, weight, bias + (weight * mean / std).sum(dim=(1, 2, 3)), unfolded)
+    weight = of_grey.sum(dim=1, keepdim=True) * std / contract.num_channels  # (D, C', p, p)
+    return _with_projection(encoder, weight, bias + (weight * mean / std).sum(dim=(1, 2, 3)), contract)
 
 
 def _columns(contract: Preprocessing) -> tuple[Tensor, Tensor]:

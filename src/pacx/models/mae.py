@@ -66,6 +66,8 @@ class MAEConfig(ViTConfig):
         require_positive(self, "decoder_embed_dim", "decoder_depth", "decoder_num_heads")
         require_multiple(self, "decoder_embed_dim", self.decoder_num_heads, "decoder_num_heads")
         require_multiple(self, "decoder_embed_dim", 4, "four, for sine-cosine positions")
+        if not 0 < self.mask_ratio < 1:  # catches NaN too
+            raise ModelError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1, such as 0.9")
         if not 0 < self.num_visible < self.num_patches:
             raise ModelError(
                 f"mask_ratio {self.mask_ratio} leaves {self.num_visible} of {self.num_patches} patches visible; "

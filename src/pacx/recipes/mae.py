@@ -1,14 +1,21 @@
 """Stage 1a: masked autoencoding of chest films."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import tyro
 
+from pacx.core.errors import UsageError
+from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import Augmentation
 from pacx.data.pack import Pack
+from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.grey import grey_contract
 from pacx.models.mae import MAEConfig
+from pacx.models.mae_checkpoints import load_mae_encoder, read_mae_weights
 from pacx.models.mae_decoders import CrossDecoder, Decoder, SampledDecoder
+from pacx.models.vit import Pooling, ViTConfig
+from pacx.recipes.encoders import IMAGENET, imagenet_encoder
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
@@ -25,6 +32,10 @@ class MAERun(Run):
     out: Path = Path("runs/mae")
     """The run folder; the encoder ends up in OUT/encoder."""
 
+    init: Path | None = None
+    """Where the encoder starts: an encoder folder, a checkpoint of a masked autoencoder (facebookresearch/mae, the
+    authors', ours), or `imagenet`. The decoder starts fresh; weights for three channels also start a model of one."""
+
     task: MAETaskConfig = field(default_factory=MAETaskConfig)
     """Model, mask ratio, augmentation."""
 
@@ -38,8 +49,26 @@ class MAERun(Run):
         """Train on the pack's training films, measure on its validation films."""
         pack = Pack.open(self.pack)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
-        task = MAETask(pack, fitting, held_out, self.task, self.training.seed)
+        initial = None if self.init is None else _initial_encoder(self.init, self.task.model)
+        task = MAETask(pack, fitting, held_out, self.task, self.training.seed, initial)
         return train(task, self.training, self.out, resume=self.resume)
+
+
+def _initial_encoder(init: Path, model: MAEConfig) -> LoadedEncoder:
+    if str(init) == IMAGENET:
+        published = imagenet_encoder()
+        return LoadedEncoder(published.vit, published.preprocessing, published.pooling)
+    if init.is_dir():
+        return load_encoder(init)
+    if not init.is_file():
+        raise UsageError(f"--init {init} is not there; give an encoder folder, a checkpoint file or {IMAGENET}")
+    contract = Preprocessing(image_size_px=model.img_size)
+    projection = read_mae_weights(init).get("patch_embed.proj.weight")
+    if projection is not None and projection.shape[1] == 1:  # one of ours, trained on one channel
+        contract = grey_contract(contract)
+    sizes = {each.name: getattr(model, each.name) for each in fields(ViTConfig)}
+    vit = load_mae_encoder(init, ViTConfig(**{**sizes, "in_chans": contract.num_channels}))
+    return LoadedEncoder(vit, contract, Pooling.CLASS_TOKEN)
 
 
 def mae() -> MAERun:

@@ -26,15 +26,16 @@ def train_and_held_out(
         DataError: there is nothing to learn from, or nobody to hold out.
     """
     fitting, held_out = pack.rows("train"), pack.rows("val")
-    if len(held_out) == 0:
-        usable = np.flatnonzero(pack.table["split"].to_numpy() != "test")
+    usable = np.flatnonzero(pack.table["split"].to_numpy() != "test")
+    if len(held_out) == 0 and len(set(pack.patient_ids[usable])) > 1:
         split = assign_splits(
             pack.table.iloc[usable], (), fractions=(1 - held_out_fraction, held_out_fraction, 0.0), seed=seed
         )
         fitting, held_out = usable[(split == "train").to_numpy()], usable[(split == "val").to_numpy()]
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(
-            f"{pack.path} gives {len(fitting)} training and {len(held_out)} validation films; pack more films"
+            f"{pack.path} gives {len(fitting)} training and {len(held_out)} validation films, at least one "
+            "of each is needed; pack films of at least two patients that are not in the test split"
         )
     return fitting, held_out
 

@@ -1,9 +1,10 @@
 """Checkpoints that are whole or not there, and that hold every bit a run needs to go on.
 
-`loop -> checkpoints/step-XXXXXXXX/ -> loop`. One folder holds the module's and the optimiser's tensors (safetensors)
-and state.json: counters, configuration fingerprint, the hash of each file and of itself. The newest two are kept, and
-the best one if the task selects by a metric. A damaged newest checkpoint is passed over for the one before. Nothing but
-safetensors and JSON is ever read, so a checkpoint from elsewhere cannot run code.
+`loop -> checkpoints/step-XXXXXXXX/ -> loop`. One folder holds the module's and the optimiser's tensors (safetensors),
+the moving average's where one is kept, and state.json: counters, configuration fingerprint, the hash of each file and
+of itself. The newest two are kept, and the best one if the task selects by a metric. A damaged newest checkpoint is
+passed over for the one before. Nothing but safetensors and JSON is ever read, so a checkpoint from elsewhere cannot run
+code.
 """
 
 import hashlib
@@ -20,9 +21,11 @@ from torch.optim import Optimizer
 
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError, TrainingError
+from pacx.models.ema import MovingAverage
 
 _FORMAT = 1
-_MODULE, _OPTIMIZER, _STATE = "module.safetensors", "optimizer.safetensors", "state.json"
+_MODULE, _OPTIMIZER, _AVERAGE = "module.safetensors", "optimizer.safetensors", "average.safetensors"
+_STATE = "state.json"
 _NUM_KEPT = 2
 
 
@@ -102,7 +105,9 @@ class Checkpoints:
     def _folder(self, step: int) -> Path:
         return self.root / f"step-{step:08d}"
 
-    def save(self, module: nn.Module, optimizer: Optimizer, state: RunState) -> Path:
+    def save(
+        self, module: nn.Module, optimizer: Optimizer, state: RunState, average: MovingAverage | None = None
+    ) -> Path:
         """Write a checkpoint, then remove those no longer needed.
 
         Raises:
@@ -113,10 +118,12 @@ class Checkpoints:
         with staged_directory(folder) as partial:
             save_file(_on_cpu(module.state_dict()), partial / _MODULE)
             save_file(_on_cpu(tensors), partial / _OPTIMIZER)
+            if average is not None:
+                save_file(_on_cpu(average.state_dict()), partial / _AVERAGE)
             record: dict[str, Any] = {
                 "format": _FORMAT,
                 "config_sha256": self.config_sha256,
-                "files": {name: sha256_of(partial / name) for name in (_MODULE, _OPTIMIZER)},
+                "files": {path.name: sha256_of(path) for path in sorted(partial.iterdir())},
                 "optimizer": rest,
                 "state": asdict(state),
             }
@@ -128,7 +135,7 @@ class Checkpoints:
                 shutil.rmtree(old)
         return folder
 
-    def restore(self, module: nn.Module, optimizer: Optimizer) -> RunState | None:
+    def restore(self, module: nn.Module, optimizer: Optimizer, average: MovingAverage | None = None) -> RunState | None:
         """Load the newest undamaged checkpoint; None if the run has none yet.
 
         Raises:
@@ -145,6 +152,8 @@ class Checkpoints:
             self._load_module(module, folder)
             tensors = load_file(folder / _OPTIMIZER)
             optimizer.load_state_dict(unflatten_optimizer(tensors, record["optimizer"]))
+            if average is not None:
+                average.load_state_dict(load_file(folder / _AVERAGE))
             return RunState(**record["state"])
         if reasons:
             raise TrainingError(
@@ -152,8 +161,8 @@ class Checkpoints:
             )
         return None
 
-    def load_best(self, module: nn.Module, step: int) -> None:
-        """Put the weights of the checkpoint at ``step`` into the module.
+    def load_best(self, module: nn.Module, step: int, average: MovingAverage | None = None) -> None:
+        """Put the weights of the checkpoint at ``step`` into the module, and its averages into ``average``.
 
         Raises:
             TrainingError: that checkpoint is missing or damaged.
@@ -164,6 +173,8 @@ class Checkpoints:
         except DataError as error:
             raise TrainingError(f"the best checkpoint cannot be released: {error}") from error
         self._load_module(module, folder)
+        if average is not None:
+            average.load_state_dict(load_file(folder / _AVERAGE))
 
     def _verified(self, folder: Path) -> dict[str, Any]:
         """The checkpoint's record, after every hash was checked; DataError if it is damaged."""

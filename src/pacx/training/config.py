@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pacx.core.errors import UsageError
+from pacx.models.ema import require_decay
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
@@ -21,8 +22,8 @@ class TrainingConfig:
     """The optimiser, its schedule and the machine.
 
     Two runs whose configs differ only in ``num_workers``, ``devices``, ``num_nodes``, ``accumulate``, ``accelerator``,
-    ``compile``, ``log_every_steps`` or ``checkpoint_every_epochs`` see the same batches; these may therefore change
-    when a run is resumed.
+    ``compile``, ``log_every_steps``, ``checkpoint_every_epochs``, ``tensorboard`` or ``wandb`` see the same batches;
+    these may therefore change when a run is resumed.
 
     Args:
         epochs: passes over the training samples, at least 1.
@@ -34,6 +35,8 @@ class TrainingConfig:
         weight_decay: AdamW's decoupled decay; each task says which parameters it applies to.
         betas: AdamW's two moments.
         gradient_clip: largest L2 norm of all gradients together; None leaves them alone.
+        ema_decay: release (and validate) a moving average of the trained weights, kept in 32 bit, of which this share
+            stays at each step, such as 0.9999; None releases the weights themselves.
         seed: of order, augmentation, masks, initialisation; nothing else is random.
         num_workers: threads or processes that prepare batches; never changes a bit of the result.
         precision: number format of the forward pass, in Fabric's spelling.
@@ -47,6 +50,8 @@ class TrainingConfig:
         log_every_steps: how often the means of loss and metrics are fetched from the device and written down.
         validate_every_epochs: how often the task measures itself; always after the last epoch.
         checkpoint_every_epochs: how often a checkpoint is written; always after the last epoch.
+        tensorboard: show the journal and the pictures in RUN/tensorboard as well (``pacx[track]``).
+        wandb: show the journal, no pictures, in Weights & Biases as well (``pacx[track]``; WANDB_MODE=offline works).
     """
 
     epochs: int
@@ -58,6 +63,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     gradient_clip: float | None = None
+    ema_decay: float | None = None
     seed: int = 0
     num_workers: int = 0
     precision: Precision = "32-true"
@@ -69,6 +75,8 @@ class TrainingConfig:
     log_every_steps: int = 50
     validate_every_epochs: int = 1
     checkpoint_every_epochs: int = 1
+    tensorboard: bool = False
+    wandb: bool = False
 
     def __post_init__(self) -> None:
         counts = (
@@ -93,6 +101,8 @@ class TrainingConfig:
             raise UsageError("training: both warmup_steps and warmup_epochs are given; give one of them")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
+        if self.ema_decay is not None:
+            require_decay(self.ema_decay)
         shares = self.devices * self.num_nodes * self.accumulate
         if self.batch_size % shares:
             raise UsageError(
@@ -113,6 +123,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "compile",
         "log_every_steps",
         "checkpoint_every_epochs",
+        "tensorboard",
+        "wandb",
     )
 )
 """Settings that move work around without changing which numbers are computed from which samples."""
@@ -151,6 +163,12 @@ def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> dict[str, t
 
 
 def config_sha256(config: dict[str, Any]) -> str:
-    """The fingerprint of what decides a run's results; settings that may change on resume do not enter."""
-    decisive = {name: value for name, value in _dotted(config).items() if name not in MAY_CHANGE_ON_RESUME}
+    """The fingerprint of what decides a run's results.
+
+    Settings that may change on resume do not enter, nor does what is not set: a setting that a later version adds,
+    and that a run does not use, leaves the run's fingerprint as it is.
+    """
+    decisive = {
+        name: value for name, value in _dotted(config).items() if name not in MAY_CHANGE_ON_RESUME and value is not None
+    }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

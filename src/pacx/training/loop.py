@@ -9,6 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 from pacx.core.artifacts import write_json
 from pacx.core.errors import InterruptedRunError, TrainingError, UsageError
 from pacx.core.progress import Progress, progress
+from pacx.models.ema import MovingAverage
 from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
 from pacx.training.engine import LossModule, build_fabric, build_optimizer, seeded
@@ -31,6 +33,7 @@ from pacx.training.peak import share_of_peak
 from pacx.training.run_folder import TrainingSummary, open_run
 from pacx.training.schedules import learning_rate
 from pacx.training.task import B, StageTask, StepLoss
+from pacx.training.tracking import require_trackers, tracking
 
 __all__ = ["TrainingConfig", "TrainingSummary", "train"]
 
@@ -65,9 +68,17 @@ class _Loop(Generic[B]):
                 f"{task.name}: the loss compares the samples of a batch with each other, so a batch cannot be taken in "
                 f"{config.accumulate} parts; leave --training.accumulate out"
             )
+        require_trackers(config)
         self.fabric = build_fabric(config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)
+        shares = self.fabric.world_size * config.accumulate
+        if self.batch_size % shares:  # a set smaller than a batch: shares of unequal size would weigh unequally
+            raise UsageError(
+                f"{task.name}: {task.num_samples} training samples make one batch, which does not divide into "
+                f"{shares} equal parts ({self.fabric.world_size} processes x {config.accumulate} accumulated); give a "
+                f"--training.batch-size of at most {task.num_samples}, or fewer --training.devices"
+            )
         self.schedule = learning_rate(config, self.num_batches)
         self.run = open_run(run_dir, task, config, resume=resume, is_writer=self.fabric.is_global_zero)
         self.fabric.barrier()
@@ -78,13 +89,17 @@ class _Loop(Generic[B]):
             self.task.compile()
         optimizer = build_optimizer(self.task, self.config, self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(LossModule(self.task.module), optimizer)
+        decay = self.config.ema_decay
+        self.average = None if decay is None else MovingAverage(self.task.module, decay)
+        if decay is not None:
+            self.task.weights_released = {"weights": f"moving average over the steps of training, decay {decay:g}"}
         state = self._resume()
         is_scaled = self.config.precision == "16-mixed"
         self.guard = Guard(self.optimizer.optimizer, self.fabric.device, is_scaled=is_scaled)
         self.is_watched_closely = is_scaled or looking_is_free(self.fabric.device)
         samples_left = (self.config.epochs * self.num_batches - state.step) * self.batch_size
         title = f"training {self.task.name}"
-        with StopRequest() as self.stop, progress(title, samples_left, self.task.unit) as shown:
+        with StopRequest() as self.stop, self._tracking(), progress(title, samples_left, self.task.unit) as shown:
             while state.epoch < self.config.epochs:
                 self.began = time.monotonic()
                 state = self._train_epoch(state, shown)
@@ -98,13 +113,22 @@ class _Loop(Generic[B]):
         return self._finish(state)
 
     def _resume(self) -> RunState:
-        state = self.run.checkpoints.restore(self.task.module, self.optimizer.optimizer) or RunState()
+        state = self.run.checkpoints.restore(self.task.module, self.optimizer.optimizer, self.average)
+        state = state or RunState()
         self.fabric.strategy.precision.load_state_dict(state.precision)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
             self.run.checkpoints.discard_after(state.step)
             self.run.journal.forget_after(state.step)
         return state
+
+    @contextmanager
+    def _tracking(self) -> Iterator[None]:
+        if not self.fabric.is_global_zero:
+            yield
+            return
+        with tracking(self.config, self.run.path, read_journal(self.run.journal.path)) as self.trackers:
+            yield
 
     def _train_epoch(self, state: RunState, shown: Progress) -> RunState:
         self.task.module.train()
@@ -121,6 +145,8 @@ class _Loop(Generic[B]):
                 self._refuse_if_bad(state.epoch)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            if self.average is not None:
+                self.average.update()
             step += 1
             meter.add({"loss": outcome.loss, "gradient_norm": gradient_norm, **outcome.metrics})
             is_noted = step % self.config.log_every_steps == 0 or step == last
@@ -131,6 +157,7 @@ class _Loop(Generic[B]):
                 self._write(JournalEntry(kind=TRAIN, epoch=state.epoch, step=step, values=means | {"lr": rate}))
             shown.advance(self.batch_size, note)
             if self._has_to_stop(is_noted=is_noted):
+                self._refuse_if_bad(state.epoch)  # or a bad step that nobody looked at would be saved as done
                 self._leave(replace(state, step=step, totals=meter.totals(), num_totalled=meter.count))
         if step != last:
             raise TrainingError(
@@ -210,10 +237,14 @@ class _Loop(Generic[B]):
 
     def _validate(self, state: RunState) -> tuple[RunState, bool]:
         self.task.module.eval()
-        with torch.no_grad(), self.fabric.autocast(), seeded(self.config.seed, "validate", device=self.fabric.device):
+        seeds = seeded(self.config.seed, "validate", device=self.fabric.device)
+        released = self.average.in_place() if self.average is not None else nullcontext()
+        with torch.no_grad(), self.fabric.autocast(), seeds, released:
             values = self.task.validate()
             if self.fabric.is_global_zero:
                 self.task.illustrate(self.run.path)
+                for picture, tracker in itertools.product(sorted(self.run.path.glob("*.png")), self.trackers):
+                    tracker.show(picture, state.step)
         self._write(JournalEntry(kind=VALIDATION, epoch=state.epoch - 1, step=state.step, values=values))
         selection = self.task.selection
         if selection is None or not selection.is_improvement(values[selection.metric], state.best_value):
@@ -223,17 +254,21 @@ class _Loop(Generic[B]):
     def _checkpoint(self, state: RunState) -> None:
         state = replace(state, precision=self.fabric.strategy.precision.state_dict())
         if self.fabric.is_global_zero:
-            self.run.checkpoints.save(self.task.module, self.optimizer.optimizer, state)
+            self.run.checkpoints.save(self.task.module, self.optimizer.optimizer, state, self.average)
         self.fabric.barrier()
 
     def _write(self, entry: JournalEntry) -> None:
         if self.fabric.is_global_zero:
             self.run.journal.append(entry)
+            for tracker in self.trackers:
+                tracker.tell(entry)
 
     def _finish(self, state: RunState) -> TrainingSummary:
         """Release the selected weights and mark the run as finished, in this order."""
         if state.best_step is not None and state.best_step != state.step:
-            self.run.checkpoints.load_best(self.task.module, state.best_step)
+            self.run.checkpoints.load_best(self.task.module, state.best_step, self.average)
+        if self.average is not None:
+            self.average.put_in_place()
         self.task.module.eval()
         entries = read_journal(self.run.journal.path)
         last = {entry.kind: entry.values for entry in entries}

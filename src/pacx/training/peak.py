@@ -2,7 +2,14 @@
 
 import torch
 
-_PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12}
+_PEAK_FLOPS = {
+    "A100": 312e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "H200 NVL": 835e12,
+    "H200": 989e12,
+}
 """Dense 16-bit tensor-core peaks of NVIDIA's data sheets, by what the device calls itself; the first match counts."""
 
 
@@ -19,9 +26,10 @@ def share_of_peak(
     """
     if flops_per_sample is None or device.type != "cuda" or precision == "32-true":
         return None
-    return _share(samples_per_s * flops_per_sample, torch.cuda.get_device_name(device))
+    return share_of(samples_per_s * flops_per_sample, torch.cuda.get_device_name(device))
 
 
-def _share(flops: float, name: str) -> float | None:
+def share_of(flops_per_s: float, name: str) -> float | None:
+    """Arithmetic a second over the peak of the chip that calls itself ``name``; None for a chip not known here."""
     peak = next((peak for known, peak in _PEAK_FLOPS.items() if known in name), None)
-    return None if peak is None else flops / peak
+    return None if peak is None else flops_per_s / peak

@@ -6,9 +6,10 @@ writes a checkpoint or draws from a global generator.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -64,6 +65,8 @@ class StageTask(ABC, Generic[B]):
     is_mean_over_samples: bool = False
     """Whether a batch's loss is the mean of its samples' losses, so that a batch may be taken in parts."""
     module: nn.Module
+    weights_released: Mapping[str, str] = MappingProxyType({})
+    """What a model card has to say of the weights besides what the task knows; the loop sets it."""
 
     @property
     @abstractmethod

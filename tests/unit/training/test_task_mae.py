@@ -130,6 +130,20 @@ def test_releases_an_encoder_timm_opens_and_the_whole_autoencoder(blob_pack, tmp
     assert "not a medical device" in (tmp_path / "run/encoder/MODEL_CARD.md").read_text()
 
 
+def test_an_averaged_encoder_is_released_and_its_card_says_so(blob_pack, tmp_path):
+    train(mae_task(blob_pack), replace(CONFIG, epochs=2), tmp_path / "plain")
+    train(mae_task(blob_pack), replace(CONFIG, epochs=2, ema_decay=0.75), tmp_path / "run")
+    average = load_file(tmp_path / "run/checkpoints/step-00000012/average.safetensors")
+    encoder = load_file(tmp_path / "run/encoder/model.safetensors")
+    whole = load_file(tmp_path / "run/mae.safetensors")
+    assert all(torch.equal(tensor, average[name]) for name, tensor in encoder.items() if name in average)
+    assert all(torch.equal(whole[name], tensor) for name, tensor in average.items())
+    assert encoder.keys() - average.keys() == {"pos_embed"}
+    said = "| weights | moving average over the steps of training, decay 0.75 |"
+    assert said in (tmp_path / "run/encoder/MODEL_CARD.md").read_text()
+    assert "moving average" not in (tmp_path / "plain/encoder/MODEL_CARD.md").read_text()
+
+
 def test_decay_only_on_matrices(blob_pack):
     decayed, spared = mae_task(blob_pack).parameter_groups(0.05)
     assert (decayed.weight_decay, spared.weight_decay) == (0.05, 0.0)

@@ -1,5 +1,7 @@
 """No weight moves on a number that is none, although the host looks only now and then."""
 
+import itertools
+import signal
 from dataclasses import replace
 
 import pytest
@@ -86,3 +88,19 @@ def test_a_run_that_looks_rarely_names_the_samples_of_the_bad_step(tmp_path, mon
     late, prompt = task.module.state_dict(), prompt.module.state_dict()
     assert all(torch.equal(tensor, prompt[name]) for name, tensor in late.items())
     assert not list(tmp_path.glob("*/checkpoints/*"))
+
+
+def test_a_bad_step_is_not_saved_when_the_run_is_asked_to_stop_before_anybody_looked(tmp_path, monkeypatch):
+    monkeypatch.setattr("pacx.training.loop.looking_is_free", lambda device: False)
+    task = TinyTask(poison=5)
+    honest, steps = task.loss, itertools.count()
+
+    def loss(batch, epoch):
+        if next(steps) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return honest(batch, epoch)
+
+    task.loss = loss
+    with pytest.raises(TrainingError, match="loss nan"):
+        train(task, replace(CONFIG, log_every_steps=100), tmp_path / "run")
+    assert not list(tmp_path.glob("run/checkpoints/*"))

@@ -143,6 +143,60 @@ def test_selected_weights_are_kept_and_released(tmp_path):
     )
 
 
+def test_the_average_of_all_steps_is_validated_and_released(tmp_path):
+    """Closed form over the weights that each step's loss saw; the weights themselves train on as without it."""
+    task, config, seen = TinyTask(), replace(CONFIG, ema_decay=0.8), []
+    honest = task.loss
+
+    def loss(batch, epoch):
+        seen.append({name: each.detach().clone() for name, each in task.module.named_parameters()})
+        return honest(batch, epoch)
+
+    task.loss = loss
+    summary = train(task, config, tmp_path / "run")
+    last = load_file(tmp_path / f"run/checkpoints/step-{summary.steps:08d}/module.safetensors")
+    weights = [*seen, last]
+    released = load_file(tmp_path / "run/tiny.safetensors")
+    for name, tensor in released.items():
+        expected = 0.8**summary.steps * weights[0][name].double()
+        for step in range(1, summary.steps + 1):
+            expected += 0.2 * 0.8 ** (summary.steps - step) * weights[step][name].double()
+        torch.testing.assert_close(tensor, expected.float())
+        assert not torch.equal(tensor, last[name])
+    with torch.no_grad():  # the task's module carries what was released
+        assert summary.validation["mse"] == task.validate()["mse"]
+    train(TinyTask(), CONFIG, tmp_path / "plain")
+    assert same_weights(
+        tmp_path / "plain/tiny.safetensors", tmp_path / f"run/checkpoints/step-{summary.steps:08d}/module.safetensors"
+    )
+
+
+def test_with_an_average_interrupted_twice_ends_in_the_same_bits(tmp_path):
+    config = replace(CONFIG, ema_decay=0.9)
+    train(TinyTask(), config, tmp_path / "whole")
+    for resume, epochs in ((False, 1), (True, 3)):
+        with pytest.raises(KeyboardInterrupt):
+            train(stop_after(TinyTask(), epochs), config, tmp_path / "cut", resume=resume)
+    train(TinyTask(), config, tmp_path / "cut", resume=True)
+    for name in ("tiny", "checkpoints/step-00000016/average", "checkpoints/step-00000016/module"):
+        assert same_weights(tmp_path / f"whole/{name}.safetensors", tmp_path / f"cut/{name}.safetensors")
+    curves = [curve(read_journal(tmp_path / run / "journal.jsonl"), VALIDATION, "mse") for run in ("whole", "cut")]
+    assert curves[0] == curves[1]
+
+
+def test_the_average_at_the_selected_step_is_released(tmp_path):
+    selection = Selection(metric="scripted", is_higher_better=False)
+    train(TinyTask(selection=selection), replace(CONFIG, ema_decay=0.9), tmp_path / "run")
+    chosen = tmp_path / "run/checkpoints/step-00000008"
+    assert same_weights(chosen / "average.safetensors", tmp_path / "run/tiny.safetensors")
+    assert not same_weights(chosen / "module.safetensors", tmp_path / "run/tiny.safetensors")
+
+
+def test_a_decay_that_averages_nothing_is_refused():
+    with pytest.raises(UsageError, match=r"decay is 1\.0; give a number between 0 and 1"):
+        replace(CONFIG, ema_decay=1.0)
+
+
 def test_gradients_without_a_limit_are_untouched(tmp_path):
     """Clipping at infinity must multiply by exactly one."""
     train(TinyTask(), CONFIG, tmp_path / "none")
@@ -156,6 +210,15 @@ def test_set_smaller_than_a_batch_is_one_batch(tmp_path):
     assert train(TinyTask(num_samples=5), CONFIG, tmp_path / "run").steps == 4
     with pytest.raises(UsageError, match="no training samples"):
         train(TinyTask(num_samples=0), CONFIG, tmp_path / "empty")
+
+
+def test_a_set_smaller_than_a_batch_has_to_divide_evenly(tmp_path):
+    """Of unequal parts the mean of the gradients is not the gradient of the mean; of an empty one it is NaN."""
+    task = TinyTask(num_samples=5)
+    task.is_mean_over_samples = True
+    with pytest.raises(UsageError, match=r"5 training samples make one batch, .* 2 equal parts .* at most 5"):
+        train(task, replace(CONFIG, accumulate=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_missing_accelerator_is_a_usage_error(tmp_path):

@@ -281,6 +281,7 @@ class DistillTask(StageTask[Batch]):
                 "training films": len(self.train_rows),
                 "pack": self.pack.fingerprint,
                 "encoder it started from (SHA-256 of its weights)": self._encoder_sha256,
+                **self.weights_released,
             },
         )
         origin = {**provenance("train distill", self.seed).to_json(), "task": plain(self.describe())}

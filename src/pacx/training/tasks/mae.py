@@ -7,7 +7,7 @@ the way to the model in the authors' release.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pacx.core.artifacts import staged_file
-from pacx.core.errors import TrainingError, UsageError
+from pacx.core.errors import ModelError, TrainingError, UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import order, uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.pack import Pack
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.grey import grey_contract, restate
 from pacx.models.mae import MAEConfig, MAEOutput, MaskedAutoencoder
 from pacx.models.mae_flops import training_flops
-from pacx.models.vit import Pooling
+from pacx.models.vit import Pooling, ViTConfig, config_of
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.films import FilmStream
@@ -61,11 +62,14 @@ class MAETask(StageTask[Batch]):
         pack: the films.
         train_rows: rows of the pack to learn from.
         val_rows: rows to measure on, at least one; none of them in ``train_rows``.
-        config: the model and its augmentation.
+        config: the model and its augmentation. A model of one channel takes the films once, under ``grey_contract``
+            of the pack's; what is released takes them as the pack says all the same.
         seed: of weights, crops and masks; recipes pass the training seed.
+        initial: where the encoder starts; restated exactly for the channels it will see. The decoder starts fresh.
 
     Raises:
-        UsageError: the pack has another image size or number of channels than the model, or the rows overlap.
+        UsageError: the pack has another image size or number of channels than the model, the rows overlap, or the
+            initial encoder has another shape.
 
     Source: paper section 3.1 and appendix A.1.1; He et al. 2022.
     """
@@ -75,13 +79,22 @@ class MAETask(StageTask[Batch]):
     is_mean_over_samples = True
 
     def __init__(
-        self, pack: Pack, train_rows: NDArray[np.int64], val_rows: NDArray[np.int64], config: MAETaskConfig, seed: int
+        self,
+        pack: Pack,
+        train_rows: NDArray[np.int64],
+        val_rows: NDArray[np.int64],
+        config: MAETaskConfig,
+        seed: int,
+        initial: LoadedEncoder | None = None,
     ) -> None:
-        shape = (pack.preprocessing.image_size_px, pack.preprocessing.num_channels)
+        is_grey = config.model.in_chans == 1
+        self.preprocessing = grey_contract(pack.preprocessing) if is_grey else pack.preprocessing
+        shape = (pack.preprocessing.image_size_px, self.preprocessing.num_channels)
         if shape != (config.model.img_size, config.model.in_chans):
             raise UsageError(
-                f"{pack.path} holds films of {shape[0]} px for {shape[1]} channels, the model takes "
-                f"{config.model.img_size} px and {config.model.in_chans}; pack again or change the model"
+                f"{pack.path} holds films of {shape[0]} px for one channel or {shape[1]}, the model takes "
+                f"{config.model.img_size} px and {config.model.in_chans}; pack with --image-size-px "
+                f"{config.model.img_size} or train with --task.model.img-size {shape[0]}"
             )
         if len(val_rows) == 0 or np.intersect1d(train_rows, val_rows).size:
             raise UsageError("mae: validation needs at least one film, and none that is trained on; check the split")
@@ -89,12 +102,26 @@ class MAETask(StageTask[Batch]):
         self._films = FilmStream(pack, train_rows)
         self.config, self.seed = config, seed
         self.module: MaskedAutoencoder = MaskedAutoencoder(config.model, seed=seed)
+        self._initial_sha256 = None if initial is None else self._start_from(initial)
         self._loss = self.module.loss
 
     @property
     def num_samples(self) -> int:
         """Films in one epoch."""
         return len(self.train_rows)
+
+    def num_batches(self, config: TrainingConfig) -> int:
+        """Whole batches only: a smaller one would train under a learning rate made for a larger one.
+
+        Raises:
+            UsageError: there are fewer films than one batch.
+        """
+        if self.num_samples < config.batch_size:
+            raise UsageError(
+                f"mae: {self.pack.path} has {self.num_samples} training films, fewer than one batch of "
+                f"{config.batch_size}; pack more films or give a smaller --training.batch-size"
+            )
+        return super().num_batches(config)
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
         """This rank's films."""
@@ -109,7 +136,7 @@ class MAETask(StageTask[Batch]):
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         noise = self._mask_noise("mask", epoch, batch.keys)
-        return StepLoss(self._loss(to_input(films, self.pack.preprocessing), noise), {})
+        return StepLoss(self._loss(to_input(films, self.preprocessing), noise), {})
 
     def compile(self) -> None:
         """Fuse the model's loss; augmentation stays outside of the compiled graph."""
@@ -144,7 +171,7 @@ class MAETask(StageTask[Batch]):
         """``reconstructions.png``: some held-out films, what the encoder saw of them, what the decoder drew."""
         rows = self.val_rows[:_NUM_ILLUSTRATED]
         noise = self._mask_noise("validation-mask", 0, self.pack.keys[rows])
-        shown = reconstruct(self.module, self._input(rows), noise, self.pack.preprocessing)
+        shown = reconstruct(self.module, self._input(rows), noise, self.preprocessing)
         save_sheet(shown, out / "reconstructions.png")
 
     def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
@@ -161,14 +188,16 @@ class MAETask(StageTask[Batch]):
             "rows": array_sha256(self.train_rows, self.val_rows),
             "num_train_films": len(self.train_rows),
             "num_val_films": len(self.val_rows),
+            "initial_encoder_sha256": self._initial_sha256,
         }
 
     def release(self, out: Path) -> None:
         """Write ``encoder/``, the plain ViT that later stages load, and ``mae.safetensors``, decoder included."""
         with staged_file(out / "mae.safetensors") as partial:
             save_file({name: tensor.cpu().contiguous() for name, tensor in self.module.state_dict().items()}, partial)
+        trained = LoadedEncoder(self.module.encoder().cpu(), self.preprocessing, Pooling.CLASS_TOKEN)
         save_encoder(
-            self.module.encoder().cpu(),
+            restate(trained, self.pack.preprocessing).vit,
             out / "encoder",
             preprocessing=self.pack.preprocessing,
             pooling=Pooling.CLASS_TOKEN,
@@ -179,10 +208,33 @@ class MAETask(StageTask[Batch]):
                     "stage": "1, masked autoencoding",
                     "training films": len(self.train_rows),
                     "pack": self.pack.fingerprint,
+                    **self._origin(),
+                    **self.weights_released,
                 },
             ),
             provenance={**provenance("train mae", self.seed).to_json(), "task": plain(self.describe())},
         )
+
+    def _start_from(self, initial: LoadedEncoder) -> str:
+        """Put an encoder's weights in the place of the fresh ones; gives their fingerprint."""
+        try:
+            vit = restate(initial, self.preprocessing).vit
+        except ModelError as error:
+            raise UsageError(f"mae: the encoder to start from does not fit the films: {error}") from error
+        sizes = {each.name: getattr(self.config.model, each.name) for each in fields(ViTConfig)}
+        if config_of(vit) != ViTConfig(**sizes):
+            raise UsageError(f"mae: the encoder to start from is {config_of(vit)}, the model {sizes}; change the model")
+        self.module.load_state_dict({**self.module.state_dict(), **vit.state_dict()})
+        return array_sha256(*(tensor.numpy() for tensor in initial.vit.state_dict().values()))
+
+    def _origin(self) -> dict[str, str]:
+        """What the card says of where the weights began, and of what they were trained on."""
+        said = {}
+        if self._initial_sha256 is not None:
+            said["encoder it started from (SHA-256 of its weights)"] = self._initial_sha256
+        if self.preprocessing != self.pack.preprocessing:
+            said["trained on"] = "one channel; the patch embedding is restated exactly for the contract below"
+        return said
 
     def _mask_noise(self, stream: str, epoch: int, keys: NDArray[np.uint64]) -> Tensor:
         noise = uniform(self.seed, stream, epoch, keys, self.config.model.num_patches)  # (B, L)
@@ -190,7 +242,7 @@ class MAETask(StageTask[Batch]):
 
     def _input(self, rows: NDArray[np.int64]) -> Tensor:
         films = torch.from_numpy(self.pack.images[rows]).to(self.device)
-        return to_input(films, self.pack.preprocessing)  # (B, C, S, S)
+        return to_input(films, self.preprocessing)  # (B, C, S, S)
 
     def _target(self, images: Tensor) -> Tensor:
         """What the model is asked to predict, (B, L, P)."""
