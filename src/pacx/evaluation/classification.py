@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from pacx.core.errors import DataError
 from pacx.data.pack import Pack
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
-from pacx.evaluation.metrics import auprc, auroc, best_f1_thresholds, brier, f1
+from pacx.evaluation.metrics import (
+    auprc,
+    auroc,
+    best_f1_thresholds,
+    brier,
+    calibration_error,
+    f1,
+    sensitivity_at_specificity,
+)
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import (
     MACRO,
@@ -97,7 +105,7 @@ class ClassificationScores:
     """Metrics of S heads over R draws and L labels, each (S, R, L).
 
     ``f1`` uses probability 0.5 (multiclass: the most probable class), as the paper's column; ``f1_tuned`` uses each
-    head's threshold of best F1 on the validation split.
+    head's threshold of best F1 on the validation split. ``ece`` is the ``calibration_error``.
     """
 
     auroc: Float
@@ -105,6 +113,8 @@ class ClassificationScores:
     f1: Float
     f1_tuned: Float
     brier: Float
+    ece: Float
+    sensitivity_at_90_specificity: Float
 
     def select(self, heads: Sequence[int]) -> "ClassificationScores":
         """The same metrics of some of the heads."""
@@ -137,6 +147,8 @@ def score_heads(
         results["f1"].append(f1(predicted, truth, draws))
         results["f1_tuned"].append(f1(scores >= thresholds, truth, draws))
         results["brier"].append(brier(scores, truth, draws))
+        results["ece"].append(calibration_error(scores, truth, draws))
+        results["sensitivity_at_90_specificity"].append(sensitivity_at_specificity(scores, truth, draws))
     return ClassificationScores(**{name: np.stack(values) for name, values in results.items()})
 
 
