@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.data.pack import Pack
+from pacx.evaluation.delong import P_VALUE, P_VALUE_HOLM, compare_areas, holm
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.metrics import (
     auprc,
@@ -22,9 +23,10 @@ from pacx.evaluation.metrics import (
     f1,
     sensitivity_at_specificity,
 )
-from pacx.evaluation.results import ResultRow
+from pacx.evaluation.results import ResultRow, difference_name
 from pacx.evaluation.statistics import (
     MACRO,
+    Column,
     Float,
     PatientDraws,
     RowMaker,
@@ -102,10 +104,11 @@ class ClassificationData:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationScores:
-    """Metrics of S heads over R draws and L labels, each (S, R, L).
+    """Metrics of S heads over R draws and L labels, each (S, R, L), and what they were made from.
 
     ``f1`` uses probability 0.5 (multiclass: the most probable class), as the paper's column; ``f1_tuned`` uses each
     head's threshold of best F1 on the validation split. ``ece`` is the ``calibration_error``.
+    ``probabilities`` (S, N, L) are those of the test split.
     """
 
     auroc: Float
@@ -115,6 +118,12 @@ class ClassificationScores:
     brier: Float
     ece: Float
     sensitivity_at_90_specificity: Float
+    probabilities: Float
+
+    @classmethod
+    def metrics(cls) -> tuple[str, ...]:
+        """The names of the metrics, as result rows carry them."""
+        return tuple(field.name for field in fields(cls) if field.name != "probabilities")
 
     def select(self, heads: Sequence[int]) -> "ClassificationScores":
         """The same metrics of some of the heads."""
@@ -124,7 +133,7 @@ class ClassificationScores:
 def score_heads(
     heads: LinearHeads, data: ClassificationData, features: NDArray[np.float32], draws: PatientDraws
 ) -> ClassificationScores:
-    """Score every head on the test split under every draw.
+    """Score every linear head on the test split under every draw.
 
     Args:
         heads: H trained heads.
@@ -132,10 +141,17 @@ def score_heads(
         features: float32 (N, D) of the whole pack.
         draws: patient draws over the test split's images.
     """
-    validation = heads.probabilities(features[data.validation])  # (H, N, L)
-    test = heads.probabilities(features[data.test])
+    return score_probabilities(
+        heads.probabilities(features[data.validation]), heads.probabilities(features[data.test]), data, draws
+    )
+
+
+def score_probabilities(
+    validation: Float, test: Float, data: ClassificationData, draws: PatientDraws
+) -> ClassificationScores:
+    """Score any classifier by what it said of the validation and test splits, each (H, N, L), under every draw."""
     truth = data.labels[data.test]
-    results: dict[str, list[Float]] = {field.name: [] for field in fields(ClassificationScores)}
+    results: dict[str, list[Float]] = {name: [] for name in ClassificationScores.metrics()}
     for tuning, scores in zip(validation, test, strict=True):
         if data.is_multiclass:
             predicted = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
@@ -149,7 +165,7 @@ def score_heads(
         results["brier"].append(brier(scores, truth, draws))
         results["ece"].append(calibration_error(scores, truth, draws))
         results["sensitivity_at_90_specificity"].append(sensitivity_at_specificity(scores, truth, draws))
-    return ClassificationScores(**{name: np.stack(values) for name, values in results.items()})
+    return ClassificationScores(probabilities=test, **{name: np.stack(values) for name, values in results.items()})
 
 
 def classification_rows(
@@ -163,12 +179,14 @@ def classification_rows(
     """Rows of all encoders at one label fraction, then the paired differences to the baseline.
 
     Values are means over the heads (seeds); intervals resample patients and seeds together (``mean_over_seeds``). A
-    label that the test set cannot score has a row with an undefined value and is named in the macro row.
+    label that the test set cannot score has a row with an undefined value and is named in the macro row. After them
+    stand, without intervals, the p-values of the AUROC differences of single labels (``delong.P_VALUE`` and
+    ``delong.P_VALUE_HOLM``).
     """
     truth = data.labels[data.test]
     num_known = (~np.isnan(truth)).sum(axis=0)
     rows = []
-    for metric in (field.name for field in fields(ClassificationScores)):
+    for metric in ClassificationScores.metrics():
         pooled = {name: mean_over_seeds(getattr(score, metric), seed=maker.seed) for name, score in scores.items()}
         for column in with_differences(pooled, metric, baseline):
             macro = macro_average(column.draws, truth, data.label_names)
@@ -178,4 +196,37 @@ def classification_rows(
             for k, label in enumerate(data.label_names):
                 draws = column.draws[:, k]
                 rows.append(maker.row(column, draws, label=label, n=int(num_known[k]), fraction=fraction))
+    return rows + _p_value_rows(maker, data, scores, baseline=baseline, fraction=fraction)
+
+
+def _p_value_rows(
+    maker: RowMaker,
+    data: ClassificationData,
+    scores: Mapping[str, ClassificationScores],
+    *,
+    baseline: str | None,
+    fraction: float,
+) -> list[ResultRow]:
+    """Per encoder beside the baseline and label: DeLong's p-value, clustered by patient, and Holm's over the labels."""
+    if baseline is None:
+        return []
+    truth, patient = data.labels[data.test], data.patient_ids[data.test].astype(str)
+    num_known = (~np.isnan(truth)).sum(axis=0)
+    is_clustered = len(np.unique(patient)) < len(patient)
+    test = "DeLong 1988, patients as clusters (Obuchowski 1997)" if is_clustered else "DeLong 1988"
+    rows = []
+    for name in scores:
+        if name == baseline:
+            continue
+        first, second = scores[name].probabilities, scores[baseline].probabilities  # (S, N, L)
+        values = np.array(
+            [compare_areas(first[..., k], second[..., k], truth[:, k], patient).p_value for k in range(truth.shape[1])]
+        )
+        adjusted = f"{test}, Holm over {int((~np.isnan(values)).sum())} labels"
+        for metric, column, remark in ((P_VALUE, values, test), (P_VALUE_HOLM, holm(values), adjusted)):
+            named = Column(difference_name(name, baseline), metric, column)
+            rows += [
+                maker.row(named, column[[k]], label=label, n=int(num_known[k]), fraction=fraction, remark=remark)
+                for k, label in enumerate(data.label_names)
+            ]
     return rows
