@@ -111,6 +111,10 @@ def test_points_equal_draw_zero():
         metrics.auroc_points(scores, labels), metrics.auroc(scores, labels, draws)[0], atol=1e-12
     )
     assert np.isnan(metrics.auroc_points(scores, labels)[2:]).all()
+    two_heads = metrics.auroc_points(np.hstack([scores, -scores]), labels)
+    np.testing.assert_allclose(two_heads[:4] + two_heads[4:], [1, 1, np.nan, np.nan], atol=1e-12)
+    with pytest.raises(ModelError, match="1 of 240 scores"):
+        metrics.auroc_points(np.where(np.arange(240).reshape(60, 4) == 9, np.inf, scores), labels)
 
 
 def test_tuned_threshold_is_the_best_of_all_thresholds():

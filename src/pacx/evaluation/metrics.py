@@ -226,22 +226,33 @@ def brier(probabilities: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> F
 
 
 def auroc_points(scores: ArrayLike, labels: ArrayLike) -> Float:
-    """AUROC of the samples as they are, no draws: (N, C) to (C,), fast enough for every epoch of every head.
+    """AUROC of the samples as they are, no draws, fast enough for every epoch of every head.
 
-    NaN where a column lacks a class.
+    Args:
+        scores: (N, C), C = H * L, head by head.
+        labels: (N, L) 1 / 0 / NaN, the same for every head.
+
+    Returns:
+        (C,); NaN where a label lacks a class.
 
     Raises:
         ModelError: a score is not finite.
     """
-    score_array, label_array = _checked(scores, labels)
-    values = np.full(score_array.shape[1], np.nan)
-    for k in range(score_array.shape[1]):
-        positives = np.sort(score_array[label_array[:, k] == 1, k])
-        negatives = np.sort(score_array[label_array[:, k] == 0, k])
-        if len(positives) and len(negatives):
-            below = np.searchsorted(negatives, positives, "left").sum()
-            not_above = np.searchsorted(negatives, positives, "right").sum()
-            values[k] = (below + not_above) / 2 / (len(positives) * len(negatives))
+    columns = np.ascontiguousarray(np.asarray(scores).T)  # (C, N); kept in their own precision, they are only compared
+    truth = np.asarray(labels)
+    if not np.isfinite(columns).all():
+        _checked(columns, columns)
+    values = np.full(len(columns), np.nan)
+    for k in range(truth.shape[1]):
+        is_positive, is_negative = truth[:, k] == 1, truth[:, k] == 0
+        if not (is_positive.any() and is_negative.any()):
+            continue
+        for column in range(k, len(columns), truth.shape[1]):
+            positives, negatives = np.sort(columns[column, is_positive]), np.sort(columns[column, is_negative])
+            few, many = sorted((positives, negatives), key=len)
+            below = np.searchsorted(many, few, "left").sum() + np.searchsorted(many, few, "right").sum()
+            share = below / 2 / (len(positives) * len(negatives))  # of pairs in which ``few`` is above
+            values[column] = share if few is positives else 1 - share
     return values
 
 

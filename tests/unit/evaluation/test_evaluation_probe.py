@@ -15,7 +15,7 @@ from pacx.evaluation.low_data import low_data
 from pacx.evaluation.probe import linear_probe, train_probes
 from pacx.evaluation.results import read_rows, write_rows
 
-CONFIG = ProbeConfig(epochs=8, batch_size=64, num_seeds=3, learning_rate=0.02, seed=5)
+CONFIG = ProbeConfig(epochs=8, batch_size=64, num_seeds=3, learning_rates=(0.02,), seed=5)
 NUM = 900
 
 
