@@ -17,6 +17,7 @@ from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.metrics import (
     auprc,
     auroc,
+    auroc_points,
     best_f1_thresholds,
     brier,
     calibration_error,
@@ -89,17 +90,30 @@ class ClassificationData:
             is_multiclass=is_multiclass,
         )
 
-    def part(self, features: NDArray[np.float32], rows: NDArray[np.int64]) -> LabelledFeatures:
-        """Features (N, D) of the whole pack, cut to the given rows, with their labels.
+    def part(
+        self,
+        features: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        *,
+        mirrored: NDArray[np.float32] | None = None,
+    ) -> LabelledFeatures:
+        """Features (N, D) of the whole pack, cut to the given rows, with their labels; likewise of mirrored films.
 
         Raises:
+            ModelError: an embedding is not finite.
             DataError: the features are not those of this pack.
         """
-        if len(features) != len(self.keys):
-            raise DataError(
-                f"{len(features)} embeddings for {len(self.keys)} images of {self.dataset}; embed the whole pack"
-            )
-        return LabelledFeatures(features=features[rows], labels=self.labels[rows], keys=self.keys[rows])
+        for array in (features, mirrored):
+            if array is not None and len(array) != len(self.keys):
+                raise DataError(
+                    f"{len(array)} embeddings for {len(self.keys)} images of {self.dataset}; embed the whole pack"
+                )
+        return LabelledFeatures(
+            features=features[rows],
+            labels=self.labels[rows],
+            keys=self.keys[rows],
+            mirrored=None if mirrored is None else mirrored[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +180,22 @@ def score_probabilities(
         results["ece"].append(calibration_error(scores, truth, draws))
         results["sensitivity_at_90_specificity"].append(sensitivity_at_specificity(scores, truth, draws))
     return ClassificationScores(probabilities=test, **{name: np.stack(values) for name, values in results.items()})
+
+
+def best_on_validation(probabilities: Float, data: ClassificationData) -> int:
+    """Which of K settings, each (N, L) probabilities of the validation split, has the highest macro AUROC.
+
+    Raises:
+        DataError: no validation label has both classes.
+    """
+    labels = data.labels[data.validation]
+    areas = np.stack([auroc_points(setting, labels) for setting in probabilities])  # (K, L)
+    if np.isnan(areas).all():
+        raise DataError(
+            f"no label of the validation split of {data.dataset} has both a positive and a negative, so nothing can be "
+            "chosen by AUROC; check the pack's split column and labels"
+        )
+    return int(np.argmax(np.nanmean(areas, axis=1)))
 
 
 def classification_rows(

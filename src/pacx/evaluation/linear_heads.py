@@ -110,8 +110,8 @@ class LinearHeads:
         weight: float32 (H, D, L).
         bias: float32 (H, L).
         validation_auroc: (H,) macro over the labels that the validation split can score.
-        best_epoch: (H,) counted from 1.
-        learning_rate: (H,) the rate that validation chose.
+        best_epoch: (H,) counted from 1; 0 for a fit without epochs.
+        learning_rate: (H,) the rate that validation chose; NaN for a fit without one.
         is_multiclass: one class per sample (softmax) or independent labels (sigmoid).
     """
 
