@@ -51,7 +51,8 @@ class ClassificationData:
         is_multiclass: exactly one label per image is 1.
 
     Raises:
-        DataError: a split is empty, or the arrays have different lengths.
+        DataError: a split is empty, there is no label, the arrays have different lengths, or a film whose class is
+            known has not exactly one.
     """
 
     dataset: str
@@ -65,6 +66,8 @@ class ClassificationData:
     is_multiclass: bool = False
 
     def __post_init__(self) -> None:
+        if not self.label_names:
+            raise DataError(f"{self.dataset} has no labels; a probe needs at least one label column")
         for name in ("training", "validation", "test"):
             if len(getattr(self, name)) == 0:
                 raise DataError(f"{self.dataset} has no {name} images; assign splits before a probe is run")
@@ -75,13 +78,39 @@ class ClassificationData:
                 f"{expected} and {expected[0]}"
             )
 
+        if self.is_multiclass:
+            wrong = int((np.isfinite(self.labels).all(axis=1) & (self.labels.sum(axis=1) != 1)).sum())
+            if wrong:
+                raise DataError(f"{wrong} films of {self.dataset} have another number of classes than one")
+
     @classmethod
-    def from_pack(cls, pack: Pack, *, dataset: str, is_multiclass: bool = False) -> "ClassificationData":
-        """Take labels, patients and splits from a pack."""
+    def from_pack(
+        cls,
+        pack: Pack,
+        *,
+        dataset: str,
+        label_names: Sequence[str] | None = None,
+        is_multiclass: bool = False,
+    ) -> "ClassificationData":
+        """Take labels, patients and splits from a pack.
+
+        Args:
+            pack: the pack.
+            dataset: the name that result rows carry.
+            label_names: the labels to take, in this order; None = all of them.
+            is_multiclass: exactly one of them is 1.
+
+        Raises:
+            DataError: the pack lacks a label; or as the class.
+        """
+        names = tuple(pack.label_names if label_names is None else label_names)
+        missing = [name for name in names if name not in pack.label_names]
+        if missing:
+            raise DataError(f"{dataset} has no labels {missing}; it has {list(pack.label_names)}")
         return cls(
             dataset=dataset,
-            label_names=tuple(pack.label_names),
-            labels=pack.labels,
+            label_names=names,
+            labels=pack.labels[:, [pack.label_names.index(name) for name in names]],
             patient_ids=pack.patient_ids,
             keys=pack.keys,
             training=pack.rows("train"),
@@ -154,10 +183,14 @@ def score_heads(
         data: labels and splits.
         features: float32 (N, D) of the whole pack.
         draws: patient draws over the test split's images.
+
+    Raises:
+        ModelError: an embedding is not finite; an infinite one would look like certainty.
     """
-    return score_probabilities(
-        heads.probabilities(features[data.validation]), heads.probabilities(features[data.test]), data, draws
+    validation, test = (
+        heads.probabilities(data.part(features, rows).features) for rows in (data.validation, data.test)
     )
+    return score_probabilities(validation, test, data, draws)
 
 
 def score_probabilities(

@@ -4,7 +4,7 @@
 embeddings: forty epochs cost one forward pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from pacx.evaluation.classification import ClassificationData, classification_ro
 from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.subgroups import Grouping, subgroup_rows
 
 PROTOCOL = "linear-probe"
 RELEASED_CODE_PROTOCOL = "linear-probe-released-code"
@@ -52,6 +53,7 @@ def linear_probe(
     baseline: str | None,
     config: ProbeConfig,
     provenance: str,
+    grouped: Sequence[Grouping] = (),
     num_draws: int = NUM_DRAWS,
     device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
@@ -63,6 +65,7 @@ def linear_probe(
         baseline: encoder the others are compared with, paired; None = no comparison.
         config: the probe's hyper-parameters.
         provenance: goes into every row.
+        grouped: from ``subgroups.groupings`` of the pack's table; their rows (protocol "subgroups") come last.
         num_draws: bootstrap draws.
         device: where the heads are trained.
 
@@ -74,7 +77,9 @@ def linear_probe(
         for name, array in features.items()
     }
     maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
-    return classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
+    rows = classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
+    probabilities = {name: score.probabilities for name, score in scores.items()}
+    return rows + subgroup_rows(data, grouped, probabilities, draws, baseline=baseline, maker=maker)
 
 
 def released_code_probe(
