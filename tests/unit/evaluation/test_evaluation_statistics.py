@@ -27,14 +27,14 @@ def test_draws_are_of_whole_patients_and_begin_with_the_test_set():
         patient_bootstrap([], seed=0)
 
 
-def coverage_of_the_mean(ids_of, num_trials=500):
+def coverage_of_the_mean(ids_of, num_trials=700):
     """How often the interval holds the true mean 0 when patients differ and films of a patient hardly do."""
     random = np.random.default_rng(5)
     patients = np.repeat(np.arange(150), 1 + np.arange(150) % 4)  # one to four films each
     hits = 0
     for trial in range(num_trials):
         values = random.normal(size=150)[patients] + 0.3 * random.normal(size=len(patients))
-        draws = patient_bootstrap(ids_of(patients), num_draws=300, seed=trial)
+        draws = patient_bootstrap(ids_of(patients), num_draws=400, seed=trial)
         found = interval(draws.weighted_mean(values[:, None])[:, 0])
         hits += found.low <= 0 <= found.high
     return hits / num_trials
@@ -46,7 +46,7 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert coverage_of_the_mean(lambda patients: np.arange(len(patients)), num_trials=100) < 0.85
 
 
-def coverage_of_the_area(films_per_patient, num_trials=500):
+def coverage_of_the_area(films_per_patient, num_trials=700):
     """How often the interval holds the area of normal scores one standard deviation apart, Phi(1 / sqrt 2)."""
     random = np.random.default_rng(6)
     truth = 0.7602499389
@@ -57,7 +57,7 @@ def coverage_of_the_area(films_per_patient, num_trials=500):
         share = 0.7 if films_per_patient > 1 else 0.0  # of the variance that a patient's films have in common
         labels = (np.arange(160) % 3 == 0).astype(float)[patients]
         scores = np.sqrt(share) * of_patient + np.sqrt(1 - share) * of_film + labels
-        draws = patient_bootstrap(patients, num_draws=300, seed=trial)
+        draws = patient_bootstrap(patients, num_draws=400, seed=trial)
         found = interval(auroc(scores[:, None], labels[:, None], draws)[:, 0])
         hits += found.low <= truth <= found.high
     return hits / num_trials
