@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.logistic import LogisticConfig, logistic_regression
+from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
 from pacx.evaluation.readouts import (
     COVERAGE,
     EVERYTHING,
@@ -33,6 +35,7 @@ from pacx.evaluation.readouts import PROTOCOL as READOUT
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
+from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.recipes.encoders import NamedEncoder, open_encoders
@@ -75,9 +78,17 @@ class EvaluateCall(ABC):
         """Run the protocol."""
 
 
-def _embedded(pack: Pack, encoders: Sequence[NamedEncoder]) -> Mapping[str, NDArray[np.float32]]:
+def _embedded(
+    pack: Pack, encoders: Sequence[NamedEncoder], *, is_mirrored: bool = False
+) -> Mapping[str, NDArray[np.float32]]:
     return {
-        encoder.name: embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
+        encoder.name: embed_pack(
+            encoder.vit,
+            pack,
+            pooling=encoder.pooling,
+            preprocessing=encoder.preprocessing,
+            is_mirrored=is_mirrored,
+        )
         for encoder in encoders
     }
 
@@ -87,8 +98,8 @@ def _loaded(encoders: Sequence[NamedEncoder]) -> Mapping[str, LoadedEncoder]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeCall(EvaluateCall):
-    """Train linear probes on cached embeddings and score them on the test split, with patient-level intervals."""
+class _HeadsCall(EvaluateCall):
+    """What the two protocols that train probes have in common."""
 
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """How the probes are trained; the defaults are the paper's."""
@@ -100,20 +111,46 @@ class ProbeCall(EvaluateCall):
         """Of the probes."""
         return self.probe.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
-        """All training labels (Table 1)."""
-        return probe_protocol.linear_probe(
-            ClassificationData.from_pack(pack, dataset=dataset),
-            _embedded(pack, encoders),
-            baseline=self.baseline,
-            config=self.probe,
-            provenance=remark,
-            num_draws=self.num_draws,
-        )
+    def shared(self, remark: str) -> dict[str, Any]:
+        """Arguments that every protocol of the call takes alike."""
+        return {"baseline": self.baseline, "provenance": remark, "num_draws": self.num_draws}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowDataCall(ProbeCall):
+class ProbeCall(_HeadsCall):
+    """Train linear probes on cached embeddings and score them on the test split, with patient-level intervals."""
+
+    subgroups: bool = True
+    """Score sex, age, view and site apart as well, where the pack knows them."""
+
+    knn: bool = False
+    """Let nearest neighbours vote as well."""
+
+    logistic: bool = False
+    """Fit logistic regressions to their optimum as well."""
+
+    released_code: bool = False
+    """Train probes as the authors' code does as well: AdamW and mirrored films."""
+
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """All training labels (Table 1)."""
+        data, features = ClassificationData.from_pack(pack, dataset=dataset), _embedded(pack, encoders)
+        seed, more = self.probe.seed, self.shared(remark)
+        rows = probe_protocol.linear_probe(
+            data, features, config=self.probe, grouped=groupings(pack.table) if self.subgroups else (), **more
+        )
+        if self.knn:
+            rows += nearest_neighbours(data, features, config=NeighbourConfig(seed=seed), **more)
+        if self.logistic:
+            rows += logistic_regression(data, features, config=LogisticConfig(seed=seed), **more)
+        if self.released_code:
+            mirrored = _embedded(pack, encoders, is_mirrored=True)
+            rows += probe_protocol.released_code_probe(data, features, mirrored, config=self.probe, **more)
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowDataCall(_HeadsCall):
     """Train linear probes on 1, 10 and 100 % of the training labels, several subsets each."""
 
     fractions: tuple[float, ...] = low_data_protocol.FRACTIONS
@@ -124,11 +161,9 @@ class LowDataCall(ProbeCall):
         return low_data_protocol.low_data(
             ClassificationData.from_pack(pack, dataset=dataset),
             _embedded(pack, encoders),
-            baseline=self.baseline,
             config=self.probe,
-            provenance=remark,
             fractions=self.fractions,
-            num_draws=self.num_draws,
+            **self.shared(remark),
         )
 
 
@@ -296,8 +331,8 @@ def _say(rows: Sequence[ResultRow], headline: str) -> None:
     labels = {row.label for row in rows}
     labels = labels & {MACRO, EVERYTHING} or labels
     for row in rows:
-        if row.metric in (headline, difference_metric(headline)) and row.label in labels:
-            what = f"{row.dataset}, {row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
+        if row.metric in (headline, difference_metric(headline)) and row.label in labels and not row.subgroup:
+            what = f"{row.protocol}, {row.dataset}, {row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
             say(f"{row.encoder:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}], n = {row.n}")
 
 

@@ -47,13 +47,20 @@ def frozen(vit: VisionTransformer, device: torch.device | str) -> Iterator[None]
 
 
 def input_batches(
-    pack: Pack, rows: NDArray[np.int64], *, batch_size: int, device: torch.device | str, title: str
+    pack: Pack,
+    rows: NDArray[np.int64],
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    title: str,
+    is_mirrored: bool = False,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Films of the given rows, in order, as encoder input: (positions in ``rows`` (B,), images (B, C, S, S))."""
     with progress(title, len(rows), "images") as shown:
         for begin in range(0, len(rows), batch_size):
             positions = np.arange(begin, min(begin + batch_size, len(rows)))
             images = torch.from_numpy(pack.images[rows[positions]]).to(device)
+            images = images.flip(-1) if is_mirrored else images
             yield positions, to_input(images, pack.preprocessing)
             shown.advance(len(positions))
 
@@ -67,6 +74,7 @@ def embed_pack(
     rows: NDArray[np.int64] | None = None,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
+    is_mirrored: bool = False,
 ) -> NDArray[np.float32]:
     """One embedding per film.
 
@@ -78,6 +86,7 @@ def embed_pack(
         rows: rows of the pack, in any order; None = all of them.
         batch_size: films per forward pass.
         device: where the encoder runs.
+        is_mirrored: flip every film left to right first.
 
     Returns:
         float32 (N, D), row i for ``rows[i]``.
@@ -89,7 +98,9 @@ def embed_pack(
     wanted = np.arange(len(pack.images)) if rows is None else rows
     embeddings = np.empty((len(wanted), vit.embed_dim), np.float32)
     with frozen(vit, device):
-        batches = input_batches(pack, wanted, batch_size=batch_size, device=device, title="embedding")
+        batches = input_batches(
+            pack, wanted, batch_size=batch_size, device=device, title="embedding", is_mirrored=is_mirrored
+        )
         for positions, images in batches:
             embeddings[positions] = pooled(vit, images, pooling).float().cpu().numpy()
             _check_finite(embeddings[positions], pack, wanted[positions])

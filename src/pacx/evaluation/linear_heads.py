@@ -1,25 +1,29 @@
-"""Many linear probes as one batched problem: one weight tensor (H, D, L), one optimiser, one pass.
+"""Many linear probes as one batched problem: all heads and learning rates, one optimiser, one pass.
 
 A head is one probe: its own training subset, initialisation and sample order. Seeds and label fractions are all just
-heads. They share nothing but the arithmetic, so a head trained among others equals the same head trained alone.
+heads. They share nothing but the arithmetic, so a head trained among others equals the same head trained alone. The
+learning rates tried for a head share its batches; validation decides among them.
 
-Heads that take the same number of steps per epoch move together; shorter batches are padded and masked. Refuses empty
-subsets, damaged features, and validation data on which no label can be scored.
+Heads that take the same number of steps per epoch move together. The gradient of a linear layer is written out, because
+three thin matrix products per step are all there is to do. Refuses empty subsets, damaged features, and validation data
+on which no label can be scored.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from pacx.core.errors import DataError, ModelError
+from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
-from pacx.core.randomness import generator, order
+from pacx.core.randomness import generator, order, uniform
 from pacx.evaluation.metrics import auroc_points
+from pacx.models.onednn import linear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +31,15 @@ class ProbeConfig:
     """How linear probes are trained.
 
     Args:
-        learning_rate: Adam's peak rate; follows a cosine to 0, per step.
+        learning_rates: Adam's peak rates; each follows a cosine to 0. Given several, every head is trained at each of
+            them and the one of highest validation AUROC is kept.
         epochs: passes over the training subset.
         batch_size: samples per step; a smaller subset is one whole batch.
         standardize: shift and scale every feature by mean and standard deviation of the head's own training subset.
             Off: the paper puts the linear layer straight on the frozen embedding, which the encoder's last LayerNorm
             has already brought to unit scale. Switch it on to compare encoders whose embeddings differ in scale.
+        weight_decay: AdamW's, on the weights and not on the biases; without it AdamW is Adam.
+        is_rate_per_epoch: hold the learning rate within an epoch, as the authors' code, instead of per step.
         num_seeds: probes per training set, differing in initialisation, order and (low data) subset.
         seed: the run's seed; everything random follows from it and a head's own seed.
 
@@ -40,12 +47,22 @@ class ProbeConfig:
     run says little.
     """
 
-    learning_rate: float = 3e-3
+    learning_rates: tuple[float, ...] = (3e-3,)
     epochs: int = 40
     batch_size: int = 512
     standardize: bool = False
+    weight_decay: float = 0.0
+    is_rate_per_epoch: bool = False
     num_seeds: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise UsageError(f"learning rates are {self.learning_rates}, expected at least one above 0")
+        if min(self.epochs, self.batch_size, self.num_seeds) < 1:
+            raise UsageError(
+                f"epochs {self.epochs}, batch size {self.batch_size} and seeds {self.num_seeds}: expected at least 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +73,28 @@ class LabelledFeatures:
         features: float32 (N, D), finite.
         labels: (N, L) 1 / 0 / NaN = unknown.
         keys: uint64 (N,) one per sample, from ``core.randomness.sample_keys``.
+        mirrored: float32 (N, D), embeddings of the films flipped left to right. Given, each sample is taken from them
+            with probability 1/2, anew in every epoch; None = never.
+
+    Raises:
+        ModelError: an embedding is not finite.
+        DataError: the arrays do not fit each other.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.float32]
     keys: NDArray[np.uint64]
+    mirrored: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.features).all():
-            bad = int((~np.isfinite(self.features)).any(axis=1).sum())
-            raise ModelError(f"{bad} of {len(self.features)} embeddings hold NaN or infinity; embed the pack again")
+        for array in (self.features, self.mirrored):
+            if array is not None and not np.isfinite(array).all():
+                bad = int((~np.isfinite(array)).any(axis=1).sum())
+                raise ModelError(f"{bad} of {len(array)} embeddings hold NaN or infinity; embed the pack again")
+        if self.mirrored is not None and self.mirrored.shape != self.features.shape:
+            raise DataError(
+                f"mirrored embeddings {self.mirrored.shape}, expected one for each of {self.features.shape}"
+            )
         if not len(self.features) == len(self.labels) == len(self.keys):
             raise DataError(
                 f"{len(self.features)} embeddings, {len(self.labels)} label rows and {len(self.keys)} keys; "
@@ -81,7 +110,8 @@ class LinearHeads:
         weight: float32 (H, D, L).
         bias: float32 (H, L).
         validation_auroc: (H,) macro over the labels that the validation split can score.
-        best_epoch: (H,) counted from 1.
+        best_epoch: (H,) counted from 1; 0 for a fit without epochs.
+        learning_rate: (H,) the rate that validation chose; NaN for a fit without one.
         is_multiclass: one class per sample (softmax) or independent labels (sigmoid).
     """
 
@@ -89,6 +119,7 @@ class LinearHeads:
     bias: NDArray[np.float32]
     validation_auroc: NDArray[np.float64]
     best_epoch: NDArray[np.int64]
+    learning_rate: NDArray[np.float64]
     is_multiclass: bool
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -111,7 +142,8 @@ def train_heads(
 
     Args:
         training: features of the whole training split, N samples.
-        validation: features the checkpoint of every head is chosen on (macro AUROC, the earliest of equals).
+        validation: features the checkpoint of every head is chosen on (macro AUROC; of equals the earliest epoch, then
+            the first rate).
         subsets: (H, N) which training samples each head may see.
         head_seeds: (H,) with the config's seed it fixes a head's initialisation and order; heads of different
             fractions or encoders that share it start alike, so that their differences are paired.
@@ -132,10 +164,11 @@ def train_heads(
         bias=np.empty((num_heads, num_labels), np.float32),
         validation_auroc=np.full(num_heads, -np.inf),
         best_epoch=np.zeros(num_heads, np.int64),
+        learning_rate=np.full(num_heads, np.nan),
         is_multiclass=is_multiclass,
     )
     groups = [np.flatnonzero(num_steps == steps) for steps in np.unique(num_steps)]
-    with progress("linear probe", len(groups) * config.epochs, "epochs") as shown:
+    with _one_thread(), progress("linear probe", len(groups) * config.epochs, "epochs") as shown:
         for members in groups:
             rows = [np.flatnonzero(subsets[head]) for head in members]
             group = _Group(training, rows, head_seeds[members], is_multiclass, config, torch.device(device))
@@ -146,32 +179,39 @@ def train_heads(
     return heads
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work in one thread: a step's products take 0.1 ms, and threads that share them wait for each other."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
 def _keep_best(
-    heads: LinearHeads,
-    members: NDArray[np.int64],
-    group: "_Group",
-    validation: LabelledFeatures,
-    epoch: int,
+    heads: LinearHeads, members: NDArray[np.int64], group: "_Group", validation: LabelledFeatures, epoch: int
 ) -> None:
-    weight, bias = group.folded()
-    score = _validation_auroc(weight, bias, validation, is_multiclass=heads.is_multiclass)  # (h,)
-    is_better = score > heads.validation_auroc[members]
-    kept = members[is_better]
-    heads.weight[kept], heads.bias[kept] = weight[is_better], bias[is_better]
-    heads.validation_auroc[kept], heads.best_epoch[kept] = score[is_better], epoch
+    for rate, (weight, bias) in zip(group.rates, group.folded(), strict=True):
+        score = _validation_auroc(weight, bias, validation, is_multiclass=heads.is_multiclass)  # (h,)
+        is_better = score > heads.validation_auroc[members]
+        kept = members[is_better]
+        heads.weight[kept] = weight[torch.from_numpy(is_better)].transpose(1, 2).numpy()
+        heads.bias[kept] = bias[torch.from_numpy(is_better)].numpy()
+        heads.validation_auroc[kept], heads.best_epoch[kept], heads.learning_rate[kept] = score[is_better], epoch, rate
 
 
 def _validation_auroc(
-    weight: NDArray[np.float32], bias: NDArray[np.float32], validation: LabelledFeatures, *, is_multiclass: bool
+    weight: Tensor, bias: Tensor, validation: LabelledFeatures, *, is_multiclass: bool
 ) -> NDArray[np.float64]:
-    num_heads, dim, num_labels = weight.shape
-    flat = weight.transpose(1, 0, 2).reshape(dim, num_heads * num_labels)
-    scores = validation.features @ flat + bias.reshape(-1)  # (N, H * L)
+    """Macro AUROC (h,) of weights (h, L, D) and biases (h, L)."""
+    num_heads, num_labels = bias.shape
+    scores = linear(torch.from_numpy(validation.features), weight.flatten(0, 1), bias.flatten())  # (N, h * L)
     if is_multiclass:
         # the logarithm of the probability ranks like the probability and does not saturate
-        split = torch.from_numpy(scores.reshape(-1, num_heads, num_labels))
-        scores = split.log_softmax(dim=-1).numpy().reshape(len(scores), -1)
-    values = auroc_points(scores, np.tile(validation.labels, (1, num_heads))).reshape(num_heads, num_labels)
+        scores = scores.unflatten(1, (num_heads, num_labels)).log_softmax(dim=-1).flatten(1)
+    values = auroc_points(scores.numpy(), validation.labels).reshape(num_heads, num_labels)
     if np.isnan(values).all():
         raise DataError(
             "no label of the validation split has both a positive and a negative, so no checkpoint can be chosen by "
@@ -181,7 +221,7 @@ def _validation_auroc(
 
 
 class _Group:
-    """Heads with equally many steps per epoch, trained in lockstep."""
+    """Heads with equally many steps per epoch, trained in lockstep, at every learning rate."""
 
     def __init__(
         self,
@@ -192,10 +232,17 @@ class _Group:
         config: ProbeConfig,
         device: torch.device,
     ) -> None:
-        self._rows, self._head_seeds, self._keys = rows, head_seeds, training.keys
+        self._rows, self._head_seeds, self._training = rows, head_seeds, training
         self._is_multiclass, self._config, self._device = is_multiclass, config, device
-        self._features = torch.from_numpy(training.features).to(device)
-        self._labels = torch.from_numpy(training.labels.astype(np.float32)).to(device)
+        self.rates = config.learning_rates
+        views = [training.features] if training.mirrored is None else [training.features, training.mirrored]
+        stacked = views[0] if len(views) == 1 else np.concatenate(views)
+        self._features = torch.from_numpy(stacked).to(device)  # (N or 2 N, D)
+        labels = torch.from_numpy(np.concatenate([training.labels] * len(views)).astype(np.float32)).to(device)
+        self._known = (~labels.isnan()).float()
+        if is_multiclass:  # a film without a class trains nothing
+            self._known = self._known.amin(dim=1, keepdim=True)
+        self._labels = labels.nan_to_num_()
         mean, scale = _standardization(training.features, rows, use=config.standardize)
         self._mean, self._scale = torch.from_numpy(mean).to(device), torch.from_numpy(scale).to(device)  # (h, D)
         dim, num_labels = training.features.shape[1], training.labels.shape[1]
@@ -204,56 +251,68 @@ class _Group:
             generator(config.seed, "probe-init", int(seed)).uniform(-1, 1, (dim + 1, num_labels)) / math.sqrt(dim)
             for seed in head_seeds
         ]
-        start = torch.from_numpy(np.stack(draws).astype(np.float32)).to(device)  # (h, D + 1, L)
-        self._weight = start[:, :-1].clone().requires_grad_()
-        self._bias = start[:, -1:].clone().requires_grad_()  # (h, 1, L)
-        self._optimizer = torch.optim.Adam([self._weight, self._bias], lr=config.learning_rate)
+        start = torch.from_numpy(np.stack(draws).astype(np.float32)).transpose(1, 2).to(device)  # (h, L, D + 1)
+        self._weights = [start[..., :-1].clone() for _ in self.rates]  # (h, L, D) each
+        self._biases = [start[..., -1].clone() for _ in self.rates]  # (h, L) each
+        for parameter in (*self._weights, *self._biases):
+            parameter.grad = torch.empty_like(parameter)
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [parameter], "lr": rate, "weight_decay": decay}
+                for parameters, decay in ((self._weights, config.weight_decay), (self._biases, 0.0))
+                for parameter, rate in zip(parameters, self.rates, strict=True)
+            ]
+        )
         self._num_steps = math.ceil(max(map(len, rows)) / config.batch_size)
         self._step = 0
+        self._batch = torch.empty(config.batch_size, dim, device=device)  # one for all: it stays in the cache
 
     def train_epoch(self, epoch: int) -> None:
         """One pass of every head over its own subset, in its own order."""
-        batch_size, total = self._config.batch_size, self._config.epochs * self._num_steps
-        positions = np.full((len(self._rows), self._num_steps * batch_size), -1)
-        for head, rows in enumerate(self._rows):
-            stream = f"probe-order/{int(self._head_seeds[head])}"
-            positions[head, : len(rows)] = rows[order(self._config.seed, stream, epoch, self._keys[rows])]
-        for begin in range(0, positions.shape[1], batch_size):
-            chosen = positions[:, begin : begin + batch_size]
-            width = int((chosen >= 0).sum(axis=1).max())
-            self._optimizer.param_groups[0]["lr"] = (
-                self._config.learning_rate * 0.5 * (1 + math.cos(math.pi * self._step / total))
-            )
-            self._optimizer.zero_grad(set_to_none=True)
-            self._loss(torch.from_numpy(chosen[:, :width]).to(self._device)).backward()
+        orders = [torch.from_numpy(self._order(head, epoch)).to(self._device) for head in range(len(self._rows))]
+        for begin in range(0, self._num_steps * self._config.batch_size, self._config.batch_size):
+            done = epoch * self._num_steps if self._config.is_rate_per_epoch else self._step
+            factor = 0.5 * (1 + math.cos(math.pi * done / (self._config.epochs * self._num_steps)))
+            for group, rate in zip(self._optimizer.param_groups, self.rates * 2, strict=True):
+                group["lr"] = rate * factor
+            for head, positions in enumerate(orders):
+                self._set_gradients(head, positions[begin : begin + self._config.batch_size])
             self._optimizer.step()
             self._step += 1
 
-    def _loss(self, positions: Tensor) -> Tensor:
-        """Sum over heads of the mean loss over the known labels of a head's batch; positions (h, B), -1 = padding."""
-        is_sample = positions >= 0
-        index = positions.clamp(min=0)
-        features = self._features[index]  # (h, B, D)
-        if self._config.standardize:
-            features = (features - self._mean[:, None]) / self._scale[:, None]
-        logits = torch.baddbmm(self._bias, features, self._weight)  # (h, B, L)
-        labels = self._labels[index]
-        if self._is_multiclass:
-            known = is_sample & ~labels.isnan().any(dim=-1)  # (h, B)
-            classes = labels.nan_to_num().argmax(dim=-1)
-            losses = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(known)
-        else:
-            known = is_sample[..., None] & ~labels.isnan()  # (h, B, L)
-            losses = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-        known_per_head = known.flatten(1).sum(dim=1).clamp(min=1)
-        return ((losses * known).flatten(1).sum(dim=1) / known_per_head).sum()
+    def _order(self, head: int, epoch: int) -> NDArray[np.int64]:
+        """Positions in the features, as one head meets them in one epoch."""
+        rows, seed, name = self._rows[head], self._config.seed, int(self._head_seeds[head])
+        keys = self._training.keys[rows]
+        if self._training.mirrored is not None:
+            is_mirrored = uniform(seed, f"probe-mirror/{name}", epoch, keys, 1)[:, 0] < 0.5
+            rows = rows + len(self._training.keys) * is_mirrored
+        return rows[order(seed, f"probe-order/{name}", epoch, keys)]
 
-    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights (h, D, L) and bias (h, L) that act on raw features."""
-        with torch.no_grad():
-            weight = self._weight / self._scale[..., None]
-            bias = self._bias[:, 0] - torch.einsum("hd,hdl->hl", self._mean, weight)
-        return weight.cpu().numpy(), bias.cpu().numpy()
+    def _set_gradients(self, head: int, positions: Tensor) -> None:
+        """Gradient of the mean loss over the known labels of one head's batch, for every learning rate."""
+        features = torch.index_select(self._features, 0, positions, out=self._batch[: len(positions)])  # (B, D)
+        if self._config.standardize:
+            features = features.sub_(self._mean[head]).div_(self._scale[head])
+        labels, known = (array.index_select(0, positions) for array in (self._labels, self._known))
+        known /= known.sum().clamp(min=1)
+        for weights, biases in zip(self._weights, self._biases, strict=True):
+            logits = linear(features, weights[head], biases[head])  # (B, L)
+            # of (binary) cross-entropy: what was said minus what is true
+            probabilities = logits.softmax(dim=1) if self._is_multiclass else logits.sigmoid_()
+            above = probabilities.sub_(labels).mul_(known).t().contiguous()  # (L, B)
+            if weights.grad is not None and biases.grad is not None:
+                weights.grad[head] = linear(above, features.t())
+                biases.grad[head] = above.sum(dim=1)
+
+    def folded(self) -> list[tuple[Tensor, Tensor]]:
+        """Per learning rate weights (h, L, D) and biases (h, L) that act on raw features, in host memory."""
+        result = []
+        for weights, biases in zip(self._weights, self._biases, strict=True):
+            weight = weights / self._scale[:, None]
+            bias = biases - torch.einsum("hd,hld->hl", self._mean, weight)
+            result.append((weight.cpu(), bias.cpu()))
+        return result
 
 
 def _standardization(

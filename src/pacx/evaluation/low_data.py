@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pacx.core.randomness import seed_of
 from pacx.data.splits import low_data_subset
 from pacx.evaluation.classification import ClassificationData, classification_rows, score_heads
-from pacx.evaluation.linear_heads import ProbeConfig, train_heads
+from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
 
@@ -49,23 +49,15 @@ def low_data(
     fraction, which the paper has not, because 1 % of the labels is a lottery.
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
-    subsets = _subsets(data, fractions, config)  # (F * S, N)
-    scores = {}
-    for name, array in features.items():
-        heads = train_heads(
-            data.part(array, data.training),
-            data.part(array, data.validation),
-            subsets=subsets,
-            head_seeds=np.tile(np.arange(config.num_seeds), len(fractions)),
-            is_multiclass=data.is_multiclass,
-            config=config,
-            device=device,
-        )
-        scores[name] = score_heads(heads, data, array, draws)
+    scores = {
+        name: score_heads(train_low_data(data, array, fractions, config=config, device=device), data, array, draws)
+        for name, array in features.items()
+    }
+    sizes = training_subsets(data, fractions, config).sum(axis=1)
     rows = []
     for number, fraction in enumerate(fractions):
         members = range(number * config.num_seeds, (number + 1) * config.num_seeds)
-        size = subsets[list(members)].sum(axis=1).mean()
+        size = sizes[list(members)].mean()
         maker = RowMaker(
             protocol=PROTOCOL,
             dataset=data.dataset,
@@ -77,7 +69,27 @@ def low_data(
     return rows
 
 
-def _subsets(data: ClassificationData, fractions: Sequence[float], config: ProbeConfig) -> NDArray[np.bool_]:
+def train_low_data(
+    data: ClassificationData,
+    features: NDArray[np.float32],
+    fractions: Sequence[float],
+    *,
+    config: ProbeConfig,
+    device: torch.device | str = "cpu",
+) -> LinearHeads:
+    """Train F * S heads on one encoder's embeddings (N, D), fraction by fraction; arguments as ``low_data``."""
+    return train_heads(
+        data.part(features, data.training),
+        data.part(features, data.validation),
+        subsets=training_subsets(data, fractions, config),
+        head_seeds=np.tile(np.arange(config.num_seeds), len(fractions)),
+        is_multiclass=data.is_multiclass,
+        config=config,
+        device=device,
+    )
+
+
+def training_subsets(data: ClassificationData, fractions: Sequence[float], config: ProbeConfig) -> NDArray[np.bool_]:
     """Training subsets (F * S, N), fraction by fraction."""
     labels, keys = data.labels[data.training], data.keys[data.training]
     patients = data.patient_ids[data.training]

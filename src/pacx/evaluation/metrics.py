@@ -1,4 +1,4 @@
-"""AUROC, AUPRC, F1 and Brier score for all labels and all bootstrap draws at once.
+"""AUROC, AUPRC, sensitivity, F1, Brier score and calibration error for all labels and all bootstrap draws at once.
 
 Each function takes scores and labels (N, L) and a set of patient draws, and returns (R, L): row 0 is the test set
 itself. A weighted AUROC needs the weight of one class below each score of the other: the scores are sorted once, the
@@ -18,7 +18,12 @@ from scipy import sparse
 from pacx.core.errors import ModelError
 from pacx.evaluation.statistics import Float, PatientDraws, ratio
 
+SPECIFICITY = 0.9
+"""The operating point of ``sensitivity_at_specificity``."""
+NUM_BINS = 15
+"""Bins of the calibration error (Guo et al. 2017)."""
 _BLOCK_ELEMENTS = 8_000_000
+_ROUNDING = 1e-9
 
 
 class _Order(NamedTuple):
@@ -132,6 +137,73 @@ def auprc(scores: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> Float:
     return np.stack(columns, axis=1)
 
 
+def _sensitivity_of_label(scores: Float, labels: Float, draws: PatientDraws) -> Float:
+    positive, negative = labels == 1, labels == 0
+    if not (positive.any() and negative.any()):
+        return np.full(draws.num_draws, np.nan)
+    num_patients = draws.counts.shape[0]
+    order = _place(scores[positive], draws.patient[positive], scores[negative], draws.patient[negative], num_patients)
+    parts = []
+    for counts in _blocks(draws, order.gaps.shape[0]):
+        hits = order.groups @ counts  # (G, r)
+        gaps = order.gaps @ counts  # (2G + 1, r)
+        num_negatives = gaps.sum(axis=0)
+        false_alarms = np.cumsum(gaps[::-1], axis=0)[::-1][1::2]  # negatives at or above each positive score
+        is_allowed = false_alarms <= (1 - SPECIFICITY + _ROUNDING) * num_negatives
+        found = ratio((hits * is_allowed).sum(axis=0), hits.sum(axis=0))
+        parts.append(np.where(num_negatives > 0, found, np.nan))
+    return np.concatenate(parts)
+
+
+def sensitivity_at_specificity(scores: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> Float:
+    """The highest sensitivity that a threshold can have at a specificity of at least 90 %; shapes as ``auroc``.
+
+    A threshold t says yes to scores >= t, so tied scores fall together; there is no interpolation between thresholds
+    and no positive need be found (0). The threshold is chosen on the very samples that are scored, anew in every draw:
+    this is a point of the ROC curve, not a promise for a fixed threshold.
+
+    Returns:
+        (R, L); NaN where a draw lacks positives or negatives.
+
+    Raises:
+        ModelError: a score is not finite.
+
+    Source: largest ``tpr`` with ``fpr <= 0.1`` of scikit-learn's ``roc_curve(drop_intermediate=False)``.
+    """
+    score_array, label_array = _checked(scores, labels)
+    columns = [_sensitivity_of_label(score_array[:, k], label_array[:, k], draws) for k in range(label_array.shape[1])]
+    return np.stack(columns, axis=1)
+
+
+def calibration_error(probabilities: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> Float:
+    """Expected calibration error (ECE) of each label's probability, in [0, 1]; (N, L) to (R, L).
+
+    Fifteen bins of equal width over [0, 1], closed below and open above but for the last; per bin the absolute
+    difference of mean probability and share of positives, weighted by the bin's share of the samples. A label so rare
+    that every probability falls into the first bin is measured there as a whole (calibration in the large).
+
+    Returns:
+        (R, L); NaN where a draw has no known label. A class of a multiclass problem counts as one label (classwise).
+
+    Raises:
+        ModelError: a score is not finite.
+        ValueError: a score is no probability.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks", section 2, for the probability of the positive
+    class instead of the predicted one; unlike their bins these are closed below, so that 0 has a bin.
+    """
+    probability_array, label_array = _checked(probabilities, labels)
+    if probability_array.size and (probability_array.min() < 0 or probability_array.max() > 1):
+        raise ValueError("calibration is defined for probabilities in [0, 1]")
+    bins = np.minimum((probability_array * NUM_BINS).astype(np.int64), NUM_BINS - 1)  # (N, L)
+    known = ~np.isnan(label_array)
+    excess = np.where(known, probability_array - label_array, 0.0)
+    errors = np.zeros((draws.num_draws, label_array.shape[1]))
+    for number in range(NUM_BINS):
+        errors += np.abs(draws.weighted_sum(np.where(bins == number, excess, 0.0)))
+    return ratio(errors, draws.weighted_sum(known))
+
+
 def f1(predicted: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> Float:
     """F1 of yes/no predictions (N, L): 2 TP / (2 TP + FP + FN).
 
@@ -154,22 +226,33 @@ def brier(probabilities: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> F
 
 
 def auroc_points(scores: ArrayLike, labels: ArrayLike) -> Float:
-    """AUROC of the samples as they are, no draws: (N, C) to (C,), fast enough for every epoch of every head.
+    """AUROC of the samples as they are, no draws, fast enough for every epoch of every head.
 
-    NaN where a column lacks a class.
+    Args:
+        scores: (N, C), C = H * L, head by head.
+        labels: (N, L) 1 / 0 / NaN, the same for every head.
+
+    Returns:
+        (C,); NaN where a label lacks a class.
 
     Raises:
         ModelError: a score is not finite.
     """
-    score_array, label_array = _checked(scores, labels)
-    values = np.full(score_array.shape[1], np.nan)
-    for k in range(score_array.shape[1]):
-        positives = np.sort(score_array[label_array[:, k] == 1, k])
-        negatives = np.sort(score_array[label_array[:, k] == 0, k])
-        if len(positives) and len(negatives):
-            below = np.searchsorted(negatives, positives, "left").sum()
-            not_above = np.searchsorted(negatives, positives, "right").sum()
-            values[k] = (below + not_above) / 2 / (len(positives) * len(negatives))
+    columns = np.ascontiguousarray(np.asarray(scores).T)  # (C, N); kept in their own precision, they are only compared
+    truth = np.asarray(labels)
+    if not np.isfinite(columns).all():
+        _checked(columns, columns)
+    values = np.full(len(columns), np.nan)
+    for k in range(truth.shape[1]):
+        is_positive, is_negative = truth[:, k] == 1, truth[:, k] == 0
+        if not (is_positive.any() and is_negative.any()):
+            continue
+        for column in range(k, len(columns), truth.shape[1]):
+            positives, negatives = np.sort(columns[column, is_positive]), np.sort(columns[column, is_negative])
+            few, many = sorted((positives, negatives), key=len)
+            below = np.searchsorted(many, few, "left").sum() + np.searchsorted(many, few, "right").sum()
+            share = below / 2 / (len(positives) * len(negatives))  # of pairs in which ``few`` is above
+            values[column] = share if few is positives else 1 - share
     return values
 
 

@@ -4,7 +4,8 @@
 embeddings: forty epochs cost one forward pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,8 +15,11 @@ from pacx.evaluation.classification import ClassificationData, classification_ro
 from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.subgroups import Grouping, subgroup_rows
 
 PROTOCOL = "linear-probe"
+RELEASED_CODE_PROTOCOL = "linear-probe-released-code"
+_RELEASED_CODE_DECAY = 0.01
 
 
 def train_probes(
@@ -23,12 +27,16 @@ def train_probes(
     features: NDArray[np.float32],
     *,
     config: ProbeConfig,
+    mirrored: NDArray[np.float32] | None = None,
     device: torch.device | str = "cpu",
 ) -> LinearHeads:
-    """Train ``config.num_seeds`` heads on the whole training split of one encoder's embeddings (N, D)."""
+    """Train ``config.num_seeds`` heads on the whole training split of one encoder's embeddings (N, D).
+
+    Given embeddings of the mirrored films (N, D) as well, each head sees one of the two at random in every epoch.
+    """
     seeds = np.arange(config.num_seeds)
     return train_heads(
-        data.part(features, data.training),
+        data.part(features, data.training, mirrored=mirrored),
         data.part(features, data.validation),
         subsets=np.ones((len(seeds), len(data.training)), bool),
         head_seeds=seeds,
@@ -45,6 +53,7 @@ def linear_probe(
     baseline: str | None,
     config: ProbeConfig,
     provenance: str,
+    grouped: Sequence[Grouping] = (),
     num_draws: int = NUM_DRAWS,
     device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
@@ -56,6 +65,7 @@ def linear_probe(
         baseline: encoder the others are compared with, paired; None = no comparison.
         config: the probe's hyper-parameters.
         provenance: goes into every row.
+        grouped: from ``subgroups.groupings`` of the pack's table; their rows (protocol "subgroups") come last.
         num_draws: bootstrap draws.
         device: where the heads are trained.
 
@@ -67,4 +77,46 @@ def linear_probe(
         for name, array in features.items()
     }
     maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
+    rows = classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
+    probabilities = {name: score.probabilities for name, score in scores.items()}
+    return rows + subgroup_rows(data, grouped, probabilities, draws, baseline=baseline, maker=maker)
+
+
+def released_code_probe(
+    data: ClassificationData,
+    features: Mapping[str, NDArray[np.float32]],
+    mirrored: Mapping[str, NDArray[np.float32]],
+    *,
+    baseline: str | None,
+    config: ProbeConfig,
+    provenance: str,
+    num_draws: int = NUM_DRAWS,
+    device: torch.device | str = "cpu",
+) -> list[ResultRow]:
+    """Probe every encoder as the authors' code does, where it differs from the paper.
+
+    AdamW with weight decay 0.01 on the weights, each training film mirrored with probability 1/2, the learning rate
+    held within an epoch; F1 at 0.5 is the row ``f1``, as everywhere. Mirroring turns the heart to the other side.
+    Splits by film instead of by patient are a choice made when packing (``--split-policy released-code``).
+
+    Args:
+        data: labels and splits.
+        features: per encoder name float32 (N, D), embeddings of the whole pack.
+        mirrored: the same of the mirrored films, ``embed_pack(..., is_mirrored=True)``: one cached view more costs one
+            forward pass, not one per epoch.
+        baseline: encoder the others are compared with, paired; None = no comparison.
+        config: the probe's hyper-parameters; weight decay and schedule are replaced.
+        provenance: goes into every row.
+        num_draws: bootstrap draws.
+        device: where the heads are trained.
+
+    Source: authors' released code as recorded in ADR 0007.
+    """
+    config = replace(config, weight_decay=_RELEASED_CODE_DECAY, is_rate_per_epoch=True)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
+    scores = {}
+    for name, array in features.items():
+        heads = train_probes(data, array, config=config, mirrored=mirrored[name], device=device)
+        scores[name] = score_heads(heads, data, array, draws)
+    maker = RowMaker(protocol=RELEASED_CODE_PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
     return classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)

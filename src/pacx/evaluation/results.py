@@ -33,6 +33,7 @@ class ResultRow:
         seed: the seed the protocol was run with; everything random follows from it.
         fraction: share of the training labels that was used, in (0, 1].
         provenance: commit, run or remark, in words.
+        subgroup: the part of the test set the row speaks of ("sex: F"); "" for all of it.
 
     Raises:
         DataError: a value is infinite, which no metric here can be.
@@ -50,6 +51,7 @@ class ResultRow:
     seed: int
     fraction: float
     provenance: str
+    subgroup: str = ""
 
     def __post_init__(self) -> None:
         for name in _NUMBERS:
@@ -80,7 +82,7 @@ def rows_to_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
 
 
 def rows_from_json(values: object, path: Path) -> list[ResultRow]:
-    """Rows from what ``rows_to_json`` gave; null becomes NaN.
+    """Rows from what ``rows_to_json`` gave; null becomes NaN, a row of before there were subgroups is of the whole set.
 
     Raises:
         DataError: a row has other fields than ``ResultRow``; ``path`` is the file that is blamed.
@@ -90,7 +92,7 @@ def rows_from_json(values: object, path: Path) -> list[ResultRow]:
         raise DataError(f"{path} holds {type(values).__name__}, expected a list of result rows; run the protocol again")
     rows = []
     for number, value in enumerate(values):
-        if not isinstance(value, dict) or set(value) != expected:
+        if not isinstance(value, dict) or {"subgroup", *value} != expected:
             found = sorted(value) if isinstance(value, dict) else type(value).__name__
             raise DataError(
                 f"{path}: row {number} has {found}, expected the fields {sorted(expected)}; "

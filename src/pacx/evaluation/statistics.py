@@ -221,7 +221,15 @@ class RowMaker:
     provenance: str
 
     def row(
-        self, column: Column, draws: Float, *, label: str, n: int, fraction: float = 1.0, remark: str = ""
+        self,
+        column: Column,
+        draws: Float,
+        *,
+        label: str,
+        n: int,
+        fraction: float = 1.0,
+        remark: str = "",
+        subgroup: str = "",
     ) -> ResultRow:
         """One statistic over draws (R,), belonging to ``column``, as a row with its percentile interval."""
         estimate = interval(draws)
@@ -238,4 +246,5 @@ class RowMaker:
             seed=self.seed,
             fraction=fraction,
             provenance="; ".join(part for part in (self.provenance, remark) if part),
+            subgroup=subgroup,
         )

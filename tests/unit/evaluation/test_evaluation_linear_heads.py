@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from pacx.core.errors import DataError, ModelError
-from pacx.core.randomness import generator, order, sample_keys
+from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.randomness import generator, order, sample_keys, uniform
 from pacx.evaluation.linear_heads import LabelledFeatures, ProbeConfig, train_heads
 
 CONFIG = ProbeConfig(epochs=6, batch_size=32)
@@ -69,44 +69,92 @@ def test_batched_heads_equal_heads_trained_alone(standardize, is_multiclass):
     assert np.abs(together.weight[0] - together.weight[1]).max() > 1e-2
 
 
-def test_one_head_equals_a_plain_training_loop_and_keeps_the_best_epoch():
-    # validation wants the opposite of what is trained, so the last epoch is not the best
-    validation = replace(VALIDATION, labels=1 - VALIDATION.labels)
-    config = replace(CONFIG, epochs=3)
-    rows = np.flatnonzero(np.arange(200) % 3 != 0)
+def plain_loop(config, rows, validation, seed, mirrored=None):
+    """One head by autograd and torch's own optimiser and schedule: best validation AUROC and the weights there."""
     layer = torch.nn.Linear(12, 3)
-    start = generator(config.seed, "probe-init", 7).uniform(-1, 1, (13, 3)) / np.sqrt(12)
+    start = generator(config.seed, "probe-init", seed).uniform(-1, 1, (13, 3)) / np.sqrt(12)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(start[:12].T))
         layer.bias.copy_(torch.from_numpy(start[12]))
-    optimizer = torch.optim.Adam(layer.parameters(), lr=config.learning_rate)
-    num_steps = -(-len(rows) // 32)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3 * num_steps)
+    groups = [{"params": [layer.weight], "weight_decay": config.weight_decay}, {"params": [layer.bias]}]
+    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+    optimizer = kind(groups, lr=config.learning_rates[0], weight_decay=0.0)
+    num_steps = -(-len(rows) // config.batch_size)
+    length = config.epochs * (1 if config.is_rate_per_epoch else num_steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=length)
     best, kept = -1.0, None
-    for epoch in range(3):
-        shuffled = rows[order(config.seed, "probe-order/7", epoch, TRAINING.keys[rows])]
-        for begin in range(0, len(rows), 32):
-            chosen = shuffled[begin : begin + 32]
+    for epoch in range(config.epochs):
+        features = TRAINING.features.copy()
+        if mirrored is not None:
+            chosen = uniform(config.seed, f"probe-mirror/{seed}", epoch, TRAINING.keys, 1)[:, 0] < 0.5
+            features[chosen] = mirrored[chosen]
+        shuffled = rows[order(config.seed, f"probe-order/{seed}", epoch, TRAINING.keys[rows])]
+        for begin in range(0, len(rows), config.batch_size):
+            chosen = shuffled[begin : begin + config.batch_size]
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                layer(torch.from_numpy(TRAINING.features[chosen])), torch.from_numpy(TRAINING.labels[chosen])
+                layer(torch.from_numpy(features[chosen])), torch.from_numpy(TRAINING.labels[chosen])
             )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if not config.is_rate_per_epoch:
+                schedule.step()
+        if config.is_rate_per_epoch:
             schedule.step()
         with torch.no_grad():
             score = roc_auc_score(validation.labels, layer(torch.from_numpy(VALIDATION.features)).numpy())
         if score > best:
             best, kept = score, layer.weight.detach().numpy().T.copy()
-    heads = train(validation=validation, subsets=np.isin(np.arange(200), rows)[None], seeds=(7,), config=config)
+    return best, kept
+
+
+@pytest.mark.parametrize("variant", ["paper", "released code"])
+def test_one_head_equals_a_plain_training_loop_and_keeps_the_best_epoch(variant):
+    # validation wants the opposite of what is trained, so the last epoch is not the best
+    validation = replace(VALIDATION, labels=1 - VALIDATION.labels)
+    config, training, mirrored = replace(CONFIG, epochs=3), TRAINING, None
+    if variant == "released code":
+        config = replace(config, weight_decay=0.5, is_rate_per_epoch=True)
+        mirrored = np.random.default_rng(8).normal(size=TRAINING.features.shape).astype(np.float32)
+        training = replace(TRAINING, mirrored=mirrored)
+    rows = np.flatnonzero(np.arange(200) % 3 != 0)
+    best, kept = plain_loop(config, rows, validation, 7, mirrored)
+    heads = train(training, validation, subsets=np.isin(np.arange(200), rows)[None], seeds=(7,), config=config)
     assert heads.best_epoch[0] < 3
     np.testing.assert_allclose(heads.weight[0], kept, atol=1e-5)
     assert heads.validation_auroc[0] == pytest.approx(best, abs=1e-9)
 
 
+def test_every_head_takes_the_learning_rate_that_validation_prefers():
+    rates = (1e-4, 3e-2, 3.0)
+    subsets = np.zeros((3, 200), bool)
+    for head, size in enumerate((200, 64, 9)):
+        subsets[head, :size] = True
+    together = train(subsets=subsets, seeds=(0, 1, 2), config=replace(CONFIG, learning_rates=rates))
+    apart = [
+        [train(subsets=subsets[[h]], seeds=(h,), config=replace(CONFIG, learning_rates=(rate,))) for rate in rates]
+        for h in range(3)
+    ]
+    for head, tried in enumerate(apart):
+        best = max(tried, key=lambda heads: heads.validation_auroc[0])
+        assert together.validation_auroc[head] == pytest.approx(best.validation_auroc[0], abs=1e-9)
+        assert together.learning_rate[head] == best.learning_rate[0]
+        np.testing.assert_allclose(together.weight[head], best.weight[0], atol=1e-5)
+    assert len({heads.validation_auroc[0] for heads in apart[0]}) == 3
+
+
+def test_training_leaves_the_number_of_threads_alone():
+    torch.set_num_threads(2)
+    try:
+        train()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize("is_multiclass", [False, True])
 def test_heads_learn_and_give_probabilities(is_multiclass):
-    config = replace(CONFIG, epochs=40, learning_rate=0.03)
+    config = replace(CONFIG, epochs=40, learning_rates=(0.03,))
     training, validation, test = TRAINING, VALIDATION, samples(300, 2)
     if is_multiclass:
         training, validation, test = exclusive(training), exclusive(validation), exclusive(test)
@@ -144,6 +192,12 @@ def test_unknown_labels_do_not_train():
 
 
 def test_bad_input_is_refused():
+    with pytest.raises(UsageError, match="at least one above 0"):
+        replace(CONFIG, learning_rates=())
+    with pytest.raises(UsageError, match="expected at least 1"):
+        replace(CONFIG, num_seeds=0)
+    with pytest.raises(DataError, match="mirrored embeddings"):
+        replace(TRAINING, mirrored=TRAINING.features[:5])
     with pytest.raises(DataError, match="head 1 is empty"):
         train(subsets=np.stack([np.ones(200, bool), np.zeros(200, bool)]), seeds=(0, 1))
     with pytest.raises(DataError, match="no checkpoint can be chosen"):

@@ -9,12 +9,13 @@ from sklearn.metrics import f1_score, roc_auc_score
 from pacx.core.errors import DataError
 from pacx.core.randomness import sample_keys
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.delong import P_VALUE, P_VALUE_HOLM, compare_areas
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.low_data import low_data
 from pacx.evaluation.probe import linear_probe, train_probes
 from pacx.evaluation.results import read_rows, write_rows
 
-CONFIG = ProbeConfig(epochs=8, batch_size=64, num_seeds=3, learning_rate=0.02, seed=5)
+CONFIG = ProbeConfig(epochs=8, batch_size=64, num_seeds=3, learning_rates=(0.02,), seed=5)
 NUM = 900
 
 
@@ -75,6 +76,19 @@ def test_linear_probe_rows(tmp_path):
     difference = table["pacx - mae", "macro", "auroc_difference", 1.0]
     assert difference.value == pytest.approx(macro.value - table["mae", "macro", "auroc", 1.0].value, abs=1e-9)
     assert difference.ci_low > 0
+    scores = [train_probes(data, features[n], config=CONFIG).probabilities(features[n][data.test]) for n in features]
+    for k, label in enumerate(data.label_names):
+        p_value = table["pacx - mae", label, P_VALUE, 1.0]
+        compared = compare_areas(scores[1][..., k], scores[0][..., k], truth[:, k], data.patient_ids[data.test])
+        assert p_value.value == pytest.approx(compared.p_value, nan_ok=True)
+        assert table["pacx - mae", label, "auroc_difference", 1.0].value == pytest.approx(
+            compared.difference, abs=1e-12, nan_ok=True
+        )
+        assert "patients as clusters" in p_value.provenance
+    adjusted = table["pacx - mae", "seldom", P_VALUE_HOLM, 1.0]
+    assert table["pacx - mae", "seldom", P_VALUE, 1.0].value <= adjusted.value < 0.05
+    assert "Holm over 2 labels" in adjusted.provenance
+    assert np.isnan(table["pacx - mae", "never", P_VALUE_HOLM, 1.0].value)
     assert {metric for _, _, metric, _ in table} >= {"auroc", "auprc", "f1", "f1_tuned", "brier", "brier_difference"}
 
 

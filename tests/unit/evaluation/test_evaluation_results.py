@@ -48,3 +48,11 @@ def test_other_files_are_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(DataError, match=r"results\.json"):
         read_rows(path)
+
+
+def test_a_row_written_before_there_were_subgroups_is_of_the_whole_test_set(tmp_path):
+    write_rows(tmp_path / "results.json", [ROW, replace(ROW, subgroup="sex: F")])
+    values = json.loads((tmp_path / "results.json").read_text())
+    assert [value.pop("subgroup") for value in values] == ["", "sex: F"]
+    (tmp_path / "old.json").write_text(json.dumps(values))
+    assert read_rows(tmp_path / "old.json") == [ROW, ROW]

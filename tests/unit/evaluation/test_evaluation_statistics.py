@@ -27,37 +27,45 @@ def test_draws_are_of_whole_patients_and_begin_with_the_test_set():
         patient_bootstrap([], seed=0)
 
 
-def coverage_of_the_mean(ids_of, num_trials=250):
+def coverage_of_the_mean(ids_of, num_trials=700):
     """How often the interval holds the true mean 0 when patients differ and films of a patient hardly do."""
     random = np.random.default_rng(5)
-    patients = np.repeat(np.arange(60), 4)
+    patients = np.repeat(np.arange(150), 1 + np.arange(150) % 4)  # one to four films each
     hits = 0
     for trial in range(num_trials):
-        values = random.normal(size=60)[patients] + 0.3 * random.normal(size=len(patients))
-        draws = patient_bootstrap(ids_of(patients), num_draws=300, seed=trial)
+        values = random.normal(size=150)[patients] + 0.3 * random.normal(size=len(patients))
+        draws = patient_bootstrap(ids_of(patients), num_draws=400, seed=trial)
         found = interval(draws.weighted_mean(values[:, None])[:, 0])
         hits += found.low <= 0 <= found.high
     return hits / num_trials
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
-    assert 0.90 <= coverage_of_the_mean(lambda patients: patients) <= 0.985
+    assert coverage_of_the_mean(lambda patients: patients) == pytest.approx(0.95, abs=0.02)
     # the trap: films drawn one by one claim a certainty that is not there
-    assert coverage_of_the_mean(lambda patients: np.arange(len(patients))) < 0.80
+    assert coverage_of_the_mean(lambda patients: np.arange(len(patients)), num_trials=100) < 0.85
 
 
-def test_auroc_interval_covers_the_known_area():
+def coverage_of_the_area(films_per_patient, num_trials=700):
+    """How often the interval holds the area of normal scores one standard deviation apart, Phi(1 / sqrt 2)."""
     random = np.random.default_rng(6)
-    truth = 0.7602499389  # normal scores one standard deviation apart: Phi(1 / sqrt 2)
+    truth = 0.7602499389
+    patients = np.repeat(np.arange(160), films_per_patient)
     hits = 0
-    for trial in range(200):
-        labels = (np.arange(120) % 3 == 0).astype(float)
-        scores = random.normal(size=120) + labels
-        found = interval(
-            auroc(scores[:, None], labels[:, None], patient_bootstrap(np.arange(120), num_draws=300, seed=trial))[:, 0]
-        )
+    for trial in range(num_trials):
+        of_patient, of_film = random.normal(size=160)[patients], random.normal(size=len(patients))
+        share = 0.7 if films_per_patient > 1 else 0.0  # of the variance that a patient's films have in common
+        labels = (np.arange(160) % 3 == 0).astype(float)[patients]
+        scores = np.sqrt(share) * of_patient + np.sqrt(1 - share) * of_film + labels
+        draws = patient_bootstrap(patients, num_draws=400, seed=trial)
+        found = interval(auroc(scores[:, None], labels[:, None], draws)[:, 0])
         hits += found.low <= truth <= found.high
-    assert 0.89 <= hits / 200 <= 0.985
+    return hits / num_trials
+
+
+@pytest.mark.parametrize("films_per_patient", [1, 3])
+def test_auroc_interval_covers_the_known_area(films_per_patient):
+    assert coverage_of_the_area(films_per_patient) == pytest.approx(0.95, abs=0.02)
 
 
 def test_paired_difference_is_narrower_than_either_interval():
