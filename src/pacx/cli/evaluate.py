@@ -33,7 +33,7 @@ from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.film_encoder import FilmEncoder
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
@@ -47,7 +47,8 @@ class EvaluateCall(ABC):
     """A pack with train, val and test splits."""
 
     encoders: tuple[str, ...]
-    """NAME=FOLDER for each encoder, and the baselines random and imagenet by name."""
+    """NAME=PLACE each, and the baselines random and imagenet; a place is a folder (ours, timm's or transformers'),
+    timm:MODEL, timm:MODEL,CHECKPOINT or hf:MODEL, with #token or #mean behind it to choose what stands for the film."""
 
     out: Path
     """The results.json to write."""
@@ -75,14 +76,11 @@ class EvaluateCall(ABC):
 
 
 def _embedded(pack: Pack, encoders: Sequence[NamedEncoder]) -> Mapping[str, NDArray[np.float32]]:
-    return {
-        encoder.name: embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
-        for encoder in encoders
-    }
+    return {encoder.name: embed_pack(encoder.encoder, pack) for encoder in encoders}
 
 
-def _loaded(encoders: Sequence[NamedEncoder]) -> Mapping[str, LoadedEncoder]:
-    return {encoder.name: LoadedEncoder(encoder.vit, encoder.preprocessing, encoder.pooling) for encoder in encoders}
+def _loaded(encoders: Sequence[NamedEncoder]) -> Mapping[str, FilmEncoder]:
+    return {encoder.name: encoder.encoder for encoder in encoders}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,27 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 
+from pacx.core.errors import ModelError
+from pacx.models.film_encoder import FilmEncoder
+
 _FLAT = 1e-5
 """Relative range below which a map is rounding noise that min-max would blow up to a picture."""
+
+
+def rollout_network(encoder: FilmEncoder) -> VisionTransformer:
+    """The network of an encoder that a rollout can be taken of.
+
+    Raises:
+        ModelError: it is no timm VisionTransformer with a class token.
+    """
+    network = encoder.module
+    if not isinstance(network, VisionTransformer) or network.cls_token is None:
+        raise ModelError(
+            f"attention rollout needs a timm VisionTransformer with a class token, this encoder is a "
+            f"{type(network).__name__}{'' if not isinstance(network, VisionTransformer) else ' without one'}; "
+            "leave it out of this protocol"
+        )
+    return network
 
 
 @torch.no_grad()
@@ -23,7 +42,7 @@ def attention_rollout(vit: VisionTransformer, images: Tensor) -> Tensor:
     """Rollout maps at image size.
 
     Args:
-        vit: a plain encoder with one class token.
+        vit: an encoder with a class token; register tokens pass attention on and have no place in the map.
         images: normalized (B, C, S, S).
 
     Returns:
@@ -36,7 +55,7 @@ def attention_rollout(vit: VisionTransformer, images: Tensor) -> Tensor:
     for block in cast("list[Block]", list(vit.blocks)):
         flow = _residual_attention(block, tokens) @ flow  # (B, 1 + L, 1 + L)
         tokens = block(tokens)
-    from_patches = flow[:, 0, 1:]  # (B, L)
+    from_patches = flow[:, 0, vit.num_prefix_tokens :]  # (B, L)
     grid = from_patches.unflatten(1, vit.patch_embed.grid_size)[:, None]  # (B, 1, h, w)
     maps = F.interpolate(grid, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]  # (B, S, S)
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)

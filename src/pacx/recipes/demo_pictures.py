@@ -15,7 +15,6 @@ from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import train_probes
 from pacx.modalities.ecg_readers import read_array
-from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.mae import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
 from pacx.recipes.demo_evaluation import DemoEncoders, label_group
@@ -93,7 +92,7 @@ def picture_rescues(folder: Path, pack: Pack, data: ClassificationData, mae: Nam
     """Figure 4: test films whose label the probe on PaCX finds and the one on the MAE misses."""
     chances = []
     for encoder in (pacx, mae):
-        features = embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
+        features = embed_pack(encoder.encoder, pack)
         heads = train_probes(data, features, config=ProbeConfig())
         chances.append(heads.probabilities(features[data.test]).mean(axis=0))  # (N, L)
     found = [
@@ -107,8 +106,8 @@ def picture_rescues(folder: Path, pack: Pack, data: ClassificationData, mae: Nam
         pack,
         data.test[positions],
         np.stack([chance[positions, label] for chance in chances], axis=1),
-        encoder=LoadedEncoder(pacx.vit, pacx.preprocessing, pacx.pooling),
-        baseline=LoadedEncoder(mae.vit, mae.preprocessing, mae.pooling),
+        encoder=pacx.encoder,
+        baseline=mae.encoder,
     )
     captions = [f"PaCX {after:.2f}, MAE {before:.2f}" for after, before in cases.probabilities]
     name = data.label_names[label].replace("_", " ")
