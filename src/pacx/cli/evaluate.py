@@ -1,14 +1,13 @@
 """``pacx evaluate``: protocols on frozen encoders, ending in result rows."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pacx.cli import evaluate_looks
+from pacx.cli.evaluate_call import EvaluateCall, by_name, embedded
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
@@ -18,7 +17,6 @@ from pacx.evaluation import probe as probe_protocol
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.readouts import (
     COVERAGE,
@@ -31,56 +29,11 @@ from pacx.evaluation.readouts import (
 from pacx.evaluation.readouts import PROTOCOL as READOUT
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
+from pacx.evaluation.statistics import MACRO, RowMaker
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.film_encoder import FilmEncoder
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateCall(ABC):
-    """What every protocol is told."""
-
-    pack: Path
-    """A pack with train, val and test splits."""
-
-    encoders: tuple[str, ...]
-    """NAME=PLACE each, and the baselines random and imagenet; a place is a folder (ours, timm's or transformers'),
-    timm:MODEL, timm:MODEL,CHECKPOINT or hf:MODEL, with #token or #mean behind it to choose what stands for the film."""
-
-    out: Path
-    """The results.json to write."""
-
-    dataset: str = ""
-    """The dataset's name in the rows; by default the pack folder's."""
-
-    baseline: str | None = None
-    """The encoder that paired differences are taken from."""
-
-    num_draws: int = NUM_DRAWS
-    """Bootstrap draws of patients."""
-
-    headline: ClassVar[str]
-    """The metric that the terminal shows."""
-
-    @property
-    @abstractmethod
-    def chosen_seed(self) -> int:
-        """The seed of everything random in the protocol."""
-
-    @abstractmethod
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
-        """Run the protocol."""
-
-
-def _embedded(pack: Pack, encoders: Sequence[NamedEncoder]) -> Mapping[str, NDArray[np.float32]]:
-    return {encoder.name: embed_pack(encoder.encoder, pack) for encoder in encoders}
-
-
-def _loaded(encoders: Sequence[NamedEncoder]) -> Mapping[str, FilmEncoder]:
-    return {encoder.name: encoder.encoder for encoder in encoders}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +54,7 @@ class ProbeCall(EvaluateCall):
         """All training labels (Table 1)."""
         return probe_protocol.linear_probe(
             ClassificationData.from_pack(pack, dataset=dataset),
-            _embedded(pack, encoders),
+            embedded(pack, encoders),
             baseline=self.baseline,
             config=self.probe,
             provenance=remark,
@@ -120,7 +73,7 @@ class LowDataCall(ProbeCall):
         """Shares of the training labels (Figure 3)."""
         return low_data_protocol.low_data(
             ClassificationData.from_pack(pack, dataset=dataset),
-            _embedded(pack, encoders),
+            embedded(pack, encoders),
             baseline=self.baseline,
             config=self.probe,
             provenance=remark,
@@ -147,7 +100,7 @@ class SegmentCall(EvaluateCall):
         """Every mask of the pack."""
         return segmentation(
             pack,
-            _loaded(encoders),
+            by_name(encoders),
             dataset=dataset,
             baseline=self.baseline,
             config=self.decoder,
@@ -185,7 +138,7 @@ class AlignCall(EvaluateCall):
         )
         return alignment(
             data,
-            _embedded(pack, encoders),
+            embedded(pack, encoders),
             baseline=self.baseline,
             config=self.align,
             provenance=remark,
@@ -211,7 +164,7 @@ class RolloutCall(EvaluateCall):
         """Every mask of the pack."""
         return attention(
             pack,
-            _loaded(encoders),
+            by_name(encoders),
             dataset=dataset,
             baseline=self.baseline,
             provenance=remark,
@@ -247,7 +200,7 @@ class ReadoutCall(EvaluateCall):
         """Every quantity, at home and elsewhere."""
         if len(self.elsewhere) not in (0, 2):
             raise UsageError("--elsewhere takes a pack and a csv of the same patients; give both or neither")
-        features, measured = _embedded(pack, encoders), read_measured_values(self.values, pack)
+        features, measured = embedded(pack, encoders), read_measured_values(self.values, pack)
         fitted = {
             name: fit_readouts(
                 array, measured, training=pack.rows("train"), calibration=pack.rows("val"), config=self.readout
@@ -258,7 +211,7 @@ class ReadoutCall(EvaluateCall):
         if self.elsewhere:
             other = Pack.open(self.elsewhere[0])
             values = read_measured_values(self.elsewhere[1], other)
-            judged.append((other.path.name, _embedded(other, encoders), values, np.arange(len(other))))
+            judged.append((other.path.name, embedded(other, encoders), values, np.arange(len(other))))
         return [
             row
             for name, arrays, values, test in judged
@@ -282,6 +235,7 @@ _PROTOCOLS: Mapping[str, tuple[type[EvaluateCall], str]] = {
     "align": (AlignCall, "ridge and retrieval towards ECG and labs (Table 2)"),
     "readout": (ReadoutCall, "labs and ECG measures from the film, with conformal intervals"),
     "rollout": (RolloutCall, "share of attention inside each mask (Figure 4)"),
+    **evaluate_looks.CALLS,
 }
 
 

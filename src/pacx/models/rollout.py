@@ -50,17 +50,23 @@ def attention_rollout(vit: VisionTransformer, images: Tensor) -> Tensor:
 
     Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers"; paper section 4 and appendix A.2.2.
     """
+    grid = rollout_grid(vit, images)[:, None]  # (B, 1, h, w)
+    maps = F.interpolate(grid, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]  # (B, S, S)
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    is_flat = high - low <= _FLAT * high
+    return torch.where(is_flat, 0.0, (maps - low) / torch.where(is_flat, 1.0, high - low))
+
+
+@torch.no_grad()
+def rollout_grid(vit: VisionTransformer, images: Tensor) -> Tensor:
+    """How much of the class token's attention comes from each patch, not scaled: (B, h, w) from (B, C, S, S)."""
     tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))  # (B, 1 + L, D)
     flow = torch.eye(tokens.shape[1], dtype=torch.float32, device=tokens.device).expand(len(tokens), -1, -1)
     for block in cast("list[Block]", list(vit.blocks)):
         flow = _residual_attention(block, tokens) @ flow  # (B, 1 + L, 1 + L)
         tokens = block(tokens)
     from_patches = flow[:, 0, vit.num_prefix_tokens :]  # (B, L)
-    grid = from_patches.unflatten(1, vit.patch_embed.grid_size)[:, None]  # (B, 1, h, w)
-    maps = F.interpolate(grid, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]  # (B, S, S)
-    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    is_flat = high - low <= _FLAT * high
-    return torch.where(is_flat, 0.0, (maps - low) / torch.where(is_flat, 1.0, high - low))
+    return from_patches.unflatten(1, vit.patch_embed.grid_size)
 
 
 def _residual_attention(block: Block, tokens: Tensor) -> Tensor:
