@@ -4,8 +4,9 @@
 
 Packs the shared films at 64 pixels, pretrains ``mae-tiny`` on the training split of 4,173 of them (three sources, no
 labels), and puts it and an encoder of random weights through every protocol that real films allow: linear probes by
-patient-level split, segmentation of lungs, attention inside lungs, deletion, shortcuts. What is there already is not done again.
-Ends in ``results.json`` and figures. Test films were never trained on: the splits of films and of lung masks agree.
+patient-level split, segmentation of lungs, attention inside lungs, deletion, shortcuts. What is there already is not
+done again. Ends in ``results.json`` and figures. Test films were never trained on: the splits of the films and of the
+lung masks agree.
 """
 
 import json

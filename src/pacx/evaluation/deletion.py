@@ -101,13 +101,14 @@ class DeletionCurve:
         encoder: its name.
         order: one of ``ORDERS``.
         removed: (F,) share of the patches that is gone.
-        answer: (F,) intervals of the mean answer.
+        change: (F,) intervals of the mean change from the answer on the whole film; paired within films, so that films
+            whose answers differ do not widen it.
     """
 
     encoder: str
     order: str
     removed: Float
-    answer: tuple[Interval, ...]
+    change: tuple[Interval, ...]
 
 
 def deletion(
@@ -251,7 +252,7 @@ def _curves(name: str, answers: Mapping[str, Float], draws: PatientDraws) -> lis
             encoder=name,
             order=order,
             removed=np.linspace(0, 1, values.shape[1]),
-            answer=tuple(interval(column) for column in draws.weighted_mean(values).T),
+            change=tuple(interval(column) for column in draws.weighted_mean(values - values[:, :1]).T),
         )
         for order, values in answers.items()
     ]

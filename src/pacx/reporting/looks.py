@@ -15,11 +15,11 @@ _CLASSES = ((0.0, "without", "#9fb3c8"), (1.0, "with", "#c0392b"))
 
 
 def draw_deletion(curves: Sequence[DeletionCurve], answer: str) -> bytes:
-    """One panel per encoder: the answer while patches go, in three orders, each with its 95 % band.
+    """One panel per encoder: how the answer changes while patches go, in three orders, each with its 95 % band.
 
     Args:
         curves: of all encoders.
-        answer: the axis in words ("probability of effusion").
+        answer: what changes, in words ("probability of effusion").
     """
     names = list(dict.fromkeys(curve.encoder for curve in curves))
     with drawing(3.0 * len(names) + 0.6, 3.0) as figure:
@@ -28,7 +28,7 @@ def draw_deletion(curves: Sequence[DeletionCurve], answer: str) -> bytes:
             _curves(axes, [curve for curve in curves if curve.encoder == name], encoder_colour(name, position))
             axes.set_title(name)
             axes.set_xlabel("share of the patches removed")
-        panels[0].set_ylabel(answer)
+        panels[0].set_ylabel(f"change of {answer}")
         panels[0].legend(fontsize=7)
         return png_bytes(figure)
 
@@ -36,7 +36,7 @@ def draw_deletion(curves: Sequence[DeletionCurve], answer: str) -> bytes:
 def _curves(axes: Axes, curves: Sequence[DeletionCurve], colour: str) -> None:
     for curve in curves:
         shade = GREY if curve.order == RANDOM else colour
-        values = np.array(curve.answer)  # (F, 3)
+        values = np.array(curve.change)  # (F, 3)
         axes.plot(curve.removed, values[:, 0], _LINES[curve.order], color=shade, linewidth=1.5, label=curve.order)
         axes.fill_between(curve.removed, values[:, 1], values[:, 2], color=shade, alpha=0.12, linewidth=0)
 

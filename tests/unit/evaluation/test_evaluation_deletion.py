@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from pacx.core.errors import DataError, UsageError
+from pacx.evaluation.alterations import Blurred
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.deletion import (
     COSINE,
@@ -95,9 +96,13 @@ def test_rows_pair_films_and_patients_and_ask_a_trained_probe(pack, encoders):
     difference = table["pacx - mae", "insertion_area_difference"].value
     assert difference == pytest.approx(table["pacx", "insertion_area"].value - table["mae", "insertion_area"].value)
     assert len(curves) == 6
-    expected = question.heads["pacx"].probabilities(features["pacx"][question.rows])[:, :, 0].mean()
-    assert {round(curve.answer[0].value, 5) for curve in curves if curve.encoder == "pacx"} == {round(expected, 5)}
-    assert all(point.low <= point.value <= point.high for curve in curves for point in curve.answer)
+    blurred = embed_pack(encoders["pacx"], pack, rows=question.rows, alter=Blurred(share=0.125))
+    whole = features["pacx"][question.rows]
+    after, before = (question.heads["pacx"].probabilities(each)[:, :, 0].mean() for each in (blurred, whole))
+    for curve in (curve for curve in curves if curve.encoder == "pacx"):
+        assert curve.change[0] == (0, 0, 0)
+        assert curve.change[-1].value == pytest.approx(after - before, abs=1e-5)
+    assert all(point.low <= point.value <= point.high for curve in curves for point in curve.change)
 
 
 def test_fewer_films_are_chosen_by_key_and_nothing_to_ask_is_said(pack, encoders):
