@@ -1,15 +1,14 @@
 """``pacx evaluate``: protocols on frozen encoders, ending in result rows."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pacx.cli import evaluate_all
+from pacx.cli import evaluate_all, evaluate_looks
+from pacx.cli.evaluate_call import EvaluateCall, by_name, embedded
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
@@ -19,7 +18,7 @@ from pacx.evaluation import probe as probe_protocol
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.embeddings import mirrored
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, logistic_regression
 from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
@@ -34,67 +33,12 @@ from pacx.evaluation.readouts import (
 from pacx.evaluation.readouts import PROTOCOL as READOUT
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
+from pacx.evaluation.statistics import MACRO, RowMaker
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
-from pacx.models.encoder_folder import LoadedEncoder
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateCall(ABC):
-    """What every protocol is told."""
-
-    pack: Path
-    """A pack with train, val and test splits."""
-
-    encoders: tuple[str, ...]
-    """NAME=FOLDER for each encoder, and the baselines random and imagenet by name."""
-
-    out: Path
-    """The results.json to write."""
-
-    dataset: str = ""
-    """The dataset's name in the rows; by default the pack folder's."""
-
-    baseline: str | None = None
-    """The encoder that paired differences are taken from."""
-
-    num_draws: int = NUM_DRAWS
-    """Bootstrap draws of patients."""
-
-    headline: ClassVar[str]
-    """The metric that the terminal shows."""
-
-    @property
-    @abstractmethod
-    def chosen_seed(self) -> int:
-        """The seed of everything random in the protocol."""
-
-    @abstractmethod
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
-        """Run the protocol."""
-
-
-def _embedded(
-    pack: Pack, encoders: Sequence[NamedEncoder], *, is_mirrored: bool = False
-) -> Mapping[str, NDArray[np.float32]]:
-    return {
-        encoder.name: embed_pack(
-            encoder.vit,
-            pack,
-            pooling=encoder.pooling,
-            preprocessing=encoder.preprocessing,
-            is_mirrored=is_mirrored,
-        )
-        for encoder in encoders
-    }
-
-
-def _loaded(encoders: Sequence[NamedEncoder]) -> Mapping[str, LoadedEncoder]:
-    return {encoder.name: LoadedEncoder(encoder.vit, encoder.preprocessing, encoder.pooling) for encoder in encoders}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +78,7 @@ class ProbeCall(_HeadsCall):
 
     def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
         """All training labels (Table 1)."""
-        data, features = ClassificationData.from_pack(pack, dataset=dataset), _embedded(pack, encoders)
+        data, features = ClassificationData.from_pack(pack, dataset=dataset), embedded(pack, encoders)
         seed, more = self.probe.seed, self.shared(remark)
         rows = probe_protocol.linear_probe(
             data, features, config=self.probe, grouped=groupings(pack.table) if self.subgroups else (), **more
@@ -144,8 +88,8 @@ class ProbeCall(_HeadsCall):
         if self.logistic:
             rows += logistic_regression(data, features, config=LogisticConfig(seed=seed), **more)
         if self.released_code:
-            mirrored = _embedded(pack, encoders, is_mirrored=True)
-            rows += probe_protocol.released_code_probe(data, features, mirrored, config=self.probe, **more)
+            flipped = embedded(pack, encoders, alter=mirrored)
+            rows += probe_protocol.released_code_probe(data, features, flipped, config=self.probe, **more)
         return rows
 
 
@@ -160,7 +104,7 @@ class LowDataCall(_HeadsCall):
         """Shares of the training labels (Figure 3)."""
         return low_data_protocol.low_data(
             ClassificationData.from_pack(pack, dataset=dataset),
-            _embedded(pack, encoders),
+            embedded(pack, encoders),
             config=self.probe,
             fractions=self.fractions,
             **self.shared(remark),
@@ -185,7 +129,7 @@ class SegmentCall(EvaluateCall):
         """Every mask of the pack."""
         return segmentation(
             pack,
-            _loaded(encoders),
+            by_name(encoders),
             dataset=dataset,
             baseline=self.baseline,
             config=self.decoder,
@@ -223,7 +167,7 @@ class AlignCall(EvaluateCall):
         )
         return alignment(
             data,
-            _embedded(pack, encoders),
+            embedded(pack, encoders),
             baseline=self.baseline,
             config=self.align,
             provenance=remark,
@@ -249,7 +193,7 @@ class RolloutCall(EvaluateCall):
         """Every mask of the pack."""
         return attention(
             pack,
-            _loaded(encoders),
+            by_name(encoders),
             dataset=dataset,
             baseline=self.baseline,
             provenance=remark,
@@ -285,7 +229,7 @@ class ReadoutCall(EvaluateCall):
         """Every quantity, at home and elsewhere."""
         if len(self.elsewhere) not in (0, 2):
             raise UsageError("--elsewhere takes a pack and a csv of the same patients; give both or neither")
-        features, measured = _embedded(pack, encoders), read_measured_values(self.values, pack)
+        features, measured = embedded(pack, encoders), read_measured_values(self.values, pack)
         fitted = {
             name: fit_readouts(
                 array, measured, training=pack.rows("train"), calibration=pack.rows("val"), config=self.readout
@@ -296,7 +240,7 @@ class ReadoutCall(EvaluateCall):
         if self.elsewhere:
             other = Pack.open(self.elsewhere[0])
             values = read_measured_values(self.elsewhere[1], other)
-            judged.append((other.path.name, _embedded(other, encoders), values, np.arange(len(other))))
+            judged.append((other.path.name, embedded(other, encoders), values, np.arange(len(other))))
         return [
             row
             for name, arrays, values, test in judged
@@ -320,6 +264,7 @@ _PROTOCOLS: Mapping[str, tuple[type[EvaluateCall], str]] = {
     "align": (AlignCall, "ridge and retrieval towards ECG and labs (Table 2)"),
     "readout": (ReadoutCall, "labs and ECG measures from the film, with conformal intervals"),
     "rollout": (RolloutCall, "share of attention inside each mask (Figure 4)"),
+    **evaluate_looks.CALLS,
 }
 
 

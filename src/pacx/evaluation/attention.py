@@ -11,16 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.models.vision_transformer import VisionTransformer
 
 from pacx.core.errors import DataError
-from pacx.core.preprocessing import Preprocessing
 from pacx.data.pack import Pack
-from pacx.evaluation.embeddings import check_preprocessing, frozen, input_batches
+from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, Column, Float, RowMaker, patient_bootstrap, ratio, with_differences
-from pacx.models.encoder_folder import LoadedEncoder
-from pacx.models.rollout import attention_rollout
+from pacx.models.film_encoder import FilmEncoder
+from pacx.models.rollout import attention_rollout, rollout_network
 from pacx.models.segmenter import IGNORED
 
 PROTOCOL = "attention"
@@ -48,10 +46,9 @@ def attention_share(maps: NDArray[np.floating], masks: NDArray[np.uint8]) -> Flo
 
 
 def rollout_maps(
-    vit: VisionTransformer,
+    encoder: FilmEncoder,
     pack: Pack,
     *,
-    preprocessing: Preprocessing,
     rows: NDArray[np.int64],
     batch_size: int = 32,
     device: torch.device | str = "cpu",
@@ -59,12 +56,14 @@ def rollout_maps(
     """Attention rollout of the given films, float32 (N, S, S), each in [0, 1].
 
     Raises:
-        ModelError: the pack was made under another input contract.
+        ModelError: the pack has films of another size, or the encoder is no ViT with a class token.
     """
-    check_preprocessing(pack, preprocessing)
+    vit = rollout_network(encoder)
     maps = np.empty((len(rows), *pack.images.shape[1:]), np.float32)
     with frozen(vit, device):
-        batches = input_batches(pack, rows, batch_size=batch_size, device=device, title="attention rollout")
+        batches = input_batches(
+            pack, rows, encoder.preprocessing, batch_size=batch_size, device=device, title="attention rollout"
+        )
         for positions, images in batches:
             maps[positions] = attention_rollout(vit, images).float().cpu().numpy()
     return maps
@@ -72,7 +71,7 @@ def rollout_maps(
 
 def attention(
     pack: Pack,
-    encoders: Mapping[str, LoadedEncoder],
+    encoders: Mapping[str, FilmEncoder],
     *,
     dataset: str,
     baseline: str | None,
@@ -106,7 +105,7 @@ def attention(
     maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=seed, provenance=provenance)
     shares = {}
     for name, encoder in encoders.items():
-        maps = rollout_maps(encoder.vit, pack, preprocessing=encoder.preprocessing, rows=rows, device=device)
+        maps = rollout_maps(encoder, pack, rows=rows, device=device)
         shares[name] = draws.weighted_mean(attention_share(maps, masks))
     uniform = attention_share(np.broadcast_to(np.float32(0), (len(rows), *masks.shape[2:])), masks)
     columns = [*with_differences(shares, METRIC, baseline), Column(UNIFORM, METRIC, draws.weighted_mean(uniform))]
@@ -163,8 +162,8 @@ def rescue_cases(
     rows: NDArray[np.int64],
     probabilities: Float,
     *,
-    encoder: LoadedEncoder,
-    baseline: LoadedEncoder,
+    encoder: FilmEncoder,
+    baseline: FilmEncoder,
     device: torch.device | str = "cpu",
 ) -> RescueCases:
     """Both encoders' maps of chosen films.
@@ -179,10 +178,7 @@ def rescue_cases(
 
     Source: paper section 5.2 and figure 4.
     """
-    maps = [
-        rollout_maps(each.vit, pack, preprocessing=each.preprocessing, rows=rows, device=device)
-        for each in (encoder, baseline)
-    ]
+    maps = [rollout_maps(each, pack, rows=rows, device=device) for each in (encoder, baseline)]
     return RescueCases(
         sample_ids=pack.sample_ids[rows],
         images=np.asarray(pack.images[rows]),

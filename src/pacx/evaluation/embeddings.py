@@ -1,117 +1,136 @@
 """A pack through a frozen encoder, once: one embedding per film, or one token per patch.
 
 Every protocol works on these arrays and never runs the encoder again. The encoder is in eval mode and no gradient is
-kept. Refuses a pack made under another input contract than the encoder's, and embeddings that are not finite.
+kept. Refuses a pack whose films have another size than the encoder takes, and embeddings that are not finite.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from pacx.core.errors import ModelError
+from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.data.augment import to_input
 from pacx.data.pack import Pack
-from pacx.models.vit import Pooling, patch_tokens, pooled
+from pacx.models.film_encoder import FilmEncoder
+
+Alteration = Callable[[Tensor, NDArray[np.int64]], Tensor]
+"""Grey films (B, S, S), uint8 or in [0, 1], and their rows in the pack (B,), to films of the same shape."""
 
 
-def check_preprocessing(pack: Pack, preprocessing: Preprocessing) -> None:
-    """Refuse a pack that was not made for the encoder.
+def unaltered(films: Tensor, _rows: NDArray[np.int64]) -> Tensor:
+    """The films as they are."""
+    return films
+
+
+def mirrored(films: Tensor, _rows: NDArray[np.int64]) -> Tensor:
+    """The films flipped left to right, as the released code flips them for its probes."""
+    return films.flip(-1)
+
+
+def check_size(pack: Pack, preprocessing: Preprocessing) -> None:
+    """Refuse a pack whose films have another size than the encoder takes, or were resized in another way.
+
+    The pack's pixels are grey and not yet normalised; channels, mean and standard deviation are the encoder's and are
+    applied at its door, so that encoders with different statistics look at one pack.
 
     Raises:
-        ModelError: names both contracts.
+        ModelError: names both sizes and says what to do.
     """
-    if pack.preprocessing != preprocessing:
+    made = pack.preprocessing
+    if (made.image_size_px, made.resize) != (preprocessing.image_size_px, preprocessing.resize):
         raise ModelError(
-            f"pack {pack.path} was made with {pack.preprocessing}, the encoder expects {preprocessing}; "
-            "pack the images again for this encoder"
+            f"pack {pack.path} holds films of {made.image_size_px} pixels ({made.resize}), the encoder takes "
+            f"{preprocessing.image_size_px} ({preprocessing.resize}); pack the images again with --image-size-px "
+            f"{preprocessing.image_size_px}"
         )
 
 
 @contextlib.contextmanager
-def frozen(vit: VisionTransformer, device: torch.device | str) -> Iterator[None]:
-    """Hold an encoder still on a device: eval mode, inference mode; training mode is restored afterwards."""
-    was_training = vit.training
-    vit.to(device).eval()
+def frozen(network: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """Hold a network still on a device: eval mode, inference mode; training mode is restored afterwards."""
+    was_training = network.training
+    network.to(device).eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        vit.train(was_training)
+        network.train(was_training)
 
 
 def input_batches(
     pack: Pack,
     rows: NDArray[np.int64],
+    preprocessing: Preprocessing,
     *,
     batch_size: int,
     device: torch.device | str,
     title: str,
-    is_mirrored: bool = False,
+    alter: Alteration = unaltered,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Films of the given rows, in order, as encoder input: (positions in ``rows`` (B,), images (B, C, S, S))."""
+    """Films of the given rows, in order, as encoder input: (positions in ``rows`` (B,), images (B, C, S, S)).
+
+    Args:
+        pack: the films.
+        rows: of the pack.
+        preprocessing: the encoder's input contract.
+        batch_size: films per batch.
+        device: where the batches go.
+        title: of the progress bar.
+        alter: what happens to the grey films before they are normalised.
+
+    Raises:
+        ModelError: the pack has films of another size.
+    """
+    check_size(pack, preprocessing)
     with progress(title, len(rows), "images") as shown:
         for begin in range(0, len(rows), batch_size):
             positions = np.arange(begin, min(begin + batch_size, len(rows)))
-            images = torch.from_numpy(pack.images[rows[positions]]).to(device)
-            images = images.flip(-1) if is_mirrored else images
-            yield positions, to_input(images, pack.preprocessing)
+            films = torch.from_numpy(pack.images[rows[positions]]).to(device)
+            yield positions, to_input(alter(films, rows[positions]), preprocessing)
             shown.advance(len(positions))
 
 
 def embed_pack(
-    vit: VisionTransformer,
+    encoder: FilmEncoder,
     pack: Pack,
     *,
-    pooling: Pooling,
-    preprocessing: Preprocessing,
     rows: NDArray[np.int64] | None = None,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
-    is_mirrored: bool = False,
+    alter: Alteration = unaltered,
 ) -> NDArray[np.float32]:
     """One embedding per film.
 
     Args:
-        vit: the encoder; it is moved to ``device``.
+        encoder: any encoder; its network is moved to ``device``.
         pack: the films.
-        pooling: which part of the encoder's output stands for the film.
-        preprocessing: the encoder's input contract, which the pack must keep.
         rows: rows of the pack, in any order; None = all of them.
         batch_size: films per forward pass.
         device: where the encoder runs.
-        is_mirrored: flip every film left to right first.
+        alter: what happens to the grey films first.
 
     Returns:
         float32 (N, D), row i for ``rows[i]``.
 
     Raises:
-        ModelError: the contracts differ, or an embedding is not finite.
+        ModelError: the pack has films of another size, or an embedding is not finite.
     """
-    check_preprocessing(pack, preprocessing)
     wanted = np.arange(len(pack.images)) if rows is None else rows
-    embeddings = np.empty((len(wanted), vit.embed_dim), np.float32)
-    with frozen(vit, device):
-        batches = input_batches(
-            pack, wanted, batch_size=batch_size, device=device, title="embedding", is_mirrored=is_mirrored
-        )
-        for positions, images in batches:
-            embeddings[positions] = pooled(vit, images, pooling).float().cpu().numpy()
-            _check_finite(embeddings[positions], pack, wanted[positions])
-    return embeddings
+    return _embedded(
+        encoder.embed, encoder, pack, wanted, np.float32, batch_size=batch_size, device=device, alter=alter
+    ).astype(np.float32, copy=False)
 
 
 def embed_patches(
-    vit: VisionTransformer,
+    encoder: FilmEncoder,
     pack: Pack,
     *,
-    preprocessing: Preprocessing,
     rows: NDArray[np.int64],
     dtype: DTypeLike = np.float16,
     batch_size: int = 256,
@@ -119,17 +138,39 @@ def embed_patches(
 ) -> NDArray[np.floating]:
     """One token per patch of every film: (N, L, D) in host memory, half precision unless told.
 
-    At 224 pixels ViT-B/16 takes 0.3 MB per film in half precision. Arguments and errors as ``embed_pack``.
+    At 224 pixels ViT-B/16 takes 0.3 MB per film in half precision. Arguments and errors as ``embed_pack``; an encoder
+    without a grid of patches is refused too.
     """
-    check_preprocessing(pack, preprocessing)
-    tokens = np.empty((len(rows), vit.patch_embed.num_patches, vit.embed_dim), dtype)
-    with frozen(vit, device):
-        batches = input_batches(pack, rows, batch_size=batch_size, device=device, title="patch tokens")
+    return _embedded(encoder.patches, encoder, pack, rows, dtype, batch_size=batch_size, device=device, alter=unaltered)
+
+
+def _embedded(
+    read: Callable[[Tensor], Tensor],
+    encoder: FilmEncoder,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    dtype: DTypeLike,
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    alter: Alteration,
+) -> NDArray[np.floating]:
+    """What ``read`` makes of every film, (N, ...)."""
+    values: NDArray[np.floating] | None = None
+    with frozen(encoder.module, device):
+        batches = input_batches(
+            pack, rows, encoder.preprocessing, batch_size=batch_size, device=device, title="embedding", alter=alter
+        )
         for positions, images in batches:
+            found = read(images).float().cpu().numpy()
+            if values is None:
+                values = np.empty((len(rows), *found.shape[1:]), dtype)
             with np.errstate(over="ignore"):  # a value beyond half precision becomes infinite and is refused below
-                tokens[positions] = patch_tokens(vit, images).float().cpu().numpy()
-            _check_finite(tokens[positions], pack, rows[positions])
-    return tokens
+                values[positions] = found
+            _check_finite(values[positions], pack, rows[positions])
+    if values is None:
+        raise DataError(f"no film of {pack.path} was asked for; check the pack's split column")
+    return values
 
 
 def _check_finite(values: NDArray[np.floating], pack: Pack, rows: NDArray[np.int64]) -> None:

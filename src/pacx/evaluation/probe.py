@@ -102,7 +102,7 @@ def released_code_probe(
     Args:
         data: labels and splits.
         features: per encoder name float32 (N, D), embeddings of the whole pack.
-        mirrored: the same of the mirrored films, ``embed_pack(..., is_mirrored=True)``: one cached view more costs one
+        mirrored: the same of the mirrored films, ``embed_pack(..., alter=mirrored)``: one cached view more costs one
             forward pass, not one per epoch.
         baseline: encoder the others are compared with, paired; None = no comparison.
         config: the probe's hyper-parameters; weight decay and schedule are replaced.

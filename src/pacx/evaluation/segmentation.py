@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, ModelError
 from pacx.core.progress import progress
 from pacx.core.randomness import order
 from pacx.data.pack import Pack
@@ -29,7 +29,7 @@ from pacx.evaluation.statistics import (
     ratio,
     with_differences,
 )
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.film_encoder import FilmEncoder
 from pacx.models.segmenter import IGNORED, SegmentationDecoder, dice_bce_loss
 
 PROTOCOL = "segmentation"
@@ -200,7 +200,7 @@ def predict_overlap(
 
 def segmentation(
     pack: Pack,
-    encoders: Mapping[str, LoadedEncoder],
+    encoders: Mapping[str, FilmEncoder],
     *,
     dataset: str,
     baseline: str | None,
@@ -223,7 +223,7 @@ def segmentation(
 
     Raises:
         DataError: the pack has no masks or an empty split.
-        ModelError: an encoder expects another input.
+        ModelError: an encoder takes films of another size, or gives no grid of patches.
 
     Source: paper appendix A.2.2 and Table 1.
     """
@@ -236,18 +236,30 @@ def segmentation(
     for name, encoder in encoders.items():
         parts = {
             split: MaskedTokens(
-                tokens=embed_patches(encoder.vit, pack, preprocessing=encoder.preprocessing, rows=rows, device=device),
+                tokens=embed_patches(encoder, pack, rows=rows, device=device),
                 masks=pack.masks[rows],
                 keys=pack.keys[rows],
             )
             for split, rows in splits.items()
         }
-        patch_size = encoder.vit.patch_embed.patch_size[0]
+        patch_size = _patch_size(name, parts["train"])
         decoder = train_decoder(parts["train"], parts["val"], patch_size=patch_size, config=config, device=device)
         counts[name] = predict_overlap(decoder, parts["test"], device=device)
     draws = patient_bootstrap(pack.patient_ids[splits["test"]], num_draws=num_draws, seed=config.seed)
     maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=config.seed, provenance=provenance)
     return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=baseline)
+
+
+def _patch_size(name: str, films: MaskedTokens) -> int:
+    """Pixels along a patch, from the number of tokens that stand for a film."""
+    num_tokens, size_px = films.tokens.shape[1], films.masks.shape[-1]
+    side = math.isqrt(num_tokens)
+    if side**2 != num_tokens or size_px % side:
+        raise ModelError(
+            f"encoder {name} gives {num_tokens} patch tokens for {size_px} pixels, which is no square grid of whole "
+            "patches; choose another encoder for segmentation"
+        )
+    return size_px // side
 
 
 def segmentation_rows(

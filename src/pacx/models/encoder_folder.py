@@ -20,7 +20,15 @@ from torch import Tensor
 from pacx.core.artifacts import read_json, sha256_of, staged_directory
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.vit import Pooling, ViTConfig, architecture_arguments, config_of, vit_with_weights
+from pacx.models.vit import (
+    Pooling,
+    ViTConfig,
+    architecture_arguments,
+    config_of,
+    patch_tokens,
+    pooled,
+    vit_with_weights,
+)
 
 FORMAT_VERSION = 1
 
@@ -40,6 +48,23 @@ class LoadedEncoder(NamedTuple):
     vit: VisionTransformer
     preprocessing: Preprocessing
     pooling: Pooling
+
+    @property
+    def module(self) -> VisionTransformer:
+        """The network; with the methods below this is a ``FilmEncoder``."""
+        return self.vit
+
+    def embed(self, images: Tensor) -> Tensor:
+        """One embedding per image: (B, D) from normalised (B, C, S, S)."""
+        return pooled(self.vit, images, self.pooling)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """One token per patch, row by row: (B, L, D)."""
+        return patch_tokens(self.vit, images)
+
+    def pooled_by(self, pooling: Pooling) -> "LoadedEncoder":
+        """The same encoder with another part of its output standing for the image."""
+        return self._replace(pooling=pooling)
 
 
 def save_encoder(

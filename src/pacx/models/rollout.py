@@ -14,8 +14,27 @@ from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 
+from pacx.core.errors import ModelError
+from pacx.models.film_encoder import FilmEncoder
+
 _FLAT = 1e-5
 """Relative range below which a map is rounding noise that min-max would blow up to a picture."""
+
+
+def rollout_network(encoder: FilmEncoder) -> VisionTransformer:
+    """The network of an encoder that a rollout can be taken of.
+
+    Raises:
+        ModelError: it is no timm VisionTransformer with a class token.
+    """
+    network = encoder.module
+    if not isinstance(network, VisionTransformer) or network.cls_token is None:
+        raise ModelError(
+            f"attention rollout needs a timm VisionTransformer with a class token, this encoder is a "
+            f"{type(network).__name__}{'' if not isinstance(network, VisionTransformer) else ' without one'}; "
+            "leave it out of this protocol"
+        )
+    return network
 
 
 @torch.no_grad()
@@ -23,7 +42,7 @@ def attention_rollout(vit: VisionTransformer, images: Tensor) -> Tensor:
     """Rollout maps at image size.
 
     Args:
-        vit: a plain encoder with one class token.
+        vit: an encoder with a class token; register tokens pass attention on and have no place in the map.
         images: normalized (B, C, S, S).
 
     Returns:
@@ -31,17 +50,23 @@ def attention_rollout(vit: VisionTransformer, images: Tensor) -> Tensor:
 
     Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers"; paper section 4 and appendix A.2.2.
     """
+    grid = rollout_grid(vit, images)[:, None]  # (B, 1, h, w)
+    maps = F.interpolate(grid, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]  # (B, S, S)
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    is_flat = high - low <= _FLAT * high
+    return torch.where(is_flat, 0.0, (maps - low) / torch.where(is_flat, 1.0, high - low))
+
+
+@torch.no_grad()
+def rollout_grid(vit: VisionTransformer, images: Tensor) -> Tensor:
+    """How much of the class token's attention comes from each patch, not scaled: (B, h, w) from (B, C, S, S)."""
     tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))  # (B, 1 + L, D)
     flow = torch.eye(tokens.shape[1], dtype=torch.float32, device=tokens.device).expand(len(tokens), -1, -1)
     for block in cast("list[Block]", list(vit.blocks)):
         flow = _residual_attention(block, tokens) @ flow  # (B, 1 + L, 1 + L)
         tokens = block(tokens)
-    from_patches = flow[:, 0, 1:]  # (B, L)
-    grid = from_patches.unflatten(1, vit.patch_embed.grid_size)[:, None]  # (B, 1, h, w)
-    maps = F.interpolate(grid, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]  # (B, S, S)
-    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    is_flat = high - low <= _FLAT * high
-    return torch.where(is_flat, 0.0, (maps - low) / torch.where(is_flat, 1.0, high - low))
+    from_patches = flow[:, 0, vit.num_prefix_tokens :]  # (B, L)
+    return from_patches.unflatten(1, vit.patch_embed.grid_size)
 
 
 def _residual_attention(block: Block, tokens: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """A light decoder from patch tokens to masks, and the loss it is trained with.
 
 Segmentation is the check that physiology was not bought with anatomy: the decoder is small, so that the tokens must
-carry the outlines. It stands behind a frozen encoder in the segmentation protocol. It refuses patch sizes that
-repeated doubling cannot reach.
+carry the outlines. It stands behind a frozen encoder in the segmentation protocol. It refuses patches of one
+pixel and tokens that form no square.
 """
 
 import math
@@ -25,27 +25,27 @@ class SegmentationDecoder(nn.Module):
     """A 3x3 convolution to 256 channels, then one doubling transposed convolution per factor two of the patch size.
 
     For 16-pixel patches these are the paper's five layers: D -> 256, then 256 -> 128 -> 64 -> 32 -> K, with ReLU
-    between. Other patch sizes halve the width as often as they double the grid.
+    between. Other patch sizes halve the width as often as they double the grid; one that is no power of two doubles
+    past it and is resampled to the input's resolution (DINOv2's 14: 16 times the grid, then 14/16 of that).
 
     Args:
         embed_dim: token width, D.
-        patch_size: side of a patch, pixels; a power of two, at least 2.
+        patch_size: side of a patch, pixels; at least 2.
         num_masks: output channels, K.
         seed: fixes the initial weights; torch's global generator is left alone.
 
     Raises:
-        ModelError: a patch size that is no power of two.
+        ModelError: a patch size below 2.
 
     Source: paper appendix A.2.2; widths and activations as released by the authors.
     """
 
     def __init__(self, embed_dim: int, patch_size: int, num_masks: int = 1, *, seed: int = 0) -> None:
         super().__init__()
-        num_doublings = int(patch_size).bit_length() - 1
-        if patch_size < 2 or 2**num_doublings != patch_size:
-            raise ModelError(
-                f"the decoder doubles its grid, so patch_size {patch_size} will not do; use a power of two"
-            )
+        if patch_size < 2:
+            raise ModelError(f"the decoder doubles its grid, so patch_size {patch_size} will not do; give at least 2")
+        num_doublings = (patch_size - 1).bit_length()
+        self.patch_size = patch_size
         widths = [_FIRST_WIDTH // 2**step for step in range(num_doublings)]
         with seeded_rng(seed_of(seed, "segmenter")):
             layers: list[nn.Module] = [nn.Conv2d(embed_dim, _FIRST_WIDTH, kernel_size=3, padding=1)]
@@ -59,7 +59,10 @@ class SegmentationDecoder(nn.Module):
         if side**2 != tokens.shape[1]:
             raise ModelError(f"{tokens.shape[1]} patch tokens form no square grid; leave the class token out")
         grid = tokens.transpose(1, 2).unflatten(2, (side, side))  # (B, D, h, w)
-        return self.layers(grid)
+        logits = self.layers(grid)
+        if logits.shape[-1] == side * self.patch_size:
+            return logits
+        return F.interpolate(logits, size=side * self.patch_size, mode="bilinear", antialias=True)
 
 
 def dice_bce_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def certify(suite: Suite, rows: Sequence[ResultRow]) -> Certificate:
             EncoderSummary(
                 name=encoder.name,
                 weights_sha256=suite.weights[encoder.name],
-                pooling=encoder.pooling.value,
+                pooling=encoder.stands_for,
                 preprocessing=encoder.preprocessing.to_json(),
             )
             for encoder in suite.encoders

@@ -20,7 +20,7 @@ from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.film_encoder import FilmEncoder
 from pacx.models.imagenet import ImageNetModel
 from pacx.models.vit import Pooling
 from pacx.recipes.demo_folders import ABLATIONS, MAE, PACX, DemoFolders
@@ -70,7 +70,7 @@ def embed_cohort(
 ) -> NDArray[np.float32]:
     """Embed every film of a cohort from the pack that has this encoder's input size."""
     pack = Pack.open(folders.pack(cohort, encoder.preprocessing.image_size_px))
-    return embed_pack(encoder.vit, pack, pooling=pooling or encoder.pooling, preprocessing=encoder.preprocessing)
+    return embed_pack(encoder.encoder if pooling is None else encoder.encoder.pooled_by(pooling), pack)
 
 
 def _reconstruction_rows(folders: DemoFolders, seed: int) -> list[ResultRow]:
@@ -167,10 +167,8 @@ def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: 
     sizes = dict.fromkeys(encoder.preprocessing.image_size_px for encoder in encoders.all)
     for size in sizes:
         pack = Pack.open(folders.pack("segmentation", size))
-        group: Mapping[str, LoadedEncoder] = {
-            encoder.name: LoadedEncoder(encoder.vit, encoder.preprocessing, encoder.pooling)
-            for encoder in encoders.all
-            if encoder.preprocessing.image_size_px == size
+        group: Mapping[str, FilmEncoder] = {
+            encoder.name: encoder.encoder for encoder in encoders.all if encoder.preprocessing.image_size_px == size
         }
         baseline = MAE if MAE in group else None
         rows += segmentation(

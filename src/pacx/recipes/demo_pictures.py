@@ -9,25 +9,19 @@ from numpy.typing import NDArray
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.pack import Pack
-from pacx.evaluation.attention import rescue_cases, rescued
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import train_probes
 from pacx.modalities.ecg_readers import read_array
-from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.mae import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
 from pacx.recipes.demo_evaluation import DemoEncoders, label_group
 from pacx.recipes.demo_folders import MAE, DemoFolders
-from pacx.recipes.encoders import NamedEncoder
+from pacx.recipes.looks import picture_rescues
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.figures import (
     FigureEntry,
     draw_ecg,
     draw_films,
     draw_reconstructions,
-    draw_rollouts,
     save_figure,
 )
 from pacx.simulation.labels import PHYSIOLOGY_DENSE
@@ -35,7 +29,6 @@ from pacx.training.reconstructions import reconstruct
 
 _NUM_FILMS = 16
 _NUM_RECONSTRUCTIONS = 7
-_NUM_RESCUES = 7
 
 
 def _caption(labelled: Pack, sample_id: str) -> str:
@@ -89,40 +82,6 @@ def picture_reconstructions(
     save_figure(folder, entry, png)
 
 
-def picture_rescues(folder: Path, pack: Pack, data: ClassificationData, mae: NamedEncoder, pacx: NamedEncoder) -> None:
-    """Figure 4: test films whose label the probe on PaCX finds and the one on the MAE misses."""
-    chances = []
-    for encoder in (pacx, mae):
-        features = embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
-        heads = train_probes(data, features, config=ProbeConfig())
-        chances.append(heads.probabilities(features[data.test]).mean(axis=0))  # (N, L)
-    found = [
-        rescued(data.labels[data.test, k], chances[0][:, k], chances[1][:, k]) for k in range(len(data.label_names))
-    ]
-    label = int(np.argmax([len(positions) for positions in found]))
-    positions = found[label][:_NUM_RESCUES]
-    if len(positions) == 0:
-        return
-    cases = rescue_cases(
-        pack,
-        data.test[positions],
-        np.stack([chance[positions, label] for chance in chances], axis=1),
-        encoder=LoadedEncoder(pacx.vit, pacx.preprocessing, pacx.pooling),
-        baseline=LoadedEncoder(mae.vit, mae.preprocessing, mae.pooling),
-    )
-    captions = [f"PaCX {after:.2f}, MAE {before:.2f}" for after, before in cases.probabilities]
-    name = data.label_names[label].replace("_", " ")
-    entry = FigureEntry(
-        file="rollout.png",
-        section="attention",
-        title=f"Rescue cases: {name}",
-        caption=f"{len(found[label])} of {int(np.nansum(data.labels[data.test, label]))} positive test films are found "
-        "with PaCX and missed with the MAE (probability 0.5); the clearest are shown. Red in the last row: more "
-        "attention after distillation.",
-    )
-    save_figure(folder, entry, draw_rollouts(cases.images, cases.baseline_maps, cases.encoder_maps, captions))
-
-
 def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
     """All pictures of the demo."""
     size = encoders.mae.preprocessing.image_size_px
@@ -137,4 +96,12 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
     load_strictly(model, read_state_dict(weights), weights)
     picture_reconstructions(folders.figures, films, films.rows("val"), model.eval(), seed)
     dense = label_group(downstream, PHYSIOLOGY_DENSE, "physiology-dense")
-    picture_rescues(folders.figures, downstream, dense, encoders.mae, encoders.pacx)
+    picture_rescues(
+        folders.figures,
+        downstream,
+        dense,
+        encoder=encoders.pacx,
+        baseline=encoders.mae,
+        names=("MAE", "PaCX"),
+        config=ProbeConfig(),
+    )

@@ -1,40 +1,63 @@
-"""Encoders by name, as protocols compare them: folders, and the baselines that have none."""
+"""Encoders by name, as protocols compare them: ours, the baselines, and whatever a user has already.
+
+A word says the name that result rows carry and where the encoder is: ``pacx=runs/pacx/encoder`` (a folder of ours, of
+timm's or of transformers'), ``dino=timm:vit_small_patch14_dinov2.lvd142m``, ``evax=timm:NAME,FILE`` (a timm model with
+a checkpoint), ``rad-dino=hf:microsoft/rad-dino``; ``#token`` or ``#mean`` behind it chooses what stands for the film.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from timm.models.vision_transformer import VisionTransformer
-
-from pacx.core.errors import UsageError
+from pacx.core.artifacts import read_json
+from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import load_encoder
+from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.film_encoder import FilmEncoder
+from pacx.models.huggingface_encoder import open_huggingface
 from pacx.models.imagenet import ImageNetModel, imagenet_vit
+from pacx.models.timm_encoder import open_timm_folder, open_timm_model
 from pacx.models.vit import Pooling, config_of, random_vit
 
 RANDOM, IMAGENET = "random", "imagenet"
+_TIMM, _HUGGING_FACE = "timm:", "hf:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedEncoder:
-    """A frozen encoder, what it takes, and the name its result rows carry."""
+    """A frozen encoder and the name its result rows carry."""
 
     name: str
-    vit: VisionTransformer
-    preprocessing: Preprocessing
-    pooling: Pooling
+    encoder: FilmEncoder
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What a film must go through first."""
+        return self.encoder.preprocessing
+
+    @property
+    def stands_for(self) -> str:
+        """Which part of the output stands for the film, in a word."""
+        pooling = self.encoder.pooling
+        return "as its makers pool" if pooling is None else pooling.value
 
 
 def encoder_from_folder(name: str, folder: Path) -> NamedEncoder:
-    """An encoder folder under a name."""
-    loaded = load_encoder(folder)
-    return NamedEncoder(name=name, vit=loaded.vit, preprocessing=loaded.preprocessing, pooling=loaded.pooling)
+    """An encoder folder of ours under a name."""
+    return NamedEncoder(name=name, encoder=load_encoder(folder))
 
 
 def random_like(encoder: NamedEncoder, seed: int) -> NamedEncoder:
-    """An encoder of the same shape that has seen nothing: the floor."""
-    vit = random_vit(config_of(encoder.vit), seed)
-    return NamedEncoder(name=RANDOM, vit=vit, preprocessing=encoder.preprocessing, pooling=encoder.pooling)
+    """An encoder of the same shape that has seen nothing: the floor.
+
+    Raises:
+        UsageError: the encoder is none of ours, so its shape cannot be made again.
+    """
+    trained = encoder.encoder
+    if not isinstance(trained, LoadedEncoder):
+        raise UsageError(f"random takes its shape from an encoder folder of ours, and {encoder.name} is none")
+    vit = random_vit(config_of(trained.vit), seed)
+    return NamedEncoder(name=RANDOM, encoder=trained._replace(vit=vit))
 
 
 def imagenet_encoder(model: ImageNetModel = ImageNetModel.BASE) -> NamedEncoder:
@@ -43,26 +66,57 @@ def imagenet_encoder(model: ImageNetModel = ImageNetModel.BASE) -> NamedEncoder:
     Raises:
         ModelError: its weights are not at hand and cannot be fetched.
     """
-    return NamedEncoder(
-        name=IMAGENET, vit=imagenet_vit(model), preprocessing=Preprocessing(), pooling=Pooling.CLASS_TOKEN
-    )
+    return NamedEncoder(name=IMAGENET, encoder=LoadedEncoder(imagenet_vit(model), Preprocessing(), Pooling.CLASS_TOKEN))
+
+
+def open_encoder(place: str) -> FilmEncoder:
+    """An encoder wherever it is; the module says how places are written.
+
+    Raises:
+        ModelError: it is not there, damaged, or of a kind that nobody here can open.
+    """
+    bare, mark, part = place.rpartition("#")
+    pooling = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}.get(part) if mark else None
+    if pooling is not None:
+        return open_encoder(bare).pooled_by(pooling)
+    if place.startswith(_TIMM):
+        name, _, checkpoint = place.removeprefix(_TIMM).partition(",")
+        return open_timm_model(name, Path(checkpoint) if checkpoint else None)
+    if place.startswith(_HUGGING_FACE):
+        return open_huggingface(place.removeprefix(_HUGGING_FACE))
+    return _open_folder(Path(place))
+
+
+def _open_folder(folder: Path) -> FilmEncoder:
+    if (folder / "preprocessing.json").is_file():
+        return load_encoder(folder)
+    try:
+        config = read_json(folder / "config.json")
+    except DataError as error:
+        raise ModelError(
+            f"{folder} is no encoder: it has no readable config.json; give a folder of ours (with preprocessing.json), "
+            "of timm or of transformers, or timm:NAME or hf:NAME"
+        ) from error
+    return open_timm_folder(folder) if "architecture" in config else open_huggingface(str(folder))
 
 
 def open_encoders(words: Sequence[str], seed: int) -> list[NamedEncoder]:
-    """Encoders as a user names them: ``NAME=FOLDER``, and the baselines ``random`` and ``imagenet``.
+    """Encoders as a user names them: ``NAME=PLACE``, and the baselines ``random`` and ``imagenet``.
 
     Raises:
         UsageError: a word is neither, a name occurs twice, or ``random`` has no folder to take its shape from.
+        ModelError: an encoder cannot be opened.
     """
-    folders = dict(word.split("=", 1) for word in words if "=" in word)
+    places = dict(word.split("=", 1) for word in words if "=" in word)
     unknown = [word for word in words if "=" not in word and word not in (RANDOM, IMAGENET)]
-    if unknown or len(folders) + sum("=" not in word for word in words) != len(set(words)):
-        raise UsageError(f"encoders {' '.join(words)}: give NAME=FOLDER, random or imagenet, each name once")
-    opened = {name: encoder_from_folder(name, Path(folder)) for name, folder in folders.items()}
+    if unknown or len(places) + sum("=" not in word for word in words) != len(set(words)):
+        raise UsageError(f"encoders {' '.join(words)}: give NAME=PLACE, random or imagenet, each name once")
+    opened = {name: NamedEncoder(name=name, encoder=open_encoder(place)) for name, place in places.items()}
     if RANDOM in words:
-        if not opened:
-            raise UsageError("random takes its shape from the first encoder folder; give at least one NAME=FOLDER")
-        opened[RANDOM] = random_like(next(iter(opened.values())), seed)
+        ours = [each for each in opened.values() if isinstance(each.encoder, LoadedEncoder)]
+        if not ours:
+            raise UsageError("random takes its shape from the first encoder folder of ours; give at least one")
+        opened[RANDOM] = random_like(ours[0], seed)
     if IMAGENET in words:
         opened[IMAGENET] = imagenet_encoder()
     return [opened[word.split("=", 1)[0]] for word in words]

@@ -11,11 +11,12 @@ from pacx.data.augment import Augmentation
 from pacx.data.pack import Pack
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.grey import grey_contract
+from pacx.models.imagenet import imagenet_vit
 from pacx.models.mae import MAEConfig
 from pacx.models.mae_checkpoints import load_mae_encoder, read_mae_weights
 from pacx.models.mae_decoders import CrossDecoder, Decoder, SampledDecoder
 from pacx.models.vit import Pooling, ViTConfig
-from pacx.recipes.encoders import IMAGENET, imagenet_encoder
+from pacx.recipes.encoders import IMAGENET
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
@@ -56,8 +57,7 @@ class MAERun(Run):
 
 def _initial_encoder(init: Path, model: MAEConfig) -> LoadedEncoder:
     if str(init) == IMAGENET:
-        published = imagenet_encoder()
-        return LoadedEncoder(published.vit, published.preprocessing, published.pooling)
+        return LoadedEncoder(imagenet_vit(), Preprocessing(), Pooling.CLASS_TOKEN)
     if init.is_dir():
         return load_encoder(init)
     if not init.is_file():

@@ -29,7 +29,6 @@ from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import NUM_DRAWS
 from pacx.modalities.targets import open_targets
-from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.fingerprint import weights_sha256
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 from pacx.recipes.suite_benchmark import Benchmark, benchmarks_of
@@ -104,7 +103,7 @@ class Suite:
         self.encoders = open_encoders(config.encoders, config.probe.seed)
         if config.baseline is not None and config.baseline not in [encoder.name for encoder in self.encoders]:
             raise UsageError(f"baseline {config.baseline} is not among the encoders; name one of them")
-        self.weights = {encoder.name: weights_sha256(encoder.vit) for encoder in self.encoders}
+        self.weights = {encoder.name: weights_sha256(encoder.encoder.module) for encoder in self.encoders}
         packs = [Pack.open(path) for path in config.packs]
         self.benchmarks = benchmarks_of(packs, self.encoders, config.out / "embeddings")
         self.targets = open_targets(config.targets)
@@ -154,7 +153,7 @@ class Suite:
     def _inputs(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder], *more: Any) -> str:  # noqa: ANN401 - JSON
         parts = {
             "packs": {size: pack.fingerprint for size, pack in benchmark.packs.items()},
-            "encoders": [(encoder.name, self.weights[encoder.name], encoder.pooling.value) for encoder in encoders],
+            "encoders": [(encoder.name, self.weights[encoder.name], encoder.stands_for) for encoder in encoders],
             "baseline": self.config.baseline,
             "num_draws": self.config.num_draws,
             "remark": self._remark,
@@ -204,7 +203,7 @@ class Suite:
         """Encoders of one input size are compared in one step, hence paired."""
         decoder = self.config.decoder
         for size, encoders in benchmark.by_size().items():
-            loaded = {each.name: LoadedEncoder(each.vit, each.preprocessing, each.pooling) for each in encoders}
+            loaded = {each.name: each.encoder for each in encoders}
             common: dict[str, Any] = {
                 "dataset": benchmark.name,
                 "baseline": self.config.baseline if self.config.baseline in loaded else None,

@@ -82,7 +82,7 @@ class Benchmark:
                 if str(kept["origin"]) == origin:
                     return
         pack = self.pack_for(encoder)
-        array = embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=encoder.preprocessing)
+        array = embed_pack(encoder.encoder, pack)
         with staged_file(file) as partial, partial.open("wb") as opened:
             np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
 
@@ -95,7 +95,7 @@ class Benchmark:
         return found
 
     def _origin(self, encoder: NamedEncoder) -> str:
-        return f"{self.pack_for(encoder).fingerprint} {weights_sha256(encoder.vit)} {encoder.pooling.value}"
+        return f"{self.pack_for(encoder).fingerprint} {weights_sha256(encoder.encoder.module)} {encoder.stands_for}"
 
 
 def benchmarks_of(packs: Sequence[Pack], encoders: Sequence[NamedEncoder], embeddings: Path) -> list[Benchmark]:

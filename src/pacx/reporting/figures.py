@@ -89,7 +89,11 @@ def draw_reconstructions(originals: Image, masked: Image, reconstructions: Image
 
 
 def draw_rollouts(
-    films: Image, before: NDArray[np.float32], after: NDArray[np.float32], captions: Sequence[str]
+    films: Image,
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    captions: Sequence[str],
+    names: tuple[str, str] = ("MAE", "PaCX"),
 ) -> bytes:
     """Figure 4 of the paper: attention rollout of the MAE and of PaCX, and PaCX minus MAE.
 
@@ -98,17 +102,18 @@ def draw_rollouts(
         before: rollout of the MAE in [0, 1], (N, S, S).
         after: rollout of PaCX in [0, 1], (N, S, S).
         captions: one line per film.
+        names: of the two encoders, in this order.
     """
     with drawing(1.45 * len(films), 5.9) as figure:
         grid = _grid(figure, 4, len(films))
         for column, film in enumerate(films):
             _film(grid[0, column], film, captions[column])
             for row, rollout in ((1, before), (2, after)):
-                _film(grid[row, column], film, ("MAE", "PaCX")[row - 1] if column == 0 else "")
+                _film(grid[row, column], film, names[row - 1] if column == 0 else "")
                 grid[row, column].imshow(rollout[column], cmap=heat(), vmin=0, vmax=1)
             difference = after[column] - before[column]
             grid[3, column].imshow(difference, cmap="RdBu_r", vmin=-1, vmax=1)
-            grid[3, column].set_title("PaCX minus MAE" if column == 0 else "", fontsize=7, loc="left")
+            grid[3, column].set_title(f"{names[1]} minus {names[0]}" if column == 0 else "", fontsize=7, loc="left")
         return png_bytes(figure)
 
 

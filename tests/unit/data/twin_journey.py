@@ -68,12 +68,11 @@ def _encoder() -> LoadedEncoder:
 
 def probe(pack: Pack) -> Mapping[tuple[str, str], ResultRow]:
     """A linear probe on a random encoder: rows by label and metric."""
-    vit, preprocessing, pooling = _encoder()
     rows = linear_probe(
         ClassificationData.from_pack(pack, dataset="twin"),
-        {"random": embed_pack(vit, pack, pooling=pooling, preprocessing=preprocessing)},
+        {"random": embed_pack(_encoder(), pack)},
         baseline=None,
-        config=ProbeConfig(epochs=60, learning_rate=0.03, standardize=True, num_seeds=2),
+        config=ProbeConfig(epochs=60, learning_rates=(0.03,), standardize=True, num_seeds=2),
         provenance="test",
         num_draws=20,
     )

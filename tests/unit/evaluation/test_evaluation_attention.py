@@ -47,7 +47,6 @@ def test_rescue_cases_hold_what_a_figure_needs(pack, encoders):
     )
     np.testing.assert_array_equal(cases.images, pack.images[rows])
     np.testing.assert_array_equal(cases.sample_ids, pack.sample_ids[rows])
-    vit, preprocessing, _ = encoders["mae"]
-    np.testing.assert_array_equal(cases.baseline_maps, rollout_maps(vit, pack, preprocessing=preprocessing, rows=rows))
+    np.testing.assert_array_equal(cases.baseline_maps, rollout_maps(encoders["mae"], pack, rows=rows))
     np.testing.assert_allclose(cases.differences, cases.encoder_maps - cases.baseline_maps)
     assert np.abs(cases.differences).max() > 0.05

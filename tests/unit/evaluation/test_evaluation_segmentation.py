@@ -69,10 +69,9 @@ def test_scores_equal_a_loop_over_pixels():
 
 @pytest.fixture(scope="module")
 def parts(pack, encoders):
-    vit, preprocessing, _ = encoders["pacx"]
     return {
         split: MaskedTokens(
-            tokens=embed_patches(vit, pack, preprocessing=preprocessing, rows=pack.rows(split)),
+            tokens=embed_patches(encoders["pacx"], pack, rows=pack.rows(split)),
             masks=pack.masks[pack.rows(split)][:, :1],
             keys=pack.keys[pack.rows(split)],
         )

@@ -14,7 +14,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.randomness import sample_keys
 from pacx.data.augment import to_input
 from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.embeddings import embed_pack, mirrored
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, fit_logistic, logistic_regression, train_logistic
 from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours, neighbour_probabilities
@@ -166,19 +166,12 @@ def test_released_code_mirrors_and_decays():
 
 def test_mirrored_films_are_embedded_mirrored(pack, encoders):
     encoder = encoders["mae"]
-    found = embed_pack(
-        encoder.vit,
-        pack,
-        pooling=encoder.pooling,
-        preprocessing=pack.preprocessing,
-        rows=np.arange(3),
-        is_mirrored=True,
-    )
+    found = embed_pack(encoder, pack, rows=np.arange(3), alter=mirrored)
     images = torch.from_numpy(pack.images[:3, :, ::-1].copy())
     with torch.inference_mode():
         expected = pooled(encoder.vit.eval(), to_input(images, pack.preprocessing), encoder.pooling).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    plain = embed_pack(encoder.vit, pack, pooling=encoder.pooling, preprocessing=pack.preprocessing, rows=np.arange(3))
+    plain = embed_pack(encoder, pack, rows=np.arange(3))
     assert np.abs(found - plain).max() > 1e-3
 
 

@@ -27,9 +27,19 @@ def test_other_patch_sizes_double_as_often_as_needed(patch_size: int, widths: li
     assert decoder(torch.zeros(3, 9, 24)).shape == (3, 2, 3 * patch_size, 3 * patch_size)
 
 
-@pytest.mark.parametrize("patch_size", [0, 1, 6, 14])
-def test_patch_sizes_that_doubling_cannot_reach_are_refused(patch_size: int):
-    with pytest.raises(ModelError, match="power of two"):
+def test_patches_of_fourteen_pixels_are_doubled_past_and_resampled():
+    decoder = SegmentationDecoder(24, 14, num_masks=2, seed=0)
+    assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in decoder.modules()) == 4
+    tokens = torch.randn(2, 9, 24, generator=torch.Generator().manual_seed(0))
+    logits = decoder(tokens)
+    assert logits.shape == (2, 2, 42, 42)
+    doubled = SegmentationDecoder(24, 16, num_masks=2, seed=0)(tokens)
+    assert logits.mean().item() == pytest.approx(doubled.mean().item(), abs=2e-3)
+
+
+@pytest.mark.parametrize("patch_size", [0, 1])
+def test_patch_sizes_that_need_no_doubling_are_refused(patch_size: int):
+    with pytest.raises(ModelError, match="at least 2"):
         SegmentationDecoder(24, patch_size)
 
 

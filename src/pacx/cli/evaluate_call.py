@@ -1,0 +1,65 @@
+"""What every action of ``pacx evaluate`` is told, and what they do alike."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.data.pack import Pack
+from pacx.evaluation.embeddings import Alteration, embed_pack, unaltered
+from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import NUM_DRAWS
+from pacx.models.film_encoder import FilmEncoder
+from pacx.recipes.encoders import NamedEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateCall(ABC):
+    """What every protocol is told."""
+
+    pack: Path
+    """A pack with train, val and test splits."""
+
+    encoders: tuple[str, ...]
+    """NAME=PLACE each, and the baselines random and imagenet; a place is a folder (ours, timm's or transformers'),
+    timm:MODEL, timm:MODEL,CHECKPOINT or hf:MODEL, with #token or #mean behind it to choose what stands for the film."""
+
+    out: Path
+    """The results.json to write."""
+
+    dataset: str = ""
+    """The dataset's name in the rows; by default the pack folder's."""
+
+    baseline: str | None = None
+    """The encoder that paired differences are taken from."""
+
+    num_draws: int = NUM_DRAWS
+    """Bootstrap draws of patients."""
+
+    headline: ClassVar[str]
+    """The metric that the terminal shows."""
+
+    @property
+    @abstractmethod
+    def chosen_seed(self) -> int:
+        """The seed of everything random in the protocol."""
+
+    @abstractmethod
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+        """Run the protocol."""
+
+
+def embedded(
+    pack: Pack, encoders: Sequence[NamedEncoder], *, alter: Alteration = unaltered
+) -> Mapping[str, NDArray[np.float32]]:
+    """Every film's embedding, by encoder name."""
+    return {encoder.name: embed_pack(encoder.encoder, pack, alter=alter) for encoder in encoders}
+
+
+def by_name(encoders: Sequence[NamedEncoder]) -> Mapping[str, FilmEncoder]:
+    """Encoders by the name their rows carry."""
+    return {encoder.name: encoder.encoder for encoder in encoders}

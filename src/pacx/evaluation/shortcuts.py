@@ -1,0 +1,136 @@
+"""Protocol: shortcut. What the probe still finds when the anatomy is hidden, and what age and sex alone would find.
+
+`probe trained on plain films -> the same test films, altered -> the same scoring`. A probe that keeps its AUROC on the
+border of the film reads the border. The probe is never trained on altered films. Beside it stands a logistic regression
+on age and sex, which no film is needed for. Rows carry the alteration behind the encoder's name.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from pacx.core.errors import DataError
+from pacx.data.pack import Pack
+from pacx.evaluation.alterations import NamedAlteration
+from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig
+from pacx.evaluation.probe import train_probes
+from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.models.film_encoder import FilmEncoder
+
+PROTOCOL = "shortcut"
+AGE_AND_SEX = "age and sex"
+
+
+def altered_name(encoder: str, alteration: NamedAlteration) -> str:
+    """The name under which an encoder's rows on altered films stand in the column encoder."""
+    return f"{encoder} ({alteration.name})"
+
+
+def shortcuts(
+    pack: Pack,
+    data: ClassificationData,
+    encoders: Mapping[str, FilmEncoder],
+    alterations: Sequence[NamedAlteration],
+    *,
+    config: ProbeConfig,
+    provenance: str,
+    num_draws: int = NUM_DRAWS,
+    device: torch.device | str = "cpu",
+) -> list[ResultRow]:
+    """Score every encoder's probe on plain and on altered test films, and age and sex where the pack has them.
+
+    Args:
+        pack: the films.
+        data: its labels and splits.
+        encoders: by name.
+        alterations: of the test films; ``usual_alterations(pack)``.
+        config: the probe's hyper-parameters.
+        provenance: goes into every row.
+        num_draws: bootstrap draws of patients, the same for all.
+        device: where the encoders run.
+
+    Returns:
+        Per encoder the plain rows, those of every alteration, and each alteration's paired difference to plain; then
+        age and sex, and each encoder's paired difference to them.
+
+    Raises:
+        DataError: the data are not the pack's.
+        ModelError: an encoder takes films of another size.
+
+    Source: Zech et al. 2018 and DeGrave et al. 2021 on what classifiers of radiographs read beside disease.
+    """
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
+    maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
+    rows: list[ResultRow] = []
+    plain: dict[str, ClassificationScores] = {}
+    for name, encoder in encoders.items():
+        features = embed_pack(encoder, pack, device=device)
+        heads = train_probes(data, features, config=config, device=device)
+        scores = {name: score_heads(heads, data, features, draws)}
+        for alteration in alterations:
+            altered = features.copy()
+            altered[data.test] = embed_pack(encoder, pack, rows=data.test, device=device, alter=alteration)
+            scores[altered_name(name, alteration)] = score_heads(heads, data, altered, draws)
+        plain[name] = scores[name]
+        rows += classification_rows(maker, data, scores, baseline=name, fraction=1.0)
+    if {"age", "sex"} <= set(pack.table.columns):
+        described = age_and_sex(pack.table)
+        score = score_heads(fit_logistic(described, data), data, described, draws)
+        compared = classification_rows(maker, data, {AGE_AND_SEX: score, **plain}, baseline=AGE_AND_SEX, fraction=1.0)
+        rows += [row for row in compared if row.encoder not in plain]
+    return rows
+
+
+def age_and_sex(table: pd.DataFrame) -> NDArray[np.float32]:
+    """Age in decades about 50, and whether age is unknown, sex is female, sex is unknown: float32 (N, 4).
+
+    Raises:
+        DataError: a column is missing, or nothing is known of anybody.
+    """
+    missing = sorted({"age", "sex"} - set(table.columns))
+    if missing:
+        raise DataError(f"the records have no column {' and '.join(missing)}; pack them with it")
+    years = pd.to_numeric(table["age"], errors="coerce").to_numpy(np.float64)
+    letters = table["sex"].astype("string").fillna("").str.strip().str.upper().str[:1].to_numpy(str)
+    is_unknown_sex = ~np.isin(letters, ("F", "M"))
+    if np.isnan(years).all() and is_unknown_sex.all():
+        raise DataError("no age and no sex (F or M) is known of any film; leave this baseline out")
+    columns = [np.nan_to_num((years - 50) / 10), np.isnan(years), letters == "F", is_unknown_sex]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def fit_logistic(features: NDArray[np.float32], data: ClassificationData) -> LinearHeads:
+    """A logistic regression per label (multiclass: one over the classes) on the training split, as one head.
+
+    A label of which the training films have one class only is given that class's share of evidence: zero weights.
+    """
+    training, labels = features[data.training], data.labels[data.training]
+    num_labels = labels.shape[1]
+    weight = np.zeros((1, features.shape[1], num_labels), np.float32)
+    bias = np.zeros((1, num_labels), np.float32)
+    if data.is_multiclass:
+        classes = labels.argmax(axis=1)
+        # one regression per class against the rest; the softmax over their logits ranks films as they do
+        labels = (classes[:, None] == np.arange(num_labels)).astype(np.float32)
+    for k in range(num_labels):
+        known = ~np.isnan(labels[:, k])
+        if len(np.unique(labels[known, k])) < 2:
+            continue
+        model = LogisticRegression(max_iter=1000).fit(training[known], labels[known, k])
+        weight[0, :, k], bias[0, k] = model.coef_[0], model.intercept_[0]
+    unknown = np.full(1, np.nan)
+    return LinearHeads(
+        weight=weight,
+        bias=bias,
+        validation_auroc=unknown,
+        best_epoch=np.zeros(1, np.int64),
+        learning_rate=unknown,
+        is_multiclass=data.is_multiclass,
+    )

@@ -1,0 +1,169 @@
+"""From encoders and a pack to pictures of what the answers rest on: rescue cases, deletion curves, embedding views."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.errors import UsageError
+from pacx.data.pack import Pack
+from pacx.evaluation.attention import rescue_cases, rescued
+from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.deletion import DeletionConfig, DeletionCurve, Question
+from pacx.evaluation.embedding_view import embedding_view
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.probe import train_probes
+from pacx.evaluation.results import ResultRow
+from pacx.recipes.encoders import NamedEncoder
+from pacx.reporting.figures import FigureEntry, draw_rollouts, save_figure
+from pacx.reporting.looks import draw_deletion, draw_views
+
+_SECTION = "attention"
+_NUM_RESCUES = 7
+
+
+def _column(names: Sequence[str], label: str, where: str) -> int:
+    if label not in names:
+        raise UsageError(f"{where} has no label '{label}'; its labels are {', '.join(names) or 'none'}")
+    return list(names).index(label)
+
+
+def ask_probe(
+    data: ClassificationData, features: Mapping[str, NDArray[np.float32]], label: str, *, config: ProbeConfig
+) -> Question:
+    """Train a probe per encoder and ask for one label on the test films that have it.
+
+    Raises:
+        UsageError: there is no such label.
+    """
+    column = _column(data.label_names, label, data.dataset)
+    return Question(
+        label=label,
+        column=column,
+        heads={name: train_probes(data, array, config=config) for name, array in features.items()},
+        rows=data.test[data.labels[data.test, column] == 1],
+    )
+
+
+def picture_deletion(
+    folder: Path, curves: Sequence[DeletionCurve], label: str | None, config: DeletionConfig, num_films: int
+) -> None:
+    """The deletion curves of all encoders as ``deletion.png``."""
+    answer = "cosine to the whole film" if label is None else f"probability of {label.replace('_', ' ')}"
+    fill = "the film blurred" if config.fill_blur else "the film's mean grey"
+    entry = FigureEntry(
+        file="deletion.png",
+        section=_SECTION,
+        title="Removing patches in the order of attention",
+        caption=f"{num_films} test films; removed patches show {fill}. Where attention matters the solid curve falls "
+        "below the dotted one and the dashed one lies above it; bands are 95 % over patients.",
+    )
+    save_figure(folder, entry, draw_deletion(curves, answer))
+
+
+def picture_views(
+    folder: Path,
+    pack: Pack,
+    features: Mapping[str, NDArray[np.float32]],
+    label: str,
+    *,
+    dataset: str,
+    provenance: str,
+) -> list[ResultRow]:
+    """Embeddings of the test films as ``view.png``, components fitted on the training films.
+
+    Returns:
+        Per encoder and component, the share of the training films' variance that the picture shows.
+
+    Raises:
+        UsageError: there is no such label.
+    """
+    column = _column(pack.label_names, label, f"pack {pack.path}")
+    train, test = pack.rows("train"), pack.rows("test")
+    views = {name: embedding_view(array, train, test) for name, array in features.items()}
+    entry = FigureEntry(
+        file="view.png",
+        section=_SECTION,
+        title=f"Embeddings of the test films, {label.replace('_', ' ')}",
+        caption="First two principal components of the training films' embeddings; a picture, not a measurement.",
+    )
+    save_figure(folder, entry, draw_views(views, pack.labels[test, column], label.replace("_", " ")))
+    return [
+        ResultRow(
+            protocol="view",
+            dataset=dataset,
+            encoder=name,
+            label=f"component {number + 1}",
+            metric="explained_variance",
+            value=float(share),
+            ci_low=np.nan,
+            ci_high=np.nan,
+            n=len(train),
+            seed=0,
+            fraction=1.0,
+            provenance=provenance,
+        )
+        for name, view in views.items()
+        for number, share in enumerate(view.explained)
+    ]
+
+
+def picture_rescues(
+    folder: Path,
+    pack: Pack,
+    data: ClassificationData,
+    *,
+    encoder: NamedEncoder,
+    baseline: NamedEncoder,
+    names: tuple[str, str],
+    config: ProbeConfig,
+) -> int:
+    """Figure 4: test films whose label the probe on an encoder finds and the one on the baseline misses.
+
+    The label with most rescues is shown, the clearest first, as ``rollout.png``; without a rescue nothing is drawn.
+
+    Args:
+        folder: of the figures.
+        pack: the films.
+        data: its labels.
+        encoder: that finds them.
+        baseline: that misses them.
+        names: of baseline and encoder, for people.
+        config: the probes' hyper-parameters.
+
+    Returns:
+        How many films of that label were rescued.
+    """
+    chances = []
+    for each in (encoder, baseline):
+        features = embed_pack(each.encoder, pack)
+        heads = train_probes(data, features, config=config)
+        chances.append(heads.probabilities(features[data.test]).mean(axis=0))  # (N, L)
+    found = [
+        rescued(data.labels[data.test, k], chances[0][:, k], chances[1][:, k]) for k in range(len(data.label_names))
+    ]
+    label = int(np.argmax([len(positions) for positions in found]))
+    positions = found[label][:_NUM_RESCUES]
+    if len(positions) == 0:
+        return 0
+    cases = rescue_cases(
+        pack,
+        data.test[positions],
+        np.stack([chance[positions, label] for chance in chances], axis=1),
+        encoder=encoder.encoder,
+        baseline=baseline.encoder,
+    )
+    before, after = names
+    captions = [f"{after} {high:.2f}, {before} {low:.2f}" for high, low in cases.probabilities]
+    entry = FigureEntry(
+        file="rollout.png",
+        section=_SECTION,
+        title=f"Rescue cases: {data.label_names[label].replace('_', ' ')}",
+        caption=f"{len(found[label])} of {int(np.nansum(data.labels[data.test, label]))} positive test films are found "
+        f"with {after} and missed with the {before} (probability 0.5); the clearest are shown. Red in the last row: "
+        f"more attention with {after}.",
+    )
+    save_figure(folder, entry, draw_rollouts(cases.images, cases.baseline_maps, cases.encoder_maps, captions, names))
+    return len(found[label])

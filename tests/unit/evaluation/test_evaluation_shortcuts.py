@@ -1,0 +1,93 @@
+"""Shortcut rows against scikit-learn on films altered by hand; age and sex against its logistic regression."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from pacx.core.errors import DataError
+from pacx.evaluation.alterations import BorderOnly, MaskHidden
+from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.probe import linear_probe, train_probes
+from pacx.evaluation.shortcuts import AGE_AND_SEX, age_and_sex, fit_logistic, shortcuts
+
+CONFIG = ProbeConfig(epochs=20, learning_rates=(0.03,), num_seeds=2, standardize=True)
+
+
+@pytest.fixture(scope="module")
+def aged(pack):
+    """The pack with ages and sexes, some of them unknown."""
+    random = np.random.default_rng(1)
+    other = copy.copy(pack)
+    ages = np.where(random.random(len(pack)) < 0.1, np.nan, random.normal(60, 15, len(pack)) + 20 * pack.labels[:, 0])
+    other.table = pack.table.assign(age=ages, sex=random.choice(["F", "M", ""], len(pack)))
+    return other
+
+
+@pytest.fixture(scope="module")
+def rows(aged, encoders):
+    data = ClassificationData.from_pack(aged, dataset="discs")
+    alterations = (BorderOnly(grey=0.3), MaskHidden(aged, "heart", 0.3))
+    found = shortcuts(aged, data, encoders, alterations, config=CONFIG, provenance="here", num_draws=100)
+    return {(row.encoder, row.label, row.metric): row for row in found}
+
+
+def test_one_probe_trained_on_plain_films_is_put_before_all_others(aged, encoders, rows):
+    data = ClassificationData.from_pack(aged, dataset="discs")
+    plain = embed_pack(encoders["pacx"], aged)
+    heads = train_probes(data, plain, config=CONFIG)
+    truth = data.labels[data.test, 0]
+    for alteration in (BorderOnly(grey=0.3), MaskHidden(aged, "heart", 0.3)):
+        altered = embed_pack(encoders["pacx"], aged, rows=data.test, alter=alteration)
+        expected = np.mean([roc_auc_score(truth, each[:, 0]) for each in heads.probabilities(altered)])
+        name = f"pacx ({alteration.name})"
+        assert rows[name, "big", "auroc"].value == pytest.approx(expected, abs=1e-9)
+        difference = rows[f"{name} - pacx", "big", "auroc_difference"]
+        assert difference.value == pytest.approx(expected - rows["pacx", "big", "auroc"].value, abs=1e-9)
+        assert difference.ci_low <= difference.value <= difference.ci_high
+    assert rows["pacx (border only)", "big", "auroc"].value < rows["pacx", "big", "auroc"].value - 0.05
+
+
+def test_plain_rows_are_those_of_the_linear_probe(aged, encoders, rows):
+    data = ClassificationData.from_pack(aged, dataset="discs")
+    features = {name: embed_pack(encoder, aged) for name, encoder in encoders.items()}
+    probe = linear_probe(data, features, baseline=None, config=CONFIG, provenance="here", num_draws=100)
+    for row in probe:
+        found = rows[row.encoder, row.label, row.metric]
+        assert (found.value, found.ci_low, found.ci_high) == (row.value, row.ci_low, row.ci_high)
+        assert found.protocol == "shortcut"
+
+
+def test_age_and_sex_alone_are_scored_and_compared(aged, rows):
+    data = ClassificationData.from_pack(aged, dataset="discs")
+    described = age_and_sex(aged.table)
+    model = LogisticRegression(max_iter=1000).fit(described[data.training], data.labels[data.training, 0])
+    expected = roc_auc_score(data.labels[data.test, 0], model.predict_proba(described[data.test])[:, 1])
+    found = rows[AGE_AND_SEX, "big", "auroc"].value
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert found > 0.6, "sicker people are older here"
+    difference = rows[f"pacx - {AGE_AND_SEX}", "big", "auroc_difference"].value
+    assert difference == pytest.approx(rows["pacx", "big", "auroc"].value - found, abs=1e-9)
+
+
+def test_age_and_sex_are_read_from_what_tables_hold():
+    table = pd.DataFrame({"age": ["70", "", None, "45.5"], "sex": ["female", "M", None, "m"]})
+    expected = [[2, 0, 1, 0], [0, 1, 0, 0], [0, 1, 0, 1], [-0.45, 0, 0, 0]]
+    np.testing.assert_allclose(age_and_sex(table), expected, atol=1e-6)
+    with pytest.raises(DataError, match="no column age and sex"):
+        age_and_sex(pd.DataFrame({"view": ["PA"]}))
+    with pytest.raises(DataError, match="no age and no sex"):
+        age_and_sex(pd.DataFrame({"age": [""], "sex": ["?"]}))
+
+
+def test_a_label_of_one_class_says_nothing(aged):
+    data = ClassificationData.from_pack(aged, dataset="discs")
+    constant = copy.copy(data)
+    object.__setattr__(constant, "labels", np.zeros_like(data.labels))
+    heads = fit_logistic(age_and_sex(aged.table), constant)
+    assert not heads.weight.any()
