@@ -33,3 +33,4 @@ check: $(READY)  ## format, lint, types, import rules
 bench: $(READY)  ## the project's own timings
 	$(BIN)/python benchmarks/pretrain.py
 	$(BIN)/python benchmarks/packing.py
+	$(BIN)/python benchmarks/probe.py

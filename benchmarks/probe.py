@@ -114,9 +114,14 @@ def time_matrix(name: str, config: ProbeConfig, arguments: argparse.Namespace) -
     def train() -> LinearHeads:
         return train_low_data(data, features, FRACTIONS, config=config, device=arguments.device)
 
+    began = time.process_time()
     times = sorted(seconds(train) for _ in range(arguments.rounds))
+    of_processor = (time.process_time() - began) / arguments.rounds
     middle = times[len(times) // 2]
-    print(f"{name:<12} 15 heads {middle:6.1f} s ({times[0]:.1f} to {times[-1]:.1f})", flush=True)
+    print(
+        f"{name:<12} 15 heads {middle:6.1f} s ({times[0]:.1f} to {times[-1]:.1f}), processor {of_processor:.1f} s",
+        flush=True,
+    )
     if arguments.alone:
         print(f"{'':<12} one by one {seconds(lambda: one_by_one(data, features, config, arguments.device)):.1f} s")
     return middle

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import DataError
 from pacx.data.dataset import Task, task_of
 from pacx.data.pack import Pack
-from pacx.evaluation.delong import P_VALUE, P_VALUE_HOLM, compare_areas, holm
+from pacx.evaluation.delong import MIN_PATIENTS, P_VALUE, P_VALUE_HOLM, compare_areas, holm
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.metrics import (
     auprc,
@@ -273,26 +273,38 @@ def _p_value_rows(
     baseline: str | None,
     fraction: float,
 ) -> list[ResultRow]:
-    """Per encoder beside the baseline and label: DeLong's p-value, clustered by patient, and Holm's over the labels."""
+    """Per encoder beside the baseline and label: DeLong's p-value, clustered by patient, and Holm's over the labels.
+
+    With few patients of a class the normal approximation takes chance for certainty (p = 1e-11 with a handful of
+    positives), so such a label is named and not tested.
+    """
     if baseline is None:
         return []
     truth, patient = data.labels[data.test], data.patient_ids[data.test].astype(str)
     num_known = (~np.isnan(truth)).sum(axis=0)
     is_clustered = len(np.unique(patient)) < len(patient)
     test = "DeLong 1988, patients as clusters (Obuchowski 1997)" if is_clustered else "DeLong 1988"
+    num_patients = np.array(  # with a positive, or with a negative, whichever are fewer
+        [min(len(np.unique(patient[column == value])) for value in (0, 1)) for column in truth.T]
+    )
     rows = []
     for name in scores:
         if name == baseline:
             continue
         first, second = scores[name].probabilities, scores[baseline].probabilities  # (S, N, L)
         values = np.array(
-            [compare_areas(first[..., k], second[..., k], truth[:, k], patient).p_value for k in range(truth.shape[1])]
+            [
+                compare_areas(first[..., k], second[..., k], truth[:, k], patient).p_value if is_tested else np.nan
+                for k, is_tested in enumerate(num_patients >= MIN_PATIENTS)
+            ]
         )
         adjusted = f"{test}, Holm over {int((~np.isnan(values)).sum())} labels"
         for metric, column, remark in ((P_VALUE, values, test), (P_VALUE_HOLM, holm(values), adjusted)):
             named = Column(difference_name(name, baseline), metric, column)
-            rows += [
-                maker.row(named, column[[k]], label=label, n=int(num_known[k]), fraction=fraction, remark=remark)
-                for k, label in enumerate(data.label_names)
-            ]
+            for k, label in enumerate(data.label_names):
+                few = f"not tested: {num_patients[k]} patients with the rarer class, {MIN_PATIENTS} are needed"
+                said = remark if num_patients[k] >= MIN_PATIENTS else few
+                rows.append(
+                    maker.row(named, column[[k]], label=label, n=int(num_known[k]), fraction=fraction, remark=said)
+                )
     return rows

@@ -19,6 +19,8 @@ P_VALUE = "auroc_difference_p"
 """Metric of a result row: the p-value of one label's AUROC difference."""
 P_VALUE_HOLM = "auroc_difference_p_holm"
 """Metric of a result row: the same after Holm's adjustment over the labels of a dataset."""
+MIN_PATIENTS = 10
+"""Result rows test a label only with that many patients with a positive film and as many with a negative one."""
 _NOTHING = 1e-10
 
 

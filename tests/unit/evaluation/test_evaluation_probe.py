@@ -84,12 +84,31 @@ def test_linear_probe_rows(tmp_path):
         assert table["pacx - mae", label, "auroc_difference", 1.0].value == pytest.approx(
             compared.difference, abs=1e-12, nan_ok=True
         )
-        assert "patients as clusters" in p_value.provenance
+        assert ("patients as clusters" if label != "never" else "not tested: 0 patients") in p_value.provenance
     adjusted = table["pacx - mae", "seldom", P_VALUE_HOLM, 1.0]
     assert table["pacx - mae", "seldom", P_VALUE, 1.0].value <= adjusted.value < 0.05
     assert "Holm over 2 labels" in adjusted.provenance
+    assert data.labels[data.test, 1].sum() > 10
     assert np.isnan(table["pacx - mae", "never", P_VALUE_HOLM, 1.0].value)
     assert {metric for _, _, metric, _ in table} >= {"auroc", "auprc", "f1", "f1_tuned", "brier", "brier_difference"}
+
+
+def test_a_handful_of_positives_is_not_tested():
+    data, features = made_up()
+    labels = data.labels.copy()
+    positives = data.test[labels[data.test, 1] == 1]
+    owners = data.patient_ids[positives]
+    for kept in (9, 10):
+        labels[positives, 1] = np.isin(owners, np.unique(owners)[:kept])
+        table = by_key(
+            linear_probe(
+                replace(data, labels=labels), features, baseline="mae", config=CONFIG, provenance="", num_draws=5
+            )
+        )
+        row, is_tested = table["pacx - mae", "seldom", P_VALUE, 1.0], kept == 10
+        assert np.isnan(row.value) != is_tested
+        assert (f"{kept} patients with the rarer class, 10 are needed" in row.provenance) != is_tested
+        assert f"Holm over {1 + is_tested} labels" in table["pacx - mae", "often", P_VALUE_HOLM, 1.0].provenance
 
 
 def test_tuned_threshold_helps_a_rare_label():
