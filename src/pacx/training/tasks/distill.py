@@ -6,6 +6,7 @@ given. The objectives' heads die with training: what is released is a plain ViT 
 films without a target unless told that pairs are partial, and an encoder made for other films.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from pacx.models.vit import config_of
 from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
 from pacx.objectives.regression import RegressionObjective
-from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
+from pacx.training.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.distillation import DistillModule, DistillTaskConfig
@@ -157,6 +158,10 @@ class DistillTask(StageTask[Batch]):
         values = {name: total / len(self.val_rows) for name, total in sums.items()}
         embeddings = torch.cat(chunks)  # (V, D)
         return values | self._alignment(embeddings) | {"embedding_spread": embedding_spread(embeddings)}
+
+    def advice(self, values: Mapping[str, float]) -> str:
+        """Says so when the embeddings have collapsed."""
+        return collapse_advice(values.get("embedding_spread", math.nan))
 
     def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
         """No decay on norms, biases and the temperature."""
