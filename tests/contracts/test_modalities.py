@@ -37,7 +37,8 @@ from pacx.simulation.ecg import simulate_ecg
 from pacx.simulation.labs import simulate_labs
 from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
 from pacx.simulation.vitals import simulate_vitals, write_vitals
-from pacx.training.tasks.distill import DistillTask, DistillTaskConfig
+from pacx.training.distillation import DistillTaskConfig
+from pacx.training.tasks.distill import DistillTask
 
 IDS = [f"s{i}" for i in range(12)]
 SETTINGS = EmbeddingSettings()

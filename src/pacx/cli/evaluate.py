@@ -25,6 +25,7 @@ from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
 from pacx.evaluation.readouts import (
     COVERAGE,
     EVERYTHING,
+    Readout,
     ReadoutConfig,
     fit_readouts,
     read_measured_values,
@@ -36,6 +37,7 @@ from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import MACRO, RowMaker
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
+from pacx.models.readouts import save_readouts
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
@@ -218,6 +220,9 @@ class ReadoutCall(EvaluateCall):
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     """How read-outs are fitted."""
 
+    save: bool = False
+    """Keep each encoder folder's read-outs in its sub-folder readouts, for whoever uses the encoder."""
+
     headline = COVERAGE
 
     @property
@@ -236,6 +241,8 @@ class ReadoutCall(EvaluateCall):
             )
             for name, array in features.items()
         }
+        if self.save:
+            self._save(fitted)
         judged = [(dataset, features, measured, pack.rows("test"))]
         if self.elsewhere:
             other = Pack.open(self.elsewhere[0])
@@ -255,6 +262,12 @@ class ReadoutCall(EvaluateCall):
                 num_draws=self.num_draws,
             )
         ]
+
+    def _save(self, fitted: Mapping[str, Mapping[str, Readout]]) -> None:
+        folders = dict(word.split("=", 1) for word in self.encoders if "=" in word)
+        for name, folder in folders.items():
+            out = save_readouts(Path(folder), {quantity: each.head for quantity, each in fitted[name].items()})
+            say(f"{len(fitted[name])} read-outs of {name} written to {out}")
 
 
 _PROTOCOLS: Mapping[str, tuple[type[EvaluateCall], str]] = {

@@ -26,3 +26,5 @@ def main(words: Sequence[str]) -> None:
     summary = run.run()
     shown = ", ".join(f"{metric} {value:.4g}" for metric, value in summary.validation.items())
     say(f"{summary.stage}: {summary.steps} steps in {summary.elapsed_s:.0f} s, {shown}; written to {run.out}")
+    if summary.advice:
+        say(f"{summary.stage}: {summary.advice}")

@@ -72,6 +72,12 @@ class Progress:
             self._bar.stop()
 
 
+def announce(text: str) -> None:
+    """Say something that cannot wait, on standard error: above a running bar, or between its lines in a log."""
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Progress]:
     """Show progress of ``total`` units (a plural noun, 'images') while the block runs."""

@@ -7,20 +7,20 @@ abstains. At another hospital the promise does not hold, and the coverage there 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.pack import Pack
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, Float, PatientDraws, RowMaker, patient_bootstrap, with_differences
+from pacx.models.readouts import ReadoutHead
 
 PROTOCOL = "readout"
 COVERAGE, WIDTH, R2 = "coverage", "relative_width", "r2"
@@ -124,7 +124,7 @@ def conformal_radius(residuals: Float, level: float) -> float:
 
 
 class Readout:
-    """One quantity read from embeddings.
+    """One quantity read from embeddings: fitted, then calibrated; ``head`` is what comes of it.
 
     Args:
         features: (N, D) embeddings of the training films.
@@ -138,47 +138,34 @@ class Readout:
             output_distribution="normal", n_quantiles=min(1000, int(known.sum())), subsample=None
         )
         wanted = self._scores.fit_transform(values[known][:, None])[:, 0]
-        self._model = make_pipeline(StandardScaler(), Ridge(alpha=config.alpha))
-        self._model.fit(features[known].astype(np.float64), wanted)
+        scaler, ridge = StandardScaler(), Ridge(alpha=config.alpha)
+        ridge.fit(scaler.fit_transform(features[known].astype(np.float64)), wanted)
+        weight = ridge.coef_ / scaler.scale_  # (D,): the scaling folded in
         self._constant = float(wanted.mean())
         self._config = config
-        self.radius = self.guess_radius = np.inf
+        self.head = ReadoutHead(
+            weight=weight,
+            bias=float(ridge.intercept_ - scaler.mean_ @ weight),
+            quantiles=self._scores.quantiles_[:, 0],
+            chances=self._scores.references_,
+            radius=np.inf,
+            relative_width=1.0,
+            level=config.level,
+            abstains=True,
+        )
 
     def calibrate(self, features: NDArray[np.float32], values: Float) -> None:
         """Fit the interval to other patients (N, D), (N,) than those the read-out was fitted to."""
         wanted = self.to_scores(values)
-        self.radius = conformal_radius(wanted - self.scores(features), self._config.level)
-        self.guess_radius = conformal_radius(wanted - self._constant, self._config.level)
+        radius = conformal_radius(wanted - self.head.scores(features), self._config.level)
+        of_a_guess = conformal_radius(wanted - self._constant, self._config.level)
+        width = radius / of_a_guess if np.isfinite(radius) else 1.0
+        abstains = not width <= self._config.abstain_above
+        self.head = replace(self.head, radius=radius, relative_width=width, abstains=abstains)
 
     def to_scores(self, values: Float) -> Float:
         """Measured values (N,) as normal scores of the training patients; NaN stays."""
         return self._scores.transform(values[:, None])[:, 0]
-
-    def scores(self, features: NDArray[np.float32]) -> Float:
-        """Predicted normal scores, (N,)."""
-        return np.asarray(self._model.predict(features.astype(np.float64)))
-
-    def predict(self, features: NDArray[np.float32]) -> Float:
-        """Value and interval in the quantity's own unit: (N, 3) low, value, high; an interval may be infinite."""
-        middle = self.scores(features)
-        ends = np.stack([middle - self.radius, middle, middle + self.radius], axis=1)  # (N, 3)
-        values = self._scores.inverse_transform(np.nan_to_num(ends, posinf=9.0, neginf=-9.0).reshape(-1, 1))
-        values = values.reshape(ends.shape)
-        # Nothing larger was ever seen in training: an end there is open, or it would promise what it cannot know.
-        lowest, highest = self._scores.quantiles_[[0, -1], 0]
-        values[:, 0] = np.where(values[:, 0] <= lowest, -np.inf, values[:, 0])
-        values[:, 2] = np.where(values[:, 2] >= highest, np.inf, values[:, 2])
-        return values
-
-    @property
-    def relative_width(self) -> float:
-        """The interval's width over that of a guess without the film, in normal scores; 1 when both are infinite."""
-        return self.radius / self.guess_radius if np.isfinite(self.radius) else 1.0
-
-    @property
-    def abstains(self) -> bool:
-        """Whether the film says too little for the read-out to be shown."""
-        return not self.relative_width <= self._config.abstain_above
 
     @property
     def constant(self) -> float:
@@ -272,12 +259,12 @@ def _judge(
     for number, readout in enumerate(readouts.values()):
         has = ~np.isnan(truth[:, number])
         values, films = truth[has, number], features[has]
-        predicted = readout.predict(films)
+        predicted = readout.head.predict(films)
         inside[has, number] = (predicted[:, 0] <= values) & (values <= predicted[:, 2])
         wanted = readout.to_scores(values)
-        error[has, number] = (wanted - readout.scores(films)) ** 2
+        error[has, number] = (wanted - readout.head.scores(films)) ** 2
         spread[has, number] = (wanted - readout.constant) ** 2
-    width = np.array([readout.relative_width for readout in readouts.values()])
+    width = np.array([readout.head.relative_width for readout in readouts.values()])
     return {
         COVERAGE: _with_all(draws.weighted_sum(inside), draws.weighted_sum(~np.isnan(truth))),
         R2: 1 - _with_all(draws.weighted_sum(error), draws.weighted_sum(spread)),
@@ -294,6 +281,6 @@ def _with_all(numerator: Float, denominator: Float) -> Float:
 
 def _remark(readouts: Mapping[str, Readout], label: str) -> str:
     if label in readouts:
-        return "abstains" if readouts[label].abstains else ""
-    abstaining = sum(readout.abstains for readout in readouts.values())
+        return "abstains" if readouts[label].head.abstains else ""
+    abstaining = sum(readout.head.abstains for readout in readouts.values())
     return f"{abstaining} of {len(readouts)} read-outs abstain" if readouts else ""

@@ -22,7 +22,7 @@ from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
 from pacx.models.onednn import use_onednn
-from pacx.models.vit import config_of, vit_with_weights
+from pacx.models.vit import NORM_EPS, config_of, vit_with_weights
 
 _LARGEST_MERGE_ERROR = 1e-5
 _PROBE_IMAGES = 2
@@ -47,9 +47,12 @@ class LoRAConfig:
         dropout: on the adapters' input while training.
         targets: the linear layers of each block that are adapted.
         norms: the LayerNorms that train beside them.
+        norm_eps: of every LayerNorm while training (released code 1e-5). The released encoder has the 1e-6 that it
+            was pretrained with and that timm gives it, whatever it was trained under; with another value its
+            embeddings therefore differ slightly from those in training.
 
     Raises:
-        ModelError: a rank or alpha that is not positive, a dropout outside [0, 1), or no target.
+        ModelError: a rank, alpha or epsilon that is not positive, a dropout outside [0, 1), or no target.
 
     Source: paper appendix A.1.2; Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
     """
@@ -59,11 +62,13 @@ class LoRAConfig:
     dropout: float = 0.0
     targets: tuple[str, ...] = ("qkv", "fc1", "fc2")
     norms: NormsTrained = NormsTrained.ALL
+    norm_eps: float = NORM_EPS
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1 or not self.targets:
+        is_usable = self.rank >= 1 and self.alpha > 0 and 0 <= self.dropout < 1 and self.norm_eps > 0
+        if not is_usable or not self.targets:
             raise ModelError(
-                f"{self} is no usable adapter; give a positive rank and alpha, a dropout in [0, 1), targets"
+                f"{self} is no usable adapter; give a positive rank, alpha and epsilon, a dropout in [0, 1), targets"
             )
 
 
@@ -85,7 +90,8 @@ class TrainableSummary:
 def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftModel:
     """Give a copy of an encoder adapters; nothing else than adapters and the chosen norms requires a gradient.
 
-    Before the first step the adapted encoder computes exactly what the encoder does (one factor starts at zero).
+    Before the first step the adapted encoder computes exactly what the encoder does (one factor starts at zero), unless
+    the epsilon of its norms is another.
 
     Args:
         vit: a plain encoder; it is left as it is.
@@ -96,6 +102,7 @@ def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftMo
         ModelError: a target names no linear layer of the blocks.
     """
     adapted = copy.deepcopy(vit)
+    _set_norm_eps(adapted, config.norm_eps)
     names = [name for name, layer in adapted.blocks.named_modules() if isinstance(layer, nn.Linear)]
     unknown = [target for target in config.targets if not any(name.endswith(f".{target}") for name in names)]
     if unknown:
@@ -158,6 +165,8 @@ def save_lora(model: PeftModel, out: Path) -> None:
 def merge_lora(model: PeftModel) -> VisionTransformer:
     """Fold the adapters into a plain encoder, in float32 on the CPU; the adapted model is left as it is.
 
+    The two are compared under the epsilon that was trained with; the returned encoder has ``NORM_EPS``.
+
     Returns:
         The encoder, on the CPU, in eval mode.
 
@@ -165,11 +174,15 @@ def merge_lora(model: PeftModel) -> VisionTransformer:
         ModelError: the merged encoder's tokens differ from the adapted one's by more than 1e-5 (relative L2).
     """
     adapted = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    norm_eps = next(layer.eps for layer in adapted.modules() if isinstance(layer, nn.LayerNorm))
+    _set_norm_eps(adapted, NORM_EPS)
     config = config_of(cast("VisionTransformer", adapted.get_base_model()))
+    _set_norm_eps(adapted, norm_eps)
     shape = (_PROBE_IMAGES, config.in_chans, config.img_size, config.img_size)
     probe = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     before = adapted.forward_features(probe)  # (2, 1 + L, D)
     merged = vit_with_weights(config, adapted.merge_and_unload(safe_merge=True).state_dict())
+    _set_norm_eps(merged, norm_eps)
     after = merged.forward_features(probe)
     error = float(torch.linalg.vector_norm(after - before) / torch.linalg.vector_norm(before))
     if not error <= _LARGEST_MERGE_ERROR:  # NaN fails too
@@ -177,4 +190,11 @@ def merge_lora(model: PeftModel) -> VisionTransformer:
             f"merging the adapters changed the encoder's output by {error:.1e} (relative), at most "
             f"{_LARGEST_MERGE_ERROR:.0e} is allowed; the weights are too large for float32 or not finite"
         )
+    _set_norm_eps(merged, NORM_EPS)
     return merged
+
+
+def _set_norm_eps(model: nn.Module, norm_eps: float) -> None:
+    for layer in model.modules():
+        if isinstance(layer, nn.LayerNorm):
+            layer.eps = norm_eps

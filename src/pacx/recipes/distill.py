@@ -13,8 +13,9 @@ from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.models.encoder_folder import load_encoder
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
+from pacx.training.distillation import DistillTaskConfig
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.distill import DistillTask, DistillTaskConfig
+from pacx.training.tasks.distill import DistillTask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from pacx.models.adaptation import Adapters, LastBlocks
 from pacx.models.adapters import NormsTrained
 from pacx.objectives.contrastive import ContrastiveConfig
+from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.multilinear import MultilinearConfig
 from pacx.objectives.regression import RegressionConfig
 from pacx.objectives.token_regression import TokenRegressionConfig
 from pacx.recipes.distill import DistillRun, distill
-from pacx.training.tasks.distill import WeightedObjective
+from pacx.training.distillation import MovingTeacher, WeightedObjective
 
 _RELEASED_DROPOUT = 0.2
 
@@ -31,11 +32,11 @@ def distill_regression_only() -> DistillRun:
 
 
 def distill_released_code() -> DistillRun:
-    """As the authors' code runs: LoRA alpha 16, dropout, the last norm only, normed heads (docs/architecture.md)."""
+    """As the authors' code runs: alpha 16, dropout, last norm, epsilon 1e-5, normed heads (docs/architecture.md)."""
     paper = distill()
     task = replace(
         paper.task,
-        adaptation=Adapters(alpha=16, dropout=0.1, norms=NormsTrained.FINAL),
+        adaptation=Adapters(alpha=16, dropout=0.1, norms=NormsTrained.FINAL, norm_eps=1e-5),
         contrastive=ContrastiveConfig(head_dropout=_RELEASED_DROPOUT, use_head_layer_norm=True),
         regression=RegressionConfig(head_dropout=_RELEASED_DROPOUT, use_head_layer_norm=True),
     )
@@ -62,6 +63,18 @@ def distill_full() -> DistillRun:
     return replace(paper, task=replace(paper.task, adaptation=LastBlocks()), out=Path("runs/distill-full"))
 
 
+def distill_mixup() -> DistillRun:
+    """Mixtures of two films' embeddings learn mixtures of their targets, as the authors also tried."""
+    paper = distill()
+    return replace(paper, task=replace(paper.task, mixup=EmbeddingMixup()), out=Path("runs/distill-mixup"))
+
+
+def distill_teacher_student() -> DistillRun:
+    """The encoder also agrees with its own moving average, which begins as the Stage 1 encoder."""
+    paper = distill()
+    return replace(paper, task=replace(paper.task, teacher=MovingTeacher()), out=Path("runs/distill-teacher-student"))
+
+
 def distill_tokens() -> DistillRun:
     """Each target is also read from the patches by a cross-attention, which shows where (the paper's future work)."""
     paper = distill()
@@ -84,6 +97,8 @@ RECIPES = (
     distill_fixed_temperature,
     distill_last_blocks,
     distill_full,
+    distill_mixup,
+    distill_teacher_student,
     distill_tokens,
     distill_symile,
 )

@@ -1,6 +1,7 @@
 """Three numbers to watch while modalities are being aligned; final claims are measured in `pacx.evaluation`.
 
-`embeddings -> numbers -> journal`. Ties never look like success: a collapsed encoder retrieves nothing.
+`embeddings -> numbers -> journal`, and a sentence where the embeddings have collapsed. Ties never look like success: a
+collapsed encoder retrieves nothing.
 """
 
 from torch import Tensor
@@ -33,3 +34,18 @@ def embedding_spread(embeddings: Tensor) -> float:
     0 when all point the same way (collapse), near 1 when they cancel out.
     """
     return (1 - F.normalize(embeddings, dim=1).mean(0).square().sum()).clamp(0, 1).item()
+
+
+COLLAPSED_BELOW = 0.01
+"""An embedding spread below this is called a collapse: the mean cosine of two films is then above 0.99."""
+
+
+def collapse_advice(spread: float) -> str:
+    """What to tell a person whose encoder gives (nearly) every film the same embedding; "" while it does not."""
+    if not spread < COLLAPSED_BELOW:
+        return ""
+    return (
+        f"the embeddings have collapsed: spread {spread:.4f} (0 = all films alike, healthy runs stay above "
+        f"{COLLAPSED_BELOW}), so probes on them will find little; give the contrastive objective more weight "
+        "(--task.contrastive-weight), lower --training.learning-rate, and check that targets differ between patients"
+    )

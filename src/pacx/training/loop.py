@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pacx.core.artifacts import write_json
 from pacx.core.errors import InterruptedRunError, TrainingError, UsageError
-from pacx.core.progress import Progress, progress
+from pacx.core.progress import Progress, announce, progress
 from pacx.models.ema import MovingAverage
 from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
@@ -81,6 +81,7 @@ class _Loop(Generic[B]):
             )
         self.schedule = learning_rate(config, self.num_batches)
         self.run = open_run(run_dir, task, config, resume=resume, is_writer=self.fabric.is_global_zero)
+        self.advice = ""
         self.fabric.barrier()
 
     def train(self) -> TrainingSummary:
@@ -245,11 +246,18 @@ class _Loop(Generic[B]):
                 self.task.illustrate(self.run.path)
                 for picture, tracker in itertools.product(sorted(self.run.path.glob("*.png")), self.trackers):
                     tracker.show(picture, state.step)
+        self._tell(self.task.advice(values), state)
         self._write(JournalEntry(kind=VALIDATION, epoch=state.epoch - 1, step=state.step, values=values))
         selection = self.task.selection
         if selection is None or not selection.is_improvement(values[selection.metric], state.best_value):
             return state, False
         return replace(state, best_step=state.step, best_value=values[selection.metric]), True
+
+    def _tell(self, advice: str, state: RunState) -> None:
+        """Say what is wrong when it begins to be, and not at every validation again."""
+        if advice and not self.advice and self.fabric.is_global_zero:
+            announce(f"training {self.task.name}, after epoch {state.epoch}: {advice}")
+        self.advice = advice
 
     def _checkpoint(self, state: RunState) -> None:
         state = replace(state, precision=self.fabric.strategy.precision.state_dict())
@@ -281,6 +289,7 @@ class _Loop(Generic[B]):
             released_step=state.best_step or state.step,
             train=last.get(TRAIN, {}),
             validation=last.get(VALIDATION, {}),
+            advice=self.task.advice(last.get(VALIDATION, {})),
         )
         if self.fabric.is_global_zero:
             self.task.release(self.run.path)

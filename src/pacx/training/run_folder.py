@@ -36,6 +36,7 @@ class TrainingSummary:
         released_step: the step whose weights were released.
         train: the last means of loss and metrics.
         validation: the last validation.
+        advice: what of it a person has to be told; "" where all is well.
     """
 
     stage: str
@@ -46,6 +47,7 @@ class TrainingSummary:
     released_step: int
     train: dict[str, float]
     validation: dict[str, float]
+    advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,6 +105,14 @@ class StageTask(ABC, Generic[B]):
         """
         raise UsageError(f"{self.name}: this stage cannot be compiled; leave --training.compile out")
 
+    def advice(self, values: Mapping[str, float]) -> str:
+        """What a person has to be told of a validation that went wrong, and what to do; "" where nothing has.
+
+        Args:
+            values: what ``validate`` gave.
+        """
+        return ""
+
     def illustrate(self, out: Path) -> None:
         """Draw what a validation looks like into the folder ``out``, for people; by default nothing."""
 

@@ -109,12 +109,12 @@ def test_the_promise_breaks_elsewhere_and_that_shows() -> None:
 def test_interval_is_in_the_values_own_unit_and_open_beyond_what_was_seen() -> None:
     features, measured = made_up(1400, seed=1)
     fitted = fit_readouts(features, measured, training=TRAINING, calibration=CALIBRATION, config=CONFIG)
-    low, value, high = fitted["known"].predict(np.zeros((1, 6), np.float32))[0]
+    low, value, high = fitted["known"].head.predict(np.zeros((1, 6), np.float32))[0]
     assert low < value < high
     assert value == pytest.approx(1.0, abs=0.2)  # exp(0)
     extreme = np.zeros((1, 6), np.float32)
     extreme[0, 0] = 9
-    assert fitted["known"].predict(extreme)[0, 2] == np.inf
+    assert fitted["known"].head.predict(extreme)[0, 2] == np.inf
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:

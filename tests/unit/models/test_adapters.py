@@ -117,3 +117,21 @@ def test_unusable_configurations_are_refused(options: dict):
 def test_unknown_target_is_named():
     with pytest.raises(ModelError, match="'fc3'"):
         add_lora(random_vit(TINY, 0), LoRAConfig(targets=("qkv", "fc3")), seed=0)
+
+
+def test_the_released_codes_epsilon_holds_in_training_and_not_after():
+    """LayerNorm under epsilon e of a vector with variance v has variance v / (v + e)."""
+    vit = random_vit(TINY, 0)
+    adapted = moved(add_lora(vit, LoRAConfig(norm_eps=0.5), seed=0)).eval()
+    norm = adapted.get_base_model().blocks[0].norm1
+    x = torch.randn(1, 24, generator=torch.Generator().manual_seed(2))
+    plain = torch.nn.functional.layer_norm(x, (24,), eps=0)
+    expected = plain * (x.var(unbiased=False) / (x.var(unbiased=False) + 0.5)).sqrt() * norm.weight + norm.bias
+    torch.testing.assert_close(norm(x), expected)
+    assert {layer.eps for layer in vit.modules() if isinstance(layer, torch.nn.LayerNorm)} == {1e-6}
+    merged = merge_lora(adapted)  # compared under 0.5, or it would be refused
+    assert {layer.eps for layer in merged.modules() if isinstance(layer, torch.nn.LayerNorm)} == {1e-6}
+    with torch.no_grad():
+        assert not torch.allclose(merged(images()), pooled(adapted, images(), Pooling.CLASS_TOKEN), atol=1e-3)
+    with pytest.raises(ModelError, match="positive rank, alpha and epsilon"):
+        LoRAConfig(norm_eps=0)

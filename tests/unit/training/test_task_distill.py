@@ -15,10 +15,11 @@ from pacx.models.encoder_folder import load_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 from pacx.objectives.objective import complete
 from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
+from pacx.training.distillation import DistillTaskConfig
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.task import Selection
-from pacx.training.tasks.distill import DistillTask, DistillTaskConfig
+from pacx.training.tasks.distill import DistillTask
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
 PLAIN = DistillTaskConfig(augmentation=Augmentation())

@@ -6,33 +6,33 @@ given. The objectives' heads die with training: what is released is a plain ViT 
 films without a target unless told that pairs are partial, and an encoder made for other films.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.provenance import provenance
-from pacx.data.augment import Augmentation, augment, to_input
+from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.adaptation import Adaptation, Adapters
 from pacx.models.encoder_folder import save_encoder
-from pacx.models.vit import Pooling, config_of, pooled_and_patches
-from pacx.objectives.contrastive import ContrastiveConfig, ContrastiveObjective
-from pacx.objectives.objective import FilmFeatures, Objective, ObjectiveConfig, PairedTargets
-from pacx.objectives.regression import RegressionConfig, RegressionObjective
-from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
+from pacx.models.vit import config_of
+from pacx.objectives.contrastive import ContrastiveObjective
+from pacx.objectives.objective import PairedTargets
+from pacx.objectives.regression import RegressionObjective
+from pacx.training.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
+from pacx.training.distillation import DistillModule, DistillTaskConfig
 from pacx.training.films import FilmStream
 from pacx.training.task import (
     ParameterGroup,
@@ -45,107 +45,6 @@ from pacx.training.task import (
 
 _VALIDATION_BATCH = 128
 _RECALLS = (1, 5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightedObjective:
-    """One term of the loss.
-
-    Args:
-        name: of its metrics.
-        weight: its share of the loss.
-        config: the objective.
-    """
-
-    name: str
-    weight: float
-    config: ObjectiveConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillTaskConfig:
-    """What Stage 2 trains, and towards what; the defaults are the paper's.
-
-    Args:
-        adaptation: which weights of the ViT move.
-        contrastive: heads and temperature of the contrastive objective.
-        regression: heads of the regression objective.
-        contrastive_weight: its share of the loss; 0 leaves the objective out (ablation).
-        regression_weight: the same for the regression objective.
-        further: objectives beyond the paper's; a recipe names them.
-        augmentation: what happens to a film before the encoder sees it.
-        pooling: which output of the ViT is the image's embedding.
-        partial_pairs: train films that lack a target too: each term of the loss is taken over the films that have it.
-            Otherwise a film without one of the targets is an error.
-        selection: the validation metric that chooses the released epoch; None releases the last one.
-
-    Source: paper section 3.3 and appendix A.1.2; released code for the augmentation.
-    """
-
-    adaptation: Adaptation = field(default_factory=Adapters)
-    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
-    regression: RegressionConfig = field(default_factory=RegressionConfig)
-    contrastive_weight: float = 0.5
-    regression_weight: float = 1.0
-    further: tuple[WeightedObjective, ...] = ()
-    augmentation: Augmentation = Augmentation.DISTILLATION
-    pooling: Pooling = Pooling.CLASS_TOKEN
-    partial_pairs: bool = False
-    selection: Selection | None = None
-
-    def __post_init__(self) -> None:
-        weights = [term.weight for term in self.objectives]
-        if min(self.contrastive_weight, self.regression_weight, *weights, 0) < 0 or not weights:
-            raise UsageError("distill: give loss weights of 0 or more, and not all 0")
-        if len({term.name for term in self.objectives}) < len(weights):
-            raise UsageError(f"distill: two objectives are called {self.further[-1].name}; name each once")
-
-    @property
-    def objectives(self) -> tuple[WeightedObjective, ...]:
-        """The terms of the loss whose weight is not 0."""
-        paper = (
-            WeightedObjective(name="contrastive", weight=self.contrastive_weight, config=self.contrastive),
-            WeightedObjective(name="regression", weight=self.regression_weight, config=self.regression),
-        )
-        return tuple(term for term in (*paper, *self.further) if term.weight)
-
-
-class DistillModule(nn.Module):
-    """The adapted ViT and the objectives' heads: everything Stage 2 trains or holds frozen.
-
-    Args:
-        encoder: the Stage-1 encoder; copied, never changed.
-        target_dims: width of each modality's target.
-        config: adapters, heads, weights.
-        seed: of adapters and heads.
-    """
-
-    def __init__(
-        self, encoder: VisionTransformer, target_dims: Mapping[str, int], config: DistillTaskConfig, *, seed: int
-    ) -> None:
-        super().__init__()
-        width = config_of(encoder).embed_dim
-        self.pooling = config.pooling
-        self.weights: dict[str, float] = {}
-        self.vit = config.adaptation.adapted(encoder, seed=seed)
-        self.objectives = nn.ModuleDict()
-        for term in config.objectives:
-            self.objectives[term.name] = term.config.build(width, target_dims, seed=seed)
-            self.weights[term.name] = term.weight
-
-    def features(self, images: Tensor) -> FilmFeatures:
-        """Normalized films (B, C, S, S) to embeddings (B, D) and patch tokens (B, L, D)."""
-        return FilmFeatures(*pooled_and_patches(cast("VisionTransformer", self.vit), images, self.pooling))
-
-    def score(self, films: FilmFeatures, targets: PairedTargets) -> StepLoss:
-        """The weighted loss of some films against their targets, and every term."""
-        total = films.embedding.new_zeros(())
-        metrics: dict[str, Tensor] = {}
-        for name, weight in self.weights.items():
-            output = cast("Objective", self.objectives[name])(films, targets)
-            total = total + weight * output.loss
-            metrics |= {name: output.loss.detach(), **output.metrics}
-        return StepLoss(total, metrics)
 
 
 class DistillTask(StageTask[Batch]):
@@ -224,10 +123,15 @@ class DistillTask(StageTask[Batch]):
     def loss(self, batch: Batch, epoch: int) -> StepLoss:
         """Both objectives on freshly augmented films."""
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
-        films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
         positions = torch.from_numpy(self._position[batch.rows.numpy()])
+        self.module.advance_teacher()
         targets = self._train_targets.at(positions, self.device)
-        return self.module.score(self.module.features(to_input(films, self.pack.preprocessing)), targets)
+        targets = self.module.with_teacher(targets, to_input(films, self.pack.preprocessing))
+        films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
+        features = self.module.features(to_input(films, self.pack.preprocessing))
+        if self.config.mixup is not None:
+            features, targets = self.config.mixup.mixed(features, targets, batch.keys, seed=self.seed, epoch=epoch)
+        return self.module.score(features, targets)
 
     def validate(self) -> dict[str, float]:
         """How well held-out films find their own physiology.
@@ -243,15 +147,21 @@ class DistillTask(StageTask[Batch]):
         for start in range(0, len(self.val_rows), _VALIDATION_BATCH):
             part = np.arange(start, min(start + _VALIDATION_BATCH, len(self.val_rows)))
             films = torch.from_numpy(self.pack.images[self.val_rows[part]]).to(self.device)
-            features = self.module.features(to_input(films, self.pack.preprocessing))
+            images = to_input(films, self.pack.preprocessing)
+            features = self.module.features(images)
             chunks.append(features.embedding.float())
             targets = self._val_targets.at(torch.from_numpy(part), self.device)
+            targets = self.module.with_teacher(targets, images)
             outcome = self.module.score(features, targets)
             for name, value in {"loss": outcome.loss, **outcome.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + value.item() * len(films)
         values = {name: total / len(self.val_rows) for name, total in sums.items()}
         embeddings = torch.cat(chunks)  # (V, D)
         return values | self._alignment(embeddings) | {"embedding_spread": embedding_spread(embeddings)}
+
+    def advice(self, values: Mapping[str, float]) -> str:
+        """Says so when the embeddings have collapsed."""
+        return collapse_advice(values.get("embedding_spread", math.nan))
 
     def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
         """No decay on norms, biases and the temperature."""
@@ -318,6 +228,8 @@ class DistillTask(StageTask[Batch]):
                 values |= self._retrieval(objective, embeddings)
             if isinstance(objective, RegressionObjective):
                 for name, head in objective.heads.items():
+                    if name not in self.frozen:  # a teacher's embedding is no physiology
+                        continue
                     has, targets = self._held_out(name)
                     of_training = self._train_targets.values[name][self._train_targets.observed[name]]
                     constant = of_training.mean(0, keepdim=True).to(self.device)
