@@ -3,6 +3,7 @@
 import torch
 
 from pacx.objectives.objective import FilmFeatures, complete
+from pacx.objectives.regression import RegressionConfig
 from pacx.objectives.token_regression import TargetReader, TokenRegressionConfig
 
 
@@ -49,3 +50,12 @@ def test_the_gradient_reaches_the_patches():
     objective(FilmFeatures(patches.mean(1).detach(), patches), complete({"ecg": draw(4, 7, seed=2)})).loss.backward()
     assert patches.grad is not None
     assert (patches.grad.abs().sum((1, 2)) > 0).all()
+
+
+def test_says_where_it_reads():
+    patches = draw(3, 4, 8, seed=2)
+    objective = TokenRegressionConfig().build(8, {"ecg": 7, "labs": 2}, seed=0).double()
+    maps = objective.reading(FilmFeatures(patches.mean(1), patches))
+    for name, reader in objective.readers.items():
+        assert torch.equal(maps[name], reader.attention(patches))
+    assert RegressionConfig().build(8, {"ecg": 7}, seed=0).reading(FilmFeatures(patches.mean(1), patches)) == {}

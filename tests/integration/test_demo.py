@@ -80,7 +80,7 @@ def test_a_finished_demo_is_left_alone_and_another_is_refused(config: DemoConfig
         ("align", "triplets", ["--targets", "{out}/runs/ecg/targets", "{out}/runs/labs/targets"]),
         ("readout", "triplets", ["--values", "{out}/hospital/triplets/labs.csv", "--save"]),
         ("rollout", "segmentation", []),
-        ("deletion", "downstream", ["--label", "cardiomegaly", "--deletion.num-films", "20", "--deletion.steps", "2"]),
+        ("deletion", "downstream", ["--label", "pacemaker", "--deletion.num-films", "20", "--deletion.steps", "2"]),
     ],
 )
 def test_every_protocol_has_a_command_of_its_own(

@@ -303,7 +303,13 @@ def main(words: Sequence[str]) -> None:
         evaluate_all.main(rest)
         return
     kind, _ = _PROTOCOLS[name]
-    more = {AlignCall: " --targets runs/ecg/targets runs/labs/targets", ReadoutCall: " --values labs.csv"}.get(kind, "")
+    options: Mapping[type[EvaluateCall], str] = {
+        AlignCall: " --targets runs/ecg/targets runs/labs/targets",
+        ReadoutCall: " --values labs.csv",
+        evaluate_looks.ViewCall: " --label Effusion",
+        evaluate_looks.DeletionCall: " --label Effusion",
+    }
+    more = options.get(kind, "")
     call = parse(kind, rest, verb=f"evaluate {name}", example=_EXAMPLE.format(name=name, more=more))
     command = f"pacx evaluate {name}"
     pack = Pack.open(call.pack)

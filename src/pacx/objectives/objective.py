@@ -87,6 +87,10 @@ class Objective(nn.Module, ABC):
             targets: frozen embeddings of the same films; no gradient reaches them.
         """
 
+    def reading(self, films: FilmFeatures) -> dict[str, Tensor]:
+        """Where in each film each target is read: by modality (B, L), rows adding up to 1; nothing if it cannot say."""
+        return {}
+
     def all_devices(self, rows: Tensor) -> Tensor:
         """Rows of all devices in rank order, with gradients, where a batch is shared; otherwise the rows themselves."""
         return _GatherRows.apply(rows) if self.is_shared else rows

@@ -99,3 +99,7 @@ class TokenRegressionObjective(Objective):
         losses, num_observed = observed_distances(predictions, targets, is_shared=self.is_shared)
         metrics = {f"token_regression_{name}": loss.detach() for name, loss in losses.items()}
         return ObjectiveOutput(mean_over_modalities(losses, num_observed), metrics)
+
+    def reading(self, films: FilmFeatures) -> dict[str, Tensor]:
+        """The readers' attention over the patches."""
+        return {name: reader.attention(films.patches) for name, reader in self.readers.items()}

@@ -160,6 +160,13 @@ class DistillModule(nn.Module):
         """Normalized films (B, C, S, S) to embeddings (B, D) and patch tokens (B, L, D)."""
         return FilmFeatures(*pooled_and_patches(cast("VisionTransformer", self.vit), images, self.pooling))
 
+    def reading(self, films: FilmFeatures) -> dict[str, Tensor]:
+        """Where each target is read, by modality (B, L), as far as an objective can say."""
+        maps: dict[str, Tensor] = {}
+        for objective in self.objectives.values():
+            maps |= cast("Objective", objective).reading(films)
+        return maps
+
     def score(self, films: FilmFeatures, targets: PairedTargets) -> StepLoss:
         """The weighted loss of some films against their targets, and every term."""
         total = films.embedding.new_zeros(())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import generator
@@ -13,8 +14,10 @@ from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 from pacx.objectives.mixup import EmbeddingMixup
-from pacx.training.distillation import TEACHER, DistillTaskConfig, MovingTeacher
+from pacx.objectives.token_regression import TokenRegressionConfig
+from pacx.training.distillation import TEACHER, DistillTaskConfig, MovingTeacher, WeightedObjective
 from pacx.training.loop import TrainingConfig, train
+from pacx.training.reading_maps import patch_grid
 from pacx.training.tasks.distill import DistillTask
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
@@ -100,3 +103,22 @@ def test_settings_out_of_range_are_refused():
         MovingTeacher(decay=1.0)
     with pytest.raises(UsageError, match="weight is 0"):
         MovingTeacher(weight=0)
+
+
+def test_patches_are_put_where_they_lie():
+    """Row by row: patch 5 of 16 is the second of the second row."""
+    marked = np.zeros((1, 16), np.float32)
+    marked[0, 5] = 1
+    assert np.argwhere(patch_grid(marked)[0]).tolist() == [[1, 1]]
+
+
+def test_a_token_run_draws_where_it_reads_and_others_draw_nothing(blob_pack, targets, tmp_path):
+    term = WeightedObjective(name="token_regression", weight=1.0, config=TokenRegressionConfig())
+    task = task_with(blob_pack, targets, further=(term,))
+    with torch.no_grad():
+        task.illustrate(tmp_path)
+        task_with(blob_pack, targets).illustrate(tmp_path / "none")
+    with Image.open(tmp_path / "reading.png") as picture:
+        colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(colours, axis=0)) > 100
+    assert not (tmp_path / "none").exists()

@@ -34,6 +34,7 @@ from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.distillation import DistillModule, DistillTaskConfig
 from pacx.training.films import FilmStream
+from pacx.training.reading_maps import save_reading_sheet
 from pacx.training.task import (
     ParameterGroup,
     Selection,
@@ -45,6 +46,7 @@ from pacx.training.task import (
 
 _VALIDATION_BATCH = 128
 _RECALLS = (1, 5)
+_NUM_ILLUSTRATED = 8
 
 
 class DistillTask(StageTask[Batch]):
@@ -158,6 +160,15 @@ class DistillTask(StageTask[Batch]):
         values = {name: total / len(self.val_rows) for name, total in sums.items()}
         embeddings = torch.cat(chunks)  # (V, D)
         return values | self._alignment(embeddings) | {"embedding_spread": embedding_spread(embeddings)}
+
+    def illustrate(self, out: Path) -> None:
+        """Draw ``reading.png``: where in some held-out films each target is read; nothing without such an objective."""
+        films = self.pack.images[self.val_rows[:_NUM_ILLUSTRATED]]
+        images = to_input(torch.from_numpy(films).to(self.device), self.pack.preprocessing)
+        maps = self.module.reading(self.module.features(images))
+        if maps:
+            shown = {name: each.float().cpu().numpy() for name, each in maps.items()}
+            save_reading_sheet(films, shown, out / "reading.png")
 
     def advice(self, values: Mapping[str, float]) -> str:
         """Says so when the embeddings have collapsed."""
