@@ -7,6 +7,7 @@ from pacx.core.provenance import provenance
 from pacx.evaluation.results import write_rows
 from pacx.recipes.certificate import CERTIFICATE_FILE, certify
 from pacx.recipes.suite import Suite, SuiteConfig
+from pacx.recipes.suite_pictures import draw_suite
 from pacx.reporting.report import write_report
 
 _EXAMPLE = (
@@ -24,6 +25,7 @@ def main(words: Sequence[str]) -> None:
     write_rows(config.out / "results.json", rows)
     certificate = certify(suite, rows)
     certificate.write(config.out / CERTIFICATE_FILE)
+    draw_suite(suite)
     for shared in certificate.shared:
         if shared.films or shared.patients:
             where = "its own train and val splits" if shared.learnt == shared.test else shared.learnt

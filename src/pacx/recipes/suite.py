@@ -7,7 +7,7 @@ call that was killed goes on where it stopped, and one more encoder costs what i
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,23 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.pack import Pack
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
+from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.logistic import LogisticConfig, logistic_regression
 from pacx.evaluation.low_data import low_data
+from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
+from pacx.evaluation.shortcuts import shortcuts
 from pacx.evaluation.statistics import NUM_DRAWS
+from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
+from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.film_encoder import FilmEncoder
 from pacx.models.fingerprint import weights_sha256
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 from pacx.recipes.suite_benchmark import Benchmark, benchmarks_of
@@ -38,8 +46,9 @@ from pacx.recipes.suite_benchmark import Benchmark, benchmarks_of
 class SuiteConfig:
     """Run every protocol that the packs allow, and certify the result.
 
-    Labels: linear probe, low data. Masks: segmentation, attention. Targets of a pack's patients: alignment.
-    Killed, the same call goes on where it was. OUT holds results.json, certificate.json and report.html.
+    Labels: linear probe with subgroups, low data, nearest neighbours, logistic regression, shortcuts, deletion. Masks:
+    segmentation, attention. Targets of a pack's patients: alignment. Killed, the same call goes on where it was. OUT
+    holds results.json, certificate.json and report.html.
     """
 
     packs: tuple[Path, ...]
@@ -69,8 +78,27 @@ class SuiteConfig:
     align: AlignmentConfig = field(default_factory=AlignmentConfig)
     """The ridge probe; the defaults are the paper's."""
 
+    deletion: DeletionConfig = field(default_factory=lambda: DeletionConfig(num_films=200))
+    """How patches are removed; of so many test films, for this runs the encoder thirty times."""
+
+    without: tuple[str, ...] = ()
+    """Protocols to leave out, as their steps are called: shortcut, deletion, knn ..."""
+
     num_draws: int = NUM_DRAWS
     """Bootstrap draws of patients."""
+
+
+PROTOCOLS = (
+    "linear-probe",
+    "low-data",
+    "knn",
+    "logistic",
+    "shortcut",
+    "deletion",
+    "segmentation",
+    "attention",
+    "alignment",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +106,24 @@ class Step:
     """One protocol on one dataset.
 
     Args:
-        name: "DATASET.PROTOCOL", also its file's.
+        dataset: which.
+        protocol: one of ``PROTOCOLS``.
+        image_size_px: of the encoders it runs; None where it starts from embeddings of all of them.
         inputs: everything its rows depend on, as one SHA-256.
-        needs_encoder: whether it runs the encoders, and not only their kept embeddings.
         run: makes the rows.
     """
 
-    name: str
+    dataset: str
+    protocol: str
+    image_size_px: int | None = None
     inputs: str
-    needs_encoder: bool
     run: Callable[[], list[ResultRow]]
+
+    @property
+    def name(self) -> str:
+        """For files and messages."""
+        size = "" if self.image_size_px is None else f"-{self.image_size_px}"
+        return f"{self.dataset}.{self.protocol}{size}"
 
 
 class Suite:
@@ -103,6 +139,11 @@ class Suite:
         self.encoders = open_encoders(config.encoders, config.probe.seed)
         if config.baseline is not None and config.baseline not in [encoder.name for encoder in self.encoders]:
             raise UsageError(f"baseline {config.baseline} is not among the encoders; name one of them")
+        unknown = sorted(set(config.without) - set(PROTOCOLS))
+        if unknown:
+            raise UsageError(
+                f"there is no protocol {', '.join(unknown)} to leave out; there are {', '.join(PROTOCOLS)}"
+            )
         self.weights = {encoder.name: weights_sha256(encoder.encoder.module) for encoder in self.encoders}
         packs = [Pack.open(path) for path in config.packs]
         self.benchmarks = benchmarks_of(packs, self.encoders, config.out / "embeddings")
@@ -113,7 +154,8 @@ class Suite:
 
     def steps(self) -> list[Step]:
         """All steps, dataset by dataset."""
-        return [step for benchmark in self.benchmarks for step in self._steps_of(benchmark)]
+        every = (step for benchmark in self.benchmarks for step in self._steps_of(benchmark))
+        return [step for step in every if step.protocol not in self.config.without]
 
     def embed(self) -> None:
         """Embed what is not embedded yet."""
@@ -150,7 +192,8 @@ class Suite:
     def _inputs_file(self, step: Step) -> Path:
         return self.config.out / "steps" / f"{step.name}.inputs.json"
 
-    def _inputs(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder], *more: Any) -> str:  # noqa: ANN401 - JSON
+    def inputs(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder], *more: Any) -> str:  # noqa: ANN401 - JSON
+        """Everything that comes of a dataset, some encoders and further settings depends on, as one SHA-256."""
         parts = {
             "packs": {size: pack.fingerprint for size, pack in benchmark.packs.items()},
             "encoders": [(encoder.name, self.weights[encoder.name], encoder.stands_for) for encoder in encoders],
@@ -165,64 +208,93 @@ class Suite:
         pack = benchmark.pack
         is_split = all(len(pack.rows(split)) for split in ("train", "val", "test"))
         if pack.label_names and is_split:
-            yield from self._label_steps(benchmark)
-        if pack.mask_names and is_split:
-            yield from self._mask_steps(benchmark)
+            yield from self._embedding_steps(benchmark)
+        for size, encoders in benchmark.by_size().items():
+            if is_split:
+                yield from self._encoder_steps(benchmark, size, encoders)
         if benchmark in self._aligned:
-            inputs = self._inputs(
-                benchmark, self.encoders, asdict(self.config.align), [each.fingerprint for each in self.targets]
-            )
+            made_from = [target.fingerprint for target in self.targets]
             yield Step(
-                name=f"{benchmark.name}.alignment",
-                inputs=inputs,
-                needs_encoder=False,
+                dataset=benchmark.name,
+                protocol="alignment",
+                inputs=self.inputs(benchmark, self.encoders, asdict(self.config.align), made_from),
                 run=partial(self._alignment, benchmark),
             )
 
-    def _label_steps(self, benchmark: Benchmark) -> Iterator[Step]:
-        inputs = self._inputs(benchmark, self.encoders, asdict(self.config.probe))
-        for protocol in (linear_probe, low_data):
+    def _embedding_steps(self, benchmark: Benchmark) -> Iterator[Step]:
+        """Protocols on labels that start from kept embeddings."""
+        probe = self.config.probe
+        protocols: dict[str, tuple[Callable[..., list[ResultRow]], Any]] = {
+            "linear-probe": (partial(linear_probe, grouped=groupings(benchmark.pack.table)), probe),
+            "low-data": (low_data, probe),
+            "knn": (nearest_neighbours, NeighbourConfig(seed=probe.seed)),
+            "logistic": (logistic_regression, LogisticConfig(seed=probe.seed)),
+        }
+        for name, (protocol, config) in protocols.items():
             yield Step(
-                name=f"{benchmark.name}.{protocol.__name__.replace('_', '-')}",
-                inputs=inputs,
-                needs_encoder=False,
-                run=partial(self._probe, benchmark, protocol),
+                dataset=benchmark.name,
+                protocol=name,
+                inputs=self.inputs(benchmark, self.encoders, asdict(config)),
+                run=partial(self._from_embeddings, benchmark, protocol, config),
             )
 
-    def _probe(self, benchmark: Benchmark, protocol: Callable[..., list[ResultRow]]) -> list[ResultRow]:
-        return protocol(
-            ClassificationData.from_pack(benchmark.pack, dataset=benchmark.name),
-            benchmark.features(),
-            baseline=self.config.baseline,
+    def _from_embeddings(
+        self,
+        benchmark: Benchmark,
+        protocol: Callable[..., list[ResultRow]],
+        config: Any,  # noqa: ANN401 - the protocol's own
+    ) -> list[ResultRow]:
+        data = ClassificationData.from_pack(benchmark.pack, dataset=benchmark.name)
+        return protocol(data, benchmark.features(), config=config, **self._common(self.encoders))
+
+    def _common(self, encoders: Sequence[NamedEncoder]) -> dict[str, Any]:
+        """What every protocol takes alike; a baseline of another input size cannot be compared with."""
+        is_there = self.config.baseline in [encoder.name for encoder in encoders]
+        return {
+            "baseline": self.config.baseline if is_there else None,
+            "provenance": self._remark,
+            "num_draws": self.config.num_draws,
+        }
+
+    def _encoder_steps(self, benchmark: Benchmark, size: int, encoders: Sequence[NamedEncoder]) -> Iterator[Step]:
+        """Protocols that run the encoders; those of one input size are compared in one step, hence paired."""
+        config, pack = self.config, benchmark.packs[size]
+        every = {each.name: each.encoder for each in encoders}
+        ours = [each for each in encoders if isinstance(each.encoder, LoadedEncoder)]
+        rolled = {each.name: each.encoder for each in ours}
+        more = {"dataset": benchmark.name, **self._common(encoders)}
+        more_rolled = {"dataset": benchmark.name, **self._common(ours)}
+        protocols: dict[str, tuple[Callable[[], list[ResultRow]], Any]] = {}
+        if pack.label_names:
+            protocols["shortcut"] = (partial(self._shortcuts, benchmark, pack, every), config.probe)
+        if pack.label_names and rolled:
+            removed = partial(deletion, pack, rolled, question=None, config=config.deletion, **more_rolled)
+            protocols["deletion"] = (lambda: removed()[0], config.deletion)
+        if pack.mask_names:
+            decoded = partial(segmentation, pack, every, config=config.decoder, **more)
+            protocols["segmentation"] = (decoded, config.decoder)
+        if pack.mask_names and rolled:
+            looked = partial(attention, pack, rolled, seed=config.decoder.seed, **more_rolled)
+            protocols["attention"] = (looked, config.decoder)
+        for name, (run, settings) in protocols.items():
+            yield Step(
+                dataset=benchmark.name,
+                protocol=name,
+                image_size_px=size,
+                inputs=self.inputs(benchmark, encoders, asdict(settings)),
+                run=run,
+            )
+
+    def _shortcuts(self, benchmark: Benchmark, pack: Pack, encoders: Mapping[str, FilmEncoder]) -> list[ResultRow]:
+        return shortcuts(
+            pack,
+            ClassificationData.from_pack(pack, dataset=benchmark.name),
+            encoders,
+            usual_alterations(pack),
             config=self.config.probe,
             provenance=self._remark,
             num_draws=self.config.num_draws,
         )
-
-    def _mask_steps(self, benchmark: Benchmark) -> Iterator[Step]:
-        """Encoders of one input size are compared in one step, hence paired."""
-        decoder = self.config.decoder
-        for size, encoders in benchmark.by_size().items():
-            loaded = {each.name: each.encoder for each in encoders}
-            common: dict[str, Any] = {
-                "dataset": benchmark.name,
-                "baseline": self.config.baseline if self.config.baseline in loaded else None,
-                "provenance": self._remark,
-                "num_draws": self.config.num_draws,
-            }
-            pack = benchmark.packs[size]
-            yield Step(
-                name=f"{benchmark.name}.segmentation-{size}",
-                inputs=self._inputs(benchmark, encoders, asdict(decoder)),
-                needs_encoder=True,
-                run=partial(segmentation, pack, loaded, config=decoder, **common),
-            )
-            yield Step(
-                name=f"{benchmark.name}.attention-{size}",
-                inputs=self._inputs(benchmark, encoders, decoder.seed),
-                needs_encoder=True,
-                run=partial(attention, pack, loaded, seed=decoder.seed, **common),
-            )
 
     def _has_targets(self, benchmark: Benchmark) -> bool:
         known = self._rows_with_targets(benchmark)
@@ -249,8 +321,6 @@ class Suite:
         return alignment(
             data,
             {name: array[known] for name, array in benchmark.features().items()},
-            baseline=self.config.baseline,
             config=self.config.align,
-            provenance=self._remark,
-            num_draws=self.config.num_draws,
+            **self._common(self.encoders),
         )

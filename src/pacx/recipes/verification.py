@@ -131,7 +131,7 @@ def _recomputed(suite: Suite, rows: Sequence[ResultRow], depth: Depth, tolerance
     certified = {_key(row): row for row in rows}
     for step in suite.steps():
         what = f"results of {step.name}, computed again"
-        if step.needs_encoder and depth is not Depth.ENCODERS:
+        if step.image_size_px is not None and depth is not Depth.ENCODERS:
             detail = "it runs the encoders; ask for the depth 'encoders'"
             yield Check(what=what, verdict=Verdict.NOT_CHECKED, detail=detail)
             continue
@@ -144,8 +144,8 @@ def _recomputed(suite: Suite, rows: Sequence[ResultRow], depth: Depth, tolerance
         yield _same("no row beside those computed again", not certified, f"{len(certified)} rows come of no step")
 
 
-def _key(row: ResultRow) -> tuple[str, str, str, str, str, float]:
-    return (row.protocol, row.dataset, row.encoder, row.label, row.metric, row.fraction)
+def _key(row: ResultRow) -> tuple[str, str, str, str, str, float, str]:
+    return (row.protocol, row.dataset, row.encoder, row.label, row.metric, row.fraction, row.subgroup)
 
 
 def _is_close(row: ResultRow, other: ResultRow | None, tolerance: float) -> bool:

@@ -19,7 +19,7 @@ from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import save_encoder
 from pacx.recipes import certificate as certificates
 from pacx.recipes.certificate import Certificate, find_shared
-from pacx.recipes.suite import Suite, SuiteConfig
+from pacx.recipes.suite import PROTOCOLS, Suite, SuiteConfig
 from pacx.recipes.verification import Depth, Verdict, verify
 
 SMALL = {
@@ -33,7 +33,20 @@ def call_of(out: Path) -> list[str]:
     """The command, as a user types it in the folder of packs and encoders."""
     here = out.parent
     encoders = [f"{name}={here / name}" for name in ("mae", "pacx")]
-    small = ["--probe.epochs", "2", "--probe.num-seeds", "2", "--decoder.epochs", "1", "--decoder.warmup-epochs", "0"]
+    small = [
+        "--deletion.num-films",
+        "4",
+        "--deletion.steps",
+        "2",
+        "--probe.epochs",
+        "2",
+        "--probe.num-seeds",
+        "2",
+        "--decoder.epochs",
+        "1",
+        "--decoder.warmup-epochs",
+        "0",
+    ]
     more = ["--targets", str(here / "ecg"), "--trained-on", str(here / "discs"), "--num-draws", "20", *small]
     packs = ["--packs", str(here / "discs"), "--baseline", "mae", "--out", str(out)]
     return ["evaluate", "all", *packs, "--encoders", *encoders, *more]
@@ -87,7 +100,8 @@ def is_bad(check) -> bool:
 def test_one_call_runs_what_the_pack_allows(finished):
     out = finished / "out"
     rows = read_rows(out / "results.json")
-    assert {row.protocol for row in rows} >= {"linear-probe", "low-data", "segmentation", "attention", "alignment"}
+    assert {row.protocol for row in rows} >= set(PROTOCOLS)
+    assert {path.name for path in (out / "figures").glob("*.png")} >= {"discs-view.png"}
     assert {row.encoder for row in rows} >= {"mae", "pacx", "pacx - mae"}
     assert "Table 1" in (out / "report.html").read_text()
     assert Certificate.read(out / "certificate.json").rows[0].dataset == "discs"
@@ -189,6 +203,10 @@ def test_wrong_calls_are_refused_in_a_sentence(finished, tmp_path):
         Suite(SuiteConfig(**{**vars(config), "baseline": "pacx"}), "")
     with pytest.raises(UsageError, match="two packs of 32 pixels are called discs"):
         Suite(SuiteConfig(**{**vars(config), "packs": (finished / "discs", finished / "discs")}), "")
+    with pytest.raises(UsageError, match="no protocol knnn to leave out"):
+        Suite(SuiteConfig(**{**vars(config), "without": ("knnn",)}), "")
+    some = Suite(SuiteConfig(**{**vars(config), "without": ("deletion", "shortcut")}), "").steps()
+    assert {step.protocol for step in some} == set(PROTOCOLS) - {"deletion", "shortcut", "alignment"}
     FrozenTargets("ecg", ("x", "y"), np.eye(2, dtype=np.float32), "a-b-c").save(tmp_path / "others")
     with pytest.raises(DataError, match="those of no film of the packs"):
         Suite(SuiteConfig(**{**vars(config), "targets": (tmp_path / "others",)}), "")
