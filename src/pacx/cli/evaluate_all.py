@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> None:
                 f"note: {shared.films} test films and {shared.patients} test patients of {shared.test} also occur in "
                 f"{where}, which were learnt from"
             )
-    write_report([config.out], config.out / "report.html", title="PaCX evaluation")
+    write_report([config.out], config.out / "report.html", title="PaCX evaluation", tables_folder=config.out / "tables")
     say(
         f"{len(rows)} result rows, report.html and {CERTIFICATE_FILE} written to {config.out}; check them with "
         f"pacx report --verify {config.out / CERTIFICATE_FILE}"

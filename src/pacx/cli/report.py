@@ -24,6 +24,9 @@ class ReportCall:
     out: Path = Path("report.html")
     """The page to write."""
 
+    tables: Path | None = None
+    """A folder for the page's tables as Markdown, CSV and LaTeX."""
+
     verify: Path | None = None
     """A certificate.json to hold against the packs, weights and results it speaks of; no page is written."""
 
@@ -52,5 +55,6 @@ def main(words: Sequence[str]) -> None:
         return
     if not call.results:
         raise UsageError("nothing to report on; give results.json files or folders that hold one, or --verify")
-    write_report(call.results, call.out)
-    say(f"report written to {call.out}; open it in a browser")
+    write_report(call.results, call.out, tables_folder=call.tables)
+    more = f", its tables to {call.tables}" if call.tables else ""
+    say(f"report written to {call.out}{more}; open it in a browser")

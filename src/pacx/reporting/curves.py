@@ -6,12 +6,19 @@ from pacx.reporting.style import GREY, drawing, encoder_colour, png_bytes
 from pacx.reporting.tables import SHOWN_ENCODERS, Rows
 from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, curve
 
+_MOST_PANELS_ABREAST = 3
+
 
 def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequence[str]) -> bytes:
     """The paper's Figure 3: macro AUROC against the share of training labels, with intervals."""
-    with drawing(3.8 * len(datasets) + 1.6, 3.1) as figure:
-        panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True)[0]
-        for axes, dataset in zip(panels, datasets, strict=True):
+    num_columns = min(len(datasets), _MOST_PANELS_ABREAST)
+    num_lines = -(-len(datasets) // num_columns)
+    with drawing(3.8 * num_columns + 1.6, 3.1 * num_lines) as figure:
+        grid = figure.subplots(num_lines, num_columns, squeeze=False, sharey=True)
+        panels = grid.ravel()
+        for axes in panels[len(datasets) :]:
+            axes.set_axis_off()
+        for axes, dataset in zip(panels, datasets, strict=False):
             for position, encoder in enumerate(encoders):
                 points = sorted(
                     (row.fraction, row.value, row.ci_low, row.ci_high)
@@ -37,8 +44,9 @@ def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequenc
             axes.minorticks_off()
             axes.set_title(dataset)
             axes.set_xlabel("training labels used")
-        panels[0].set_ylabel("macro AUROC")
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for axes in grid[:, 0]:
+            axes.set_ylabel("macro AUROC")
+        panels[num_columns - 1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         return png_bytes(figure)
 
 

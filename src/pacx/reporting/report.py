@@ -16,9 +16,11 @@ from pacx.core.errors import UsageError
 from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.attention import UNIFORM
+from pacx.evaluation.deletion import PROTOCOL as DELETION
 from pacx.evaluation.results import read_rows
-from pacx.reporting import tables
+from pacx.reporting import scrutiny, tables
 from pacx.reporting.curves import draw_label_efficiency, draw_training
+from pacx.reporting.exports import write_tables
 from pacx.reporting.figures import read_figures
 from pacx.reporting.headlines import headlines
 from pacx.reporting.tables import Rows, Table
@@ -131,6 +133,7 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
     aligned = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="alignment"))
     ablations = _present(_ABLATION_ORDER, rows.values_of("encoder", protocol="ablation"))
     looked = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=ATTENTION))
+    looked_closer = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=DELETION))
     low_data = rows.values_of("dataset", protocol="low-data")
     low_data_encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="low-data"))
     efficiency: tuple[Picture, ...] = ()
@@ -148,7 +151,12 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
         Section(
             anchor="benchmarks",
             title="Benchmarks (Table 1)",
-            tables=(tables.benchmark_table(rows, encoders), tables.label_table(rows, encoders)),
+            tables=(tables.benchmark_table(rows, encoders),),
+        ),
+        Section(
+            anchor="labels",
+            title="Label by label",
+            tables=(tables.label_table(rows, encoders), scrutiny.significance_table(rows)),
         ),
         Section(
             anchor="label-efficiency",
@@ -162,12 +170,27 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             tables=(tables.alignment_table(rows, aligned),),
             pictures=_training_pictures(folder, "alignment"),
         ),
+        Section(
+            anchor="scrutiny",
+            title="Does it depend on the classifier, the threshold, the patient, a shortcut?",
+            tables=(
+                scrutiny.classifier_table(rows, encoders),
+                scrutiny.calibration_table(rows, encoders),
+                scrutiny.subgroup_table(rows, encoders),
+                scrutiny.shortcut_table(rows, encoders),
+            ),
+        ),
+        Section(
+            anchor="shared",
+            title="Patients and films on both sides of a test",
+            tables=() if folder is None else (scrutiny.shared_table(folder / "certificate.json"),),
+        ),
         Section(anchor="ablation", title="Ablations (Table 3)", tables=(tables.ablation_table(rows, ablations),)),
         Section(
             anchor="attention",
             title="Where the encoder looks (Figure 4)",
             text="Attention rollout of the class token. Pictures suggest, they do not prove; the shares are measured.",
-            tables=(tables.attention_table(rows, looked),),
+            tables=(tables.attention_table(rows, looked), scrutiny.deletion_table(rows, looked_closer)),
             pictures=_kept_pictures(folder, "attention"),
         ),
     ]
@@ -188,12 +211,20 @@ def _what_was_run(folder: Path | None, sources: Sequence[Path]) -> Section:
     )
 
 
-def write_report(results: Sequence[Path], out: Path, *, title: str = "PaCX report", subtitle: str = "") -> None:
+def write_report(
+    results: Sequence[Path],
+    out: Path,
+    *,
+    title: str = "PaCX report",
+    subtitle: str = "",
+    tables_folder: Path | None = None,
+) -> None:
     """Write the page.
 
     Args:
         results: ``results.json`` files, or folders that hold one; the first folder's journals and pictures are shown.
         out: the HTML file.
+        tables_folder: where to write the page's tables as Markdown, CSV and LaTeX as well.
         title: heading of the page.
         subtitle: one line below it.
 
@@ -219,3 +250,12 @@ def write_report(results: Sequence[Path], out: Path, *, title: str = "PaCX repor
         sections=[*sections, _what_was_run(folder, files)],
     )
     write_text(out, page)
+    if tables_folder is not None:
+        write_tables(
+            [
+                (section.anchor if number == 0 else f"{section.anchor}-{number + 1}", table)
+                for section in sections
+                for number, table in enumerate(section.tables)
+            ],
+            tables_folder,
+        )

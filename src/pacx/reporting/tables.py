@@ -5,15 +5,19 @@ says "not distinguishable": nobody should have to do that comparison in their he
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.attention import METRIC, UNIFORM
 from pacx.evaluation.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.reporting.paper import ALIGNMENT, BENCHMARKS, Published
 
 MISSING = "not run"
+FLOORS = ("random", "imagenet")
+"""Encoders that a gain of theirs over the baseline is not the question."""
 SHOWN_ENCODERS = {
     "random": "random ViT",
     "imagenet": "ImageNet",
@@ -58,15 +62,39 @@ class Rows:
 
     rows: tuple[ResultRow, ...]
 
+    @cached_property
+    def _groups(self) -> Mapping[tuple[object, ...], Sequence[ResultRow]]:
+        """Rows by what every question names, for there are ten thousand of them."""
+        groups: dict[tuple[object, ...], list[ResultRow]] = {}
+        for row in self.rows:
+            groups.setdefault((row.protocol, row.encoder, row.metric), []).append(row)
+        return groups
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Pairs of encoders that paired differences were taken of, but for those that tell nothing new."""
+        names = self.values_of("encoder", protocol="linear-probe") + self.values_of("encoder", protocol="segmentation")
+        found = [tuple(name.split(" - ", 1)) for name in dict.fromkeys(names) if " - " in name]
+        return [(first, second) for first, second in found if first not in FLOORS] or [("pacx", "mae")]
+
     def find(self, **fields: object) -> ResultRow | None:
-        """The row whose fields equal those given, or None."""
-        found = [row for row in self.rows if all(getattr(row, name) == value for name, value in fields.items())]
+        """The row whose fields equal those given, or None; of the whole test set unless a subgroup is asked for."""
+        wanted = {"subgroup": "", **fields}
+        found = [row for row in self._groups.get(_group_of(wanted), ()) if _fits(row, wanted)]
         return found[-1] if found else None
 
     def values_of(self, field: str, **fields: object) -> list[str]:
         """Distinct values of a field among the rows that match, in the order they were written."""
-        matching = (row for row in self.rows if all(getattr(row, name) == value for name, value in fields.items()))
+        matching = (row for row in self.rows if _fits(row, fields))
         return list(dict.fromkeys(str(getattr(row, field)) for row in matching))
+
+
+def _group_of(fields: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(fields.get(name) for name in ("protocol", "encoder", "metric"))
+
+
+def _fits(row: ResultRow, fields: Mapping[str, object]) -> bool:
+    return all(getattr(row, name) == value for name, value in fields.items())
 
 
 def is_distinguishable(row: ResultRow) -> bool:
@@ -110,14 +138,41 @@ def shown_target(modality: str) -> str:
     return {"ecg": "ECG"}.get(modality, modality)
 
 
-def _score_row(
-    rows: Rows, encoders: Sequence[str], first: Cell, shown_metric: str, query: dict[str, object], metric: str
+def score_row(
+    rows: Rows,
+    encoders: Sequence[str],
+    first: Cell,
+    shown_metric: str,
+    query: dict[str, object],
+    metric: str,
+    *,
+    is_lower_better: bool = False,
 ) -> tuple[Cell, ...]:
+    """One metric of every encoder, the best in bold, and the paired differences."""
     scores = [rows.find(encoder=encoder, metric=metric, **query) for encoder in encoders]
-    best = max((row.value for row in scores if row is not None and not math.isnan(row.value)), default=math.nan)
+    defined = [row.value for row in scores if row is not None and not math.isnan(row.value)]
+    best = (min if is_lower_better else max)(defined, default=math.nan)
     cells = [value_cell(row, is_best=row is not None and row.value == best) for row in scores]
-    difference = rows.find(encoder=difference_name("pacx", "mae"), metric=difference_metric(metric), **query)
-    return (first, Cell(text=shown_metric), *cells, difference_cell(difference))
+    differences = [
+        rows.find(encoder=difference_name(*pair), metric=difference_metric(metric), **query) for pair in rows.pairs
+    ]
+    return (first, Cell(text=shown_metric), *cells, *map(difference_cell, differences))
+
+
+def pair_headings(rows: Rows) -> tuple[str, ...]:
+    """Headings of the columns that hold paired differences."""
+    return tuple(" - ".join(shown(pair)) for pair in rows.pairs)
+
+
+def _published_row(
+    rows: Rows, encoders: Sequence[str], first: Cell, metric: str, scores: Published, extra: int = 0
+) -> tuple[Cell, ...]:
+    """The paper's own scores, in grey; ``extra`` empty cells stand before the differences."""
+    values = [scores.of(encoder) for encoder in encoders]
+    cells = [Cell(text="" if value is None else f"{value:.3f}", is_quiet=True) for value in values]
+    gain = Cell(text=f"{100 * (scores.pacx - scores.mae):+.1f}", small="no interval published", is_quiet=True)
+    differences = [gain if pair == ("pacx", "mae") else Cell(text="") for pair in rows.pairs]
+    return (first, Cell(text=f"{metric}, the paper's", is_quiet=True), *cells, *[Cell(text="")] * extra, *differences)
 
 
 def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
@@ -138,13 +193,32 @@ def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
                         "label": label,
                         "fraction": 1.0,
                     }
-                    body.append(_score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
+                    body.append(score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
+                    published = BENCHMARKS.get(dataset, {}).get(metric)
+                    if published is not None:
+                        body.append(_published_row(rows, encoders, Cell(text=""), _SHOWN_METRICS[metric], published))
+    body += _not_run(rows, encoders)
     return Table(
         caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points. "
-        "The random ViT stands in for the ImageNet ViT where its weights are not at hand.",
-        header=("dataset", "metric", *shown(encoders), "PaCX - MAE"),
+        "The random ViT stands in for the ImageNet ViT where its weights are not at hand. The paper's numbers are of "
+        "the complete dataset and its own splits: a simulated twin or a subset is not comparable with them.",
+        header=("dataset", "metric", *shown(encoders), *pair_headings(rows)),
         rows=tuple(body),
     )
+
+
+def _not_run(rows: Rows, encoders: Sequence[str]) -> list[tuple[Cell, ...]]:
+    """The paper's benchmarks that are missing here, where any of them is there."""
+    run = {*rows.values_of("dataset", protocol="linear-probe"), *rows.values_of("dataset", protocol="segmentation")}
+    if not run & set(BENCHMARKS):
+        return []
+    body: list[tuple[Cell, ...]] = []
+    for dataset, metrics in BENCHMARKS.items():
+        if dataset not in run:
+            body.append((Cell(text=f"{dataset}: {MISSING}"),))
+            for metric, published in metrics.items():
+                body.append(_published_row(rows, encoders, Cell(text=""), _SHOWN_METRICS[metric], published))
+    return body
 
 
 def label_table(rows: Rows, encoders: Sequence[str]) -> Table:
@@ -155,10 +229,10 @@ def label_table(rows: Rows, encoders: Sequence[str]) -> Table:
         for label in rows.values_of("label", protocol="linear-probe", dataset=dataset, metric="auroc"):
             query: dict[str, object] = {"protocol": "linear-probe", "dataset": dataset, "label": label, "fraction": 1.0}
             name = label.replace("_", " ")
-            body.append(_score_row(rows, encoders, Cell(text=name), "AUROC", query, "auroc"))
+            body.append(score_row(rows, encoders, Cell(text=name), "AUROC", query, "auroc"))
     return Table(
         caption="Every label on its own; macro is the mean over the labels that the test set can score.",
-        header=("label", "metric", *shown(encoders), "PaCX - MAE"),
+        header=("label", "metric", *shown(encoders), *pair_headings(rows)),
         rows=tuple(body),
     )
 
@@ -176,10 +250,10 @@ def low_data_table(rows: Rows, encoders: Sequence[str]) -> Table:
                 "fraction": fraction,
             }
             first = Cell(text=dataset if fraction == fractions[0] else "")
-            body.append(_score_row(rows, encoders, first, f"AUROC at {100 * fraction:g} %", query, "auroc"))
+            body.append(score_row(rows, encoders, first, f"AUROC at {100 * fraction:g} %", query, "auroc"))
     return Table(
         caption="Mean over the probe seeds; the interval covers another test set and another training subset.",
-        header=("dataset", "metric", *shown(encoders), "PaCX - MAE"),
+        header=("dataset", "metric", *shown(encoders), *pair_headings(rows)),
         rows=tuple(body),
     )
 
@@ -197,21 +271,26 @@ _ALIGNMENT = {
 def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
     """The paper's Table 2: how well a ridge regression finds the patient's own ECG and lab embedding."""
     body: list[tuple[Cell, ...]] = []
+    width = 2 + len(encoders)
+    is_symile = "symile-mimic" in rows.values_of("dataset", protocol="alignment")
     for label in rows.values_of("label", protocol="alignment"):
         known = rows.values_of("metric", protocol="alignment", label=label)
         for metric, name in _ALIGNMENT.items():
             if metric not in known:
                 continue
             query: dict[str, object] = {"protocol": "alignment", "label": label}
-            cells = _score_row(rows, encoders, Cell(text=shown_target(label)), name, query, metric)
+            cells = score_row(rows, encoders, Cell(text=shown_target(label)), name, query, metric)
             chance = rows.find(**query, metric=metric, encoder=CHANCE) or rows.find(
                 **query, metric=metric, encoder=CONSTANT
             )
-            body.append((*cells[:-1], value_cell(chance) if chance else Cell(text=""), cells[-1]))
+            body.append((*cells[:width], value_cell(chance) if chance else Cell(text=""), *cells[width:]))
+            published = ALIGNMENT.get(label, {}).get(metric)
+            if is_symile and published is not None:
+                body.append(_published_row(rows, encoders, Cell(text=""), name, published, extra=1))
     return Table(
         caption="Ridge from the frozen image embedding to the frozen target; retrieval among unique test patients. "
         "Baseline: chance for retrieval, the training mean as constant prediction otherwise.",
-        header=("target", "metric", *shown(encoders), "baseline", "PaCX - MAE"),
+        header=("target", "metric", *shown(encoders), "baseline", *pair_headings(rows)),
         rows=tuple(body),
     )
 
@@ -239,15 +318,19 @@ def ablation_table(rows: Rows, encoders: Sequence[str]) -> Table:
 
 def attention_table(rows: Rows, encoders: Sequence[str]) -> Table:
     """The paper's Figure 4 as numbers: the share of attention inside each mask, beside the share of its area."""
-    body = []
-    for label in rows.values_of("label", protocol=ATTENTION):
-        query: dict[str, object] = {"protocol": ATTENTION, "label": label, "fraction": 1.0}
-        cells = _score_row(rows, encoders, Cell(text=label), "share of attention", query, METRIC)
-        uniform = value_cell(rows.find(**query, metric=METRIC, encoder=UNIFORM))
-        body.append((*(replace(cell, is_best=False) for cell in cells[:-1]), uniform, cells[-1]))
+    body: list[tuple[Cell, ...]] = []
+    width = 2 + len(encoders)
+    datasets = rows.values_of("dataset", protocol=ATTENTION)
+    for dataset in datasets:
+        for label in rows.values_of("label", protocol=ATTENTION, dataset=dataset):
+            query: dict[str, object] = {"protocol": ATTENTION, "dataset": dataset, "label": label, "fraction": 1.0}
+            first = Cell(text=label if len(datasets) == 1 else f"{dataset}: {label}")
+            cells = score_row(rows, encoders, first, "share of attention", query, METRIC)
+            uniform = value_cell(rows.find(**query, metric=METRIC, encoder=UNIFORM))
+            body.append((*(replace(cell, is_best=False) for cell in cells[:width]), uniform, *cells[width:]))
     return Table(
         caption="Mean over all test films of the class token's rollout that lies inside the exact mask.",
-        header=("mask", "measure", *shown(encoders), "uniform (area)", "PaCX - MAE"),
+        header=("mask", "measure", *shown(encoders), "uniform (area)", *pair_headings(rows)),
         rows=tuple(body),
     )
 

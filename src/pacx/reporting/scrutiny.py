@@ -1,0 +1,186 @@
+"""Tables that ask whether to believe the others: other classifiers, subgroups, shortcuts, deletion, shared patients."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pacx.core.artifacts import read_json
+from pacx.evaluation.deletion import PROTOCOL as DELETION
+from pacx.evaluation.delong import P_VALUE_HOLM
+from pacx.evaluation.logistic import PROTOCOL as LOGISTIC
+from pacx.evaluation.neighbours import PROTOCOL as NEIGHBOURS
+from pacx.evaluation.results import difference_metric, difference_name
+from pacx.evaluation.shortcuts import AGE_AND_SEX
+from pacx.evaluation.shortcuts import PROTOCOL as SHORTCUT
+from pacx.evaluation.statistics import MACRO
+from pacx.evaluation.subgroups import PROTOCOL as SUBGROUPS
+from pacx.evaluation.subgroups import WORST, WORST_GAP
+from pacx.reporting.tables import Cell, Rows, Table, difference_cell, pair_headings, score_row, shown, value_cell
+
+_CALIBRATION = {
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "sensitivity_at_90_specificity": "sensitivity at 90 % specificity",
+}
+_CLASSIFIERS = {"linear-probe": "linear probe", LOGISTIC: "logistic regression", NEIGHBOURS: "nearest neighbours"}
+
+
+def classifier_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """Whether the order of the encoders depends on the classifier behind them."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol=NEIGHBOURS):
+        for protocol, name in _CLASSIFIERS.items():
+            query: dict[str, object] = {"protocol": protocol, "dataset": dataset, "label": MACRO, "fraction": 1.0}
+            first = Cell(text=dataset if protocol == "linear-probe" else "")
+            body.append(score_row(rows, encoders, first, f"AUROC, {name}", query, "auroc"))
+    return Table(
+        caption="The paper's probe, the same linear model fitted to its optimum, and votes of similar films.",
+        header=("dataset", "classifier", *shown(encoders), *pair_headings(rows)),
+        rows=tuple(body),
+    )
+
+
+def calibration_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """What a ranking does not show: probabilities and one operating point, under the linear probe."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol="linear-probe", metric="ece"):
+        for metric, name in _CALIBRATION.items():
+            query: dict[str, object] = {"protocol": "linear-probe", "dataset": dataset, "label": MACRO, "fraction": 1.0}
+            first = Cell(text=dataset if metric == "brier" else "")
+            is_error = metric in ("brier", "ece")
+            body.append(score_row(rows, encoders, first, name, query, metric, is_lower_better=is_error))
+    return Table(
+        caption="Mean over labels. Brier score and calibration error: lower is better.",
+        header=("dataset", "metric", *shown(encoders), *pair_headings(rows)),
+        rows=tuple(body),
+    )
+
+
+def significance_table(rows: Rows) -> Table:
+    """Labels whose AUROC differs between two encoders, after Holm's correction over the dataset's labels."""
+    body: list[tuple[Cell, ...]] = []
+    for pair in rows.pairs:
+        name = difference_name(*pair)
+        for dataset in rows.values_of("dataset", protocol="linear-probe", encoder=name, metric=P_VALUE_HOLM):
+            query: dict[str, object] = {"protocol": "linear-probe", "dataset": dataset, "encoder": name}
+            found = {
+                label: rows.find(**query, label=label, metric=P_VALUE_HOLM, fraction=1.0)
+                for label in rows.values_of("label", **query, metric=P_VALUE_HOLM)
+            }
+            tested = {label: row.value for label, row in found.items() if row is not None and row.value == row.value}
+            passed = {label: value for label, value in tested.items() if value < 0.05}
+            named = ", ".join(f"{label.replace('_', ' ')} (p = {value:.3f})" for label, value in passed.items())
+            body.append(
+                (
+                    Cell(text=dataset),
+                    Cell(text=" - ".join(shown(pair))),
+                    Cell(text=str(len(tested))),
+                    Cell(text=named or "none", is_quiet=not named),
+                )
+            )
+    return Table(
+        caption="Paired test of two AUROCs on the same films (DeLong 1988; patients as clusters, Obuchowski 1997), "
+        "two-sided, Holm over the labels tested; mean probability over the probe seeds.",
+        header=("dataset", "encoders", "labels tested", "labels that differ at 0.05 after Holm"),
+        rows=tuple(body),
+    )
+
+
+def subgroup_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """Macro AUROC by sex, age, view and site, and the group that fares worst."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol=SUBGROUPS):
+        body.append((Cell(text=dataset),))
+        query: dict[str, object] = {"protocol": SUBGROUPS, "dataset": dataset, "label": MACRO}
+        for group in rows.values_of("subgroup", **query, metric="auroc"):
+            cells = score_row(rows, encoders, Cell(text=group), "AUROC", {**query, "subgroup": group}, "auroc")
+            body.append(cells)
+        for metric, name in ((WORST, "worst group"), (WORST_GAP, "everybody minus worst group")):
+            for group in rows.values_of("subgroup", **query, metric=metric):
+                row = [rows.find(**query, encoder=encoder, metric=metric, subgroup=group) for encoder in encoders]
+                cells = tuple(value_cell(each) if each else Cell(text="") for each in row)
+                body.append(
+                    (Cell(text=f"{name}: {group}"), Cell(text="AUROC"), *cells, *[Cell(text="")] * len(rows.pairs))
+                )
+    return Table(
+        caption="Groups of one attribute are compared on the labels that all of them can score (ten positives and ten "
+        "negatives each); where there is no such label the cell is undefined.",
+        header=("group", "metric", *shown(encoders), *pair_headings(rows)),
+        rows=tuple(body),
+    )
+
+
+def shortcut_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """The probe trained on plain films, on test films whose anatomy is hidden; difference to plain below."""
+    body: list[tuple[Cell, ...]] = []
+    for dataset in rows.values_of("dataset", protocol=SHORTCUT):
+        body.append((Cell(text=dataset),))
+        query: dict[str, object] = {"protocol": SHORTCUT, "dataset": dataset, "label": MACRO, "fraction": 1.0}
+        names = rows.values_of("encoder", **query, metric="auroc")
+        first = next((encoder for encoder in encoders if encoder in names), "")
+        kinds = [name.removeprefix(f"{first} ") for name in names if name.startswith(f"{first} (")]
+        plain = [value_cell(rows.find(**query, encoder=encoder, metric="auroc")) for encoder in encoders]
+        body.append((Cell(text="plain films"), *plain))
+        for kind in kinds:
+            cells = []
+            for encoder in encoders:
+                score = rows.find(**query, encoder=f"{encoder} {kind}", metric="auroc")
+                change = rows.find(
+                    **query,
+                    encoder=difference_name(f"{encoder} {kind}", encoder),
+                    metric=difference_metric("auroc"),
+                )
+                moved = difference_cell(change)
+                small = f"{moved.text} points {moved.small}" if change else ""
+                cells.append(Cell(text=value_cell(score).text, small=small, is_quiet=moved.is_quiet))
+            body.append((Cell(text=kind.strip("()")), *cells))
+        alone = rows.find(**query, encoder=AGE_AND_SEX, metric="auroc")
+        if alone is not None:
+            body.append(
+                (Cell(text="age and sex alone, no film"), value_cell(alone), *[Cell(text="")] * (len(encoders) - 1))
+            )
+    return Table(
+        caption="Macro AUROC; small: change against plain films, paired. What stays when anatomy is hidden was not read "
+        "from it. Grey: not distinguishable from plain films.",
+        header=("test films", *shown(encoders)),
+        rows=tuple(body),
+    )
+
+
+def deletion_table(rows: Rows, encoders: Sequence[str]) -> Table:
+    """Whether the attention rollout points at what the embedding rests on."""
+    names = {"deletion_gain": "deletion gain", "insertion_gain": "insertion gain"}
+    body = []
+    for dataset in rows.values_of("dataset", protocol=DELETION):
+        for label in rows.values_of("label", protocol=DELETION, dataset=dataset):
+            for metric, name in names.items():
+                query: dict[str, object] = {"protocol": DELETION, "dataset": dataset, "label": label}
+                first = Cell(text=f"{dataset}: {label.replace('_', ' ')}" if metric == "deletion_gain" else "")
+                body.append(score_row(rows, encoders, first, name, query, metric))
+    return Table(
+        caption="Area between the curves of attention order and random order while patches are removed; above 0 the "
+        "rollout knows more than chance.",
+        header=("answer that is watched", "measure", *shown(encoders), *pair_headings(rows)),
+        rows=tuple(body),
+    )
+
+
+def shared_table(certificate: Path) -> Table:
+    """What test sets share with films that were learnt from, as the certificate says it."""
+    body = []
+    for shared in read_json(certificate)["shared"] if certificate.is_file() else ():
+        is_itself = shared["test"] == shared["learnt"]
+        is_clean = shared["films"] == shared["patients"] == 0
+        body.append(
+            (
+                Cell(text=Path(shared["test"]).name),
+                Cell(text="its own train and val splits" if is_itself else Path(shared["learnt"]).name),
+                Cell(text=str(shared["films"]), is_quiet=is_clean, is_best=shared["films"] > 0),
+                Cell(text=str(shared["patients"]), is_quiet=is_clean, is_best=shared["patients"] > 0),
+            )
+        )
+    return Table(
+        caption="Films: exact and near copies (64 x 64 pixels, r at least 0.99; no mirror images, no crops). "
+        "Patient ids mean something only where both packs come from one archive.",
+        header=("test split of", "learnt from", "test films also there", "test patients also there"),
+        rows=tuple(body),
+    )
