@@ -52,7 +52,7 @@ def probe_auroc(records: Records, out: Path) -> dict[str, float]:
         ClassificationData.from_pack(pack, dataset="twin"),
         {"pixels": pixels},
         baseline=None,
-        config=ProbeConfig(standardize=True, num_seeds=1, epochs=30, learning_rate=1e-2),
+        config=ProbeConfig(standardize=True, num_seeds=1, epochs=30, learning_rates=(1e-2,)),
         provenance="test",
         num_draws=1,
     )

@@ -72,7 +72,7 @@ def probe(pack: Pack, *, is_multiclass: bool = False) -> Mapping[tuple[str, str]
         ClassificationData.from_pack(pack, dataset="twin", is_multiclass=is_multiclass),
         {"random": embed_pack(vit, pack, pooling=pooling, preprocessing=preprocessing)},
         baseline=None,
-        config=ProbeConfig(epochs=60, learning_rate=0.03, standardize=True, num_seeds=2),
+        config=ProbeConfig(epochs=60, learning_rates=(0.03,), standardize=True, num_seeds=2),
         provenance="test",
         num_draws=20,
     )
