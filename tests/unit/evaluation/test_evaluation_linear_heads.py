@@ -69,7 +69,7 @@ def test_batched_heads_equal_heads_trained_alone(standardize, is_multiclass):
     assert np.abs(together.weight[0] - together.weight[1]).max() > 1e-2
 
 
-def plain_loop(config, rows, validation, seed, mirrored=None):
+def plain_loop(config, rows, validation, seed, labels, mirrored=None):
     """One head by autograd and torch's own optimiser and schedule: best validation AUROC and the weights there."""
     layer = torch.nn.Linear(12, 3)
     start = generator(config.seed, "probe-init", seed).uniform(-1, 1, (13, 3)) / np.sqrt(12)
@@ -91,9 +91,9 @@ def plain_loop(config, rows, validation, seed, mirrored=None):
         shuffled = rows[order(config.seed, f"probe-order/{seed}", epoch, TRAINING.keys[rows])]
         for begin in range(0, len(rows), config.batch_size):
             chosen = shuffled[begin : begin + config.batch_size]
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(
-                layer(torch.from_numpy(features[chosen])), torch.from_numpy(TRAINING.labels[chosen])
-            )
+            said, truth = layer(torch.from_numpy(features[chosen])), torch.from_numpy(labels[chosen])
+            known = ~truth.isnan()  # the mean is over what is known
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(said[known], truth[known])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -112,13 +112,15 @@ def plain_loop(config, rows, validation, seed, mirrored=None):
 def test_one_head_equals_a_plain_training_loop_and_keeps_the_best_epoch(variant):
     # validation wants the opposite of what is trained, so the last epoch is not the best
     validation = replace(VALIDATION, labels=1 - VALIDATION.labels)
-    config, training, mirrored = replace(CONFIG, epochs=3), TRAINING, None
+    labels = np.where(np.random.default_rng(3).random(TRAINING.labels.shape) < 0.3, np.nan, TRAINING.labels)
+    config, mirrored = replace(CONFIG, epochs=3), None
+    training = replace(TRAINING, labels=labels.astype(np.float32))
     if variant == "released code":
         config = replace(config, weight_decay=0.5, is_rate_per_epoch=True)
         mirrored = np.random.default_rng(8).normal(size=TRAINING.features.shape).astype(np.float32)
-        training = replace(TRAINING, mirrored=mirrored)
+        training = replace(training, mirrored=mirrored)
     rows = np.flatnonzero(np.arange(200) % 3 != 0)
-    best, kept = plain_loop(config, rows, validation, 7, mirrored)
+    best, kept = plain_loop(config, rows, validation, 7, training.labels, mirrored)
     heads = train(training, validation, subsets=np.isin(np.arange(200), rows)[None], seeds=(7,), config=config)
     assert heads.best_epoch[0] < 3
     np.testing.assert_allclose(heads.weight[0], kept, atol=1e-5)

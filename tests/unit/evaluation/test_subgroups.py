@@ -106,6 +106,9 @@ def test_what_is_too_small_is_named_and_not_scored():
         assert macro.value == find(rows, subgroup=f"sex: {sex}", label="often", metric="auroc").value
         assert "macro over the 1 labels" in macro.provenance
         assert "without rare" in macro.provenance
+    gap = next(row for row in rows if row.metric == WORST_GAP and row.subgroup.startswith("sex"))
+    worst = next(row for row in rows if row.metric == WORST and row.subgroup == gap.subgroup)
+    assert gap.value == pytest.approx(roc_auc_score(data.labels[:, 0], scores[0, :, 0]) - worst.value)
     few = table.assign(sex=np.where(np.arange(NUM) < 20, "F", "M"))
     rows = rows_of(data, few, {"mae": scores})
     macro = find(rows, subgroup="sex: F", label="macro", metric="auroc")
