@@ -139,7 +139,7 @@ def shortcut_table(rows: Rows, encoders: Sequence[str]) -> Table:
                 (Cell(text="age and sex alone, no film"), value_cell(alone), *[Cell(text="")] * (len(encoders) - 1))
             )
     return Table(
-        caption="Macro AUROC; small: change against plain films, paired. What stays when anatomy is hidden was not read "
+        caption="Macro AUROC; small: paired change against plain films. What stays when anatomy is hidden was not read "
         "from it. Grey: not distinguishable from plain films.",
         header=("test films", *shown(encoders)),
         rows=tuple(body),
