@@ -91,7 +91,8 @@ def save_readouts(encoder: Path, heads: Mapping[str, ReadoutHead]) -> Path:
         ArtifactError: it cannot be written to.
     """
     weights, pooling = _encoder_of(encoder)
-    tensors, quantities = {}, []
+    tensors: dict[str, NDArray[Any]] = {}
+    quantities: list[dict[str, Any]] = []
     for number, (name, head) in enumerate(heads.items()):
         parts = (head.weight, head.quantiles, head.chances, np.array([head.bias, head.radius, head.relative_width]))
         tensors |= {f"{number}.{part}": np.ascontiguousarray(array) for part, array in zip(_PARTS, parts, strict=True)}
