@@ -264,8 +264,11 @@ class ReadoutCall(EvaluateCall):
         ]
 
     def _save(self, fitted: Mapping[str, Mapping[str, Readout]]) -> None:
-        folders = dict(word.split("=", 1) for word in self.encoders if "=" in word)
-        for name, folder in folders.items():
+        places = dict(word.split("=", 1) for word in self.encoders if "=" in word)
+        for name, folder in places.items():
+            if not (Path(folder) / "preprocessing.json").is_file():
+                say(f"read-outs of {name} are not saved: {folder} is no encoder folder of ours")
+                continue
             out = save_readouts(Path(folder), {quantity: each.head for quantity, each in fitted[name].items()})
             say(f"{len(fitted[name])} read-outs of {name} written to {out}")
 

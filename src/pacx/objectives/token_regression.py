@@ -9,6 +9,7 @@ Source: the paper's future work (section 6); our own form of it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -102,4 +103,4 @@ class TokenRegressionObjective(Objective):
 
     def reading(self, films: FilmFeatures) -> dict[str, Tensor]:
         """The readers' attention over the patches."""
-        return {name: reader.attention(films.patches) for name, reader in self.readers.items()}
+        return {name: cast("TargetReader", reader).attention(films.patches) for name, reader in self.readers.items()}
