@@ -4,8 +4,9 @@
 rest of another film's of the batch; its targets likewise. The share is at least a half, so a mixture stays mostly its
 own patient's, which is whose it counts as. No objective knows of it.
 
-Source: the paper names embedding mixup among what its authors tried (author contributions) and says no more. The form is Zhang et al. 2018 (mixup), on embeddings as Verma et al. 2019 (manifold mixup),
-with the larger share first as Berthelot et al. 2019 (MixMatch).
+Source: the paper names embedding mixup among what its authors tried (author contributions) and says no more. The form
+is Zhang et al. 2018 (mixup), on embeddings as Verma et al. 2019 (manifold mixup), with the larger share first as
+Berthelot et al. 2019 (MixMatch).
 """
 
 from dataclasses import dataclass
