@@ -31,7 +31,7 @@ NOTICE = (
     "they say nothing about real ones."
 )
 _ENCODER_ORDER = ("random", "imagenet", "mae", "mae-mean", "pacx", "pacx-mean")
-_ABLATION_ORDER = ("mae", "ecg-only", "labs-only", "contrastive-only", "regression-only", "full")
+_ABLATIONS = ("ecg-only", "labs-only", "contrastive-only", "regression-only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +128,19 @@ def _present(order: Sequence[str], names: Sequence[str]) -> list[str]:
     return [name for name in order if name in plain] + [name for name in plain if name not in order]
 
 
+def _ablations(rows: Rows) -> tuple[str, list[str]]:
+    """The protocol that measured Table 3's encoders, and those encoders: a demo keeps them apart, a suite does not."""
+    for protocol in ("ablation", "low-data"):
+        names = rows.values_of("encoder", protocol=protocol)
+        if set(names) & set(_ABLATIONS):
+            return protocol, [name for name in ("mae", *_ABLATIONS, "full", "pacx") if name in names]
+    return "ablation", []
+
+
 def _sections(rows: Rows, folder: Path | None) -> list[Section]:
     encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="linear-probe"))
     aligned = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="alignment"))
-    ablations = _present(_ABLATION_ORDER, rows.values_of("encoder", protocol="ablation"))
+    ablation_protocol, ablations = _ablations(rows)
     looked = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=ATTENTION))
     looked_closer = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=DELETION))
     low_data = rows.values_of("dataset", protocol="low-data")
@@ -185,7 +194,11 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             title="Patients and films on both sides of a test",
             tables=() if folder is None else (scrutiny.shared_table(folder / "certificate.json"),),
         ),
-        Section(anchor="ablation", title="Ablations (Table 3)", tables=(tables.ablation_table(rows, ablations),)),
+        Section(
+            anchor="ablation",
+            title="Ablations (Table 3)",
+            tables=(tables.ablation_table(rows, ablations, ablation_protocol),),
+        ),
         Section(
             anchor="attention",
             title="Where the encoder looks (Figure 4)",

@@ -295,13 +295,13 @@ def alignment_table(rows: Rows, encoders: Sequence[str]) -> Table:
     )
 
 
-def ablation_table(rows: Rows, encoders: Sequence[str]) -> Table:
+def ablation_table(rows: Rows, encoders: Sequence[str], protocol: str) -> Table:
     """The paper's Table 3: one modality or one loss at a time, beside the full recipe."""
     body: list[tuple[Cell, ...]] = []
-    for dataset in rows.values_of("dataset", protocol="ablation"):
-        for fraction in sorted({row.fraction for row in rows.rows if row.protocol == "ablation"}):
+    for dataset in rows.values_of("dataset", protocol=protocol):
+        for fraction in sorted({row.fraction for row in rows.rows if row.protocol == protocol}):
             query: dict[str, object] = {
-                "protocol": "ablation",
+                "protocol": protocol,
                 "dataset": dataset,
                 "label": "macro",
                 "fraction": fraction,

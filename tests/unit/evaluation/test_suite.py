@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +213,31 @@ def test_wrong_calls_are_refused_in_a_sentence(finished, tmp_path):
     FrozenTargets("ecg", ("x", "y"), np.eye(2, dtype=np.float32), "a-b-c").save(tmp_path / "others")
     with pytest.raises(DataError, match="those of no film of the packs"):
         Suite(SuiteConfig(**{**vars(config), "targets": (tmp_path / "others",)}), "")
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same_rows(finished, tmp_path):
+    here = tmp_path / "here"
+    shutil.copytree(finished, here, ignore=shutil.ignore_patterns("out"))
+    steps = here / "out" / "steps"
+    process = subprocess.Popen([sys.executable, "-m", "pacx.cli.main", *call_of(here / "out")])
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(steps.glob("*.inputs.json"))) < 2:
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    done = {file: file.stat().st_mtime_ns for file in steps.glob("*.inputs.json")}
+    assert not (here / "out" / "results.json").exists()
+    assert run(call_of(here / "out")) == 0
+    assert {file: file.stat().st_mtime_ns for file in done} == done
+    again, whole = (read_rows(folder / "out" / "results.json") for folder in (here, finished))
+    assert [repr(row) for row in again] == [repr(row) for row in whole]
+    assert not is_damaged(here)
+
+
+def is_damaged(here: Path) -> bool:
+    return any(is_bad(check) for check in verify(here / "out" / "certificate.json"))

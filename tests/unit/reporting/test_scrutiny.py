@@ -8,9 +8,10 @@ from test_report import row
 
 from pacx.core.artifacts import write_json
 from pacx.evaluation.delong import P_VALUE_HOLM
-from pacx.evaluation.results import difference_metric, difference_name
+from pacx.evaluation.results import difference_metric, difference_name, write_rows
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.exports import to_csv, to_latex, to_markdown, write_tables
+from pacx.reporting.report import write_report
 from pacx.reporting.tables import Cell, Rows, Table
 
 ENCODERS = ["random", "mae", "pacx"]
@@ -137,3 +138,12 @@ def test_tables_for_other_documents(table: Table, tmp_path) -> None:
     assert r"n = 5 \& more" in latex
     write_tables([("one", table), ("none", Table(caption="", header=(), rows=()))], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "one.tex", "tables.md"]
+
+
+def test_ablations_are_found_among_the_encoders_of_a_suite(tmp_path) -> None:
+    common = {"protocol": "low-data", "fraction": 1.0}
+    rows = [row(**common, encoder=name) for name in ("mae", "pacx", "labs-only", "random")]
+    write_rows(tmp_path / "results.json", rows)
+    write_report([tmp_path], tmp_path / "report.html", tables_folder=tmp_path / "tables")
+    with (tmp_path / "tables" / "ablation.csv").open() as opened:
+        assert next(csv.reader(opened)) == ["dataset", "metric", "MAE", "labs-only", "PaCX"]
