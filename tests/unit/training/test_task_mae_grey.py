@@ -14,7 +14,7 @@ from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.pack import Pack
-from pacx.evaluation.embeddings import check_preprocessing
+from pacx.evaluation.embeddings import check_size
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.grey import grey_contract, restate
 from pacx.models.mae import MaskedAutoencoder
@@ -51,7 +51,7 @@ def test_one_channel_trains_resumes_and_releases_for_the_packs_contract(blob_pac
     whole = MaskedAutoencoder(GREY.model)
     whole.load_state_dict(load_file(tmp_path / "whole/mae.safetensors"))
     loaded = load_encoder(tmp_path / "whole/encoder")
-    check_preprocessing(blob_pack, loaded.preprocessing)  # what every protocol asks
+    check_size(blob_pack, loaded.preprocessing)  # what every protocol asks
     films = torch.from_numpy(blob_pack.images[:4].copy())
     with torch.no_grad():
         as_trained = whole.encoder()(to_input(films, grey_contract(blob_pack.preprocessing)))
