@@ -178,6 +178,28 @@ def shuffled_rows(
         yield np.array_split(whole, world_size)[rank]
 
 
+class RowsTask(StageTask[NDArray[np.int64]]):
+    """A stage whose samples all lie in memory: a batch is their row numbers."""
+
+    ids: Sequence[str]
+    keys: NDArray[np.uint64]
+    train_rows: NDArray[np.int64]
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in one epoch."""
+        return len(self.train_rows)
+
+    def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows of this rank's samples."""
+        for positions in shuffled_rows(self.keys[self.train_rows], config, epoch, rank, world_size):
+            yield self.train_rows[positions]
+
+    def sample_ids(self, batch: NDArray[np.int64]) -> Sequence[str]:
+        """The samples' ids."""
+        return [self.ids[row] for row in batch]
+
+
 def array_sha256(*arrays: NDArray[Any]) -> str:
     """A fingerprint of arrays' types, shapes and contents, for ``describe``."""
     digest = hashlib.sha256()

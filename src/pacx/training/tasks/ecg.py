@@ -4,7 +4,7 @@
 seed, the epoch and the recording's id. It refuses recordings that were not prepared as the model's input contract says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,7 @@ from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
 from pacx.models.ecg_mae import EcgMAEConfig, EcgMaskedAutoencoder, save_ecg_mae
-from pacx.training.config import TrainingConfig
-from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only, shuffled_rows
+from pacx.training.task import ParameterGroup, RowsTask, StepLoss, array_sha256, decay_matrices_only
 
 _VALIDATION_BATCH = 64
 
@@ -36,7 +35,7 @@ class EcgTaskConfig:
     model: EcgMAEConfig = field(default_factory=EcgMAEConfig)
 
 
-class EcgTask(StageTask[NDArray[np.int64]]):
+class EcgTask(RowsTask):
     """Masked autoencoding of ECG recordings.
 
     Args:
@@ -75,20 +74,6 @@ class EcgTask(StageTask[NDArray[np.int64]]):
         self.train_rows, self.val_rows = train_rows, val_rows
         self.config, self.seed = config, seed
         self.module: EcgMaskedAutoencoder = EcgMaskedAutoencoder(config.model, seed=seed)
-
-    @property
-    def num_samples(self) -> int:
-        """Recordings in one epoch."""
-        return len(self.train_rows)
-
-    def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[NDArray[np.int64]]:
-        """Rows of this rank's recordings."""
-        for positions in shuffled_rows(self.keys[self.train_rows], config, epoch, rank, world_size):
-            yield self.train_rows[positions]
-
-    def sample_ids(self, batch: NDArray[np.int64]) -> Sequence[str]:
-        """The recordings' ids."""
-        return [self.ids[row] for row in batch]
 
     def loss(self, batch: NDArray[np.int64], epoch: int) -> StepLoss:
         """Mean squared error on the hidden patches."""

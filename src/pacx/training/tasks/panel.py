@@ -4,7 +4,6 @@
 are another. Which values are hidden from whom in which epoch is a function of the seed, the epoch and the sample id.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from pacx.core.randomness import sample_keys, uniform
 from pacx.modalities.panel_encoder import PanelEncoder
 from pacx.modalities.panels import PanelPercentiles, PanelTable, PercentileScaler
 from pacx.models.panel_dae import DROP_FRACTION, Corruption, PanelAutoencoder, corrupt, dae_loss
-from pacx.training.config import TrainingConfig
-from pacx.training.task import StageTask, StepLoss, array_sha256, shuffled_rows
+from pacx.training.task import RowsTask, StepLoss, array_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +41,7 @@ class PanelTaskConfig:
     corruption: Corruption = Corruption.VALUE_AND_MASK
 
 
-class PanelTask(StageTask[NDArray[np.int64]]):
+class PanelTask(RowsTask):
     """The denoising autoencoder over a panel's percentiles; the stage is named after the panel.
 
     Args:
@@ -85,20 +83,6 @@ class PanelTask(StageTask[NDArray[np.int64]]):
         self.module: PanelAutoencoder = PanelAutoencoder(
             measured.panel, hidden_dim=config.hidden_dim, embedding_dim=config.embedding_dim, seed=seed
         )
-
-    @property
-    def num_samples(self) -> int:
-        """Samples in one epoch."""
-        return len(self.train_rows)
-
-    def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[NDArray[np.int64]]:
-        """Rows of this rank's samples."""
-        for positions in shuffled_rows(self.keys[self.train_rows], config, epoch, rank, world_size):
-            yield self.train_rows[positions]
-
-    def sample_ids(self, batch: NDArray[np.int64]) -> Sequence[str]:
-        """The samples' ids."""
-        return [self.ids[row] for row in batch]
 
     def loss(self, batch: NDArray[np.int64], epoch: int) -> StepLoss:
         """Error over everything measured, after hiding some of it from the encoder."""
