@@ -19,7 +19,7 @@ class ReportCall:
     """Turn results into one self-contained HTML page, or check a certificate."""
 
     results: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """results.json files, or folders that hold one (a demo folder brings its curves and pictures along)."""
+    """results.json files, folders that hold one (a demo's brings its curves and pictures), run folders to compare."""
 
     out: Path = Path("report.html")
     """The page to write."""
@@ -49,7 +49,12 @@ def _verify(path: Path, depth: Depth) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    call = parse(ReportCall, words, verb="report", example="pacx report runs/demo --out report.html")
+    call = parse(
+        ReportCall,
+        words,
+        verb="report",
+        example="pacx report runs/demo --out report.html;  pacx report runs/distill runs/distill-tokens",
+    )
     if call.verify is not None:
         _verify(call.verify, call.depth)
         return

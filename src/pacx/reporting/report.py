@@ -23,6 +23,7 @@ from pacx.reporting.curves import draw_label_efficiency, draw_training
 from pacx.reporting.exports import write_tables
 from pacx.reporting.figures import read_figures
 from pacx.reporting.headlines import headlines
+from pacx.reporting.runs import is_run, read_run, run_tables
 from pacx.reporting.tables import Rows, Table
 from pacx.training.journal import read_journal
 
@@ -224,6 +225,11 @@ def _what_was_run(folder: Path | None, sources: Sequence[Path]) -> Section:
     )
 
 
+def _counted(num_rows: int, num_files: int, num_runs: int) -> str:
+    parts = [f"{num_rows:,} result rows from {num_files} file(s)"] if num_files else []
+    return ", ".join([*parts, f"{num_runs} run(s)"] if num_runs else parts)
+
+
 def write_report(
     results: Sequence[Path],
     out: Path,
@@ -235,7 +241,8 @@ def write_report(
     """Write the page.
 
     Args:
-        results: ``results.json`` files, or folders that hold one; the first folder's journals and pictures are shown.
+        results: ``results.json`` files, folders that hold one, and folders of finished runs; journals and pictures
+            of the first folder with results are shown.
         out: the HTML file.
         tables_folder: where to write the page's tables as Markdown, CSV and LaTeX as well.
         title: heading of the page.
@@ -245,19 +252,22 @@ def write_report(
         UsageError: a path holds no results.
         DataError: a results file cannot be read.
     """
-    files = [path / "results.json" if path.is_dir() else path for path in results]
+    run_folders = [path for path in results if is_run(path)]
+    measured = [path for path in results if path not in run_folders]
+    files = [path / "results.json" if path.is_dir() else path for path in measured]
     for file in files:
         if not file.exists():
-            raise UsageError(f"{file} does not exist; give a results.json or a folder that holds one")
-    folder = next((path for path in results if path.is_dir()), None)
+            raise UsageError(f"{file} does not exist; give a results.json, a folder that holds one, or a run's")
+    folder = next((path for path in measured if path.is_dir()), None)
     rows = tables.read_all(read_rows(file) for file in files)
-    sections = [section for section in _sections(rows, folder) if not section.is_empty]
+    runs = Section(anchor="runs", title="Runs", tables=run_tables([read_run(path) for path in run_folders]))
+    sections = [section for section in (*_sections(rows, folder), runs) if not section.is_empty]
     environment = Environment(
         loader=PackageLoader("pacx.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
         title=title,
-        subtitle=subtitle or f"{len(rows.rows)} result rows from {len(files)} file(s)",
+        subtitle=subtitle or _counted(len(rows.rows), len(files), len(run_folders)),
         notice=NOTICE,
         headlines=headlines(rows),
         sections=[*sections, _what_was_run(folder, files)],

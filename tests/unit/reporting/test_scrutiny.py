@@ -12,6 +12,7 @@ from pacx.evaluation.results import difference_metric, difference_name, write_ro
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.exports import to_csv, to_latex, to_markdown, write_tables
 from pacx.reporting.report import write_report
+from pacx.reporting.runs import read_run, run_tables
 from pacx.reporting.tables import Cell, Rows, Table
 
 ENCODERS = ["random", "mae", "pacx"]
@@ -147,3 +148,15 @@ def test_ablations_are_found_among_the_encoders_of_a_suite(tmp_path) -> None:
     write_report([tmp_path], tmp_path / "report.html", tables_folder=tmp_path / "tables")
     with (tmp_path / "tables" / "ablation.csv").open() as opened:
         assert next(csv.reader(opened)) == ["dataset", "metric", "MAE", "labs-only", "PaCX"]
+
+
+def test_finished_runs_stand_side_by_side_with_what_differs(tmp_path) -> None:
+    for name, rate, loss in (("one", 0.1, 1.5), ("two", 0.2, 1.25)):
+        config = {"training": {"seed": 0, "learning_rate": rate}, "task": {"config": {"adaptation": {"rank": 8}}}}
+        write_json(tmp_path / name / "config.json", {**config, "provenance": {"seed": 0, "commit": "abc"}})
+        write_json(tmp_path / name / "summary.json", {"stage": "distill", "steps": 3, "validation": {"loss": loss}})
+    metrics, settings = run_tables([read_run(tmp_path / name) for name in ("one", "two")])
+    assert ["loss", "1.5", "1.25"] in texts(metrics)
+    assert texts(settings) == [["training.learning_rate", "0.1", "0.2"]]
+    write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "report.html")
+    assert "training.learning_rate" in (tmp_path / "report.html").read_text()
