@@ -270,7 +270,7 @@ def write_report(
         subtitle=subtitle or _counted(len(rows.rows), len(files), len(run_folders)),
         notice=NOTICE,
         headlines=headlines(rows),
-        sections=[*sections, _what_was_run(folder, files)],
+        sections=[*sections, _what_was_run(folder, [*files, *run_folders])],
     )
     write_text(out, page)
     if tables_folder is not None:
