@@ -180,6 +180,25 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             tables=(tables.alignment_table(rows, aligned),),
             pictures=_training_pictures(folder, "alignment"),
         ),
+        *_doubts(rows, encoders, folder),
+        Section(
+            anchor="ablation",
+            title="Ablations (Table 3)",
+            tables=(tables.ablation_table(rows, ablations, ablation_protocol),),
+        ),
+        Section(
+            anchor="attention",
+            title="Where the encoder looks (Figure 4)",
+            text="Attention rollout of the class token. Pictures suggest, they do not prove; the shares are measured.",
+            tables=(tables.attention_table(rows, looked), scrutiny.deletion_table(rows, looked_closer)),
+            pictures=_kept_pictures(folder, "attention"),
+        ),
+    ]
+
+
+def _doubts(rows: Rows, encoders: Sequence[str], folder: Path | None) -> list[Section]:
+    """What asks whether to believe the benchmarks."""
+    return [
         Section(
             anchor="scrutiny",
             title="Does it depend on the classifier, the threshold, the patient, a shortcut?",
@@ -194,18 +213,6 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             anchor="shared",
             title="Patients and films on both sides of a test",
             tables=() if folder is None else (scrutiny.shared_table(folder / "certificate.json"),),
-        ),
-        Section(
-            anchor="ablation",
-            title="Ablations (Table 3)",
-            tables=(tables.ablation_table(rows, ablations, ablation_protocol),),
-        ),
-        Section(
-            anchor="attention",
-            title="Where the encoder looks (Figure 4)",
-            text="Attention rollout of the class token. Pictures suggest, they do not prove; the shares are measured.",
-            tables=(tables.attention_table(rows, looked), scrutiny.deletion_table(rows, looked_closer)),
-            pictures=_kept_pictures(folder, "attention"),
         ),
     ]
 
