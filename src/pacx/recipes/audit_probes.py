@@ -77,6 +77,7 @@ class ClassTokenAudit(ProbedAudit):
                 heads[name] = train_low_data(data, features, self.fractions, config=self.probe)
                 scores[name] = score_heads(heads[name], data, features, draws)
         rows: list[ResultRow] = []
+        taken: list[str] = []
         before, after = (encoder.name for encoder in opened)
         for number, fraction in enumerate(self.fractions):
             members = range(number * self.probe.num_seeds, (number + 1) * self.probe.num_seeds)
@@ -87,23 +88,26 @@ class ClassTokenAudit(ProbedAudit):
                     self.maker(data.dataset), data, pair, baseline=f"{before}#{part}", fraction=fraction
                 )
             better = {name: better_pooling(name, heads, members) for name in (before, after)}
+            taken.append(f" ({better[after]} over {better[before]})")
             maker = self.maker(data.dataset, more=f"by validation AUROC {' and '.join(better.values())}")
             pair = {name: chosen[part] for name, part in better.items()}
             rows += classification_rows(maker, data, pair, baseline=before, fraction=fraction)
-        return Findings(rows=rows, answer=self._answer(rows, before, after))
+        return Findings(rows=rows, answer=self._answer(rows, before, after, taken))
 
-    def _answer(self, rows: list[ResultRow], before: str, after: str) -> str:
-        def gains(mark: str) -> str:
+    def _answer(self, rows: list[ResultRow], before: str, after: str, taken: list[str]) -> str:
+        def gains(mark: str, remarks: Sequence[str]) -> str:
             pair = difference_name(after + mark, before + mark)
             return "; ".join(
-                f"{100 * fraction:g} % of the labels "
+                f"{100 * fraction:g} % of the labels{remark} "
                 + in_words(rows, encoder=pair, metric=difference_metric("auroc"), fraction=fraction)
-                for fraction in self.fractions
+                for fraction, remark in zip(self.fractions, remarks, strict=True)
             )
 
+        plain = [""] * len(taken)
         return (
-            f"Macro AUROC of {after} minus {before}, each in the pooling that validation prefers: {gains('')}. With "
-            f"the class token of both: {gains('#token')}; with the mean of the patch tokens of both: {gains('#mean')}."
+            f"Macro AUROC of {after} minus {before}, each in the pooling that validation prefers: {gains('', taken)}. "
+            f"With the class token of both: {gains('#token', plain)}; with the mean of the patch tokens of both: "
+            f"{gains('#mean', plain)}."
         )
 
 
@@ -263,7 +267,10 @@ def _on_common_labels(
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdAudit(ProbedAudit):
-    """What does F1 at 0.5 hide? The same probes at 0.5 and at each label's best threshold on the validation split."""
+    """What does F1 at 0.5 hide? The same probes at 0.5 and at each label's best threshold on the validation split.
+
+    Where one class excludes the others, the most probable class stands in the place of 0.5.
+    """
 
     pack: Path
     """Films with labels and splits."""
@@ -284,9 +291,10 @@ class ThresholdAudit(ProbedAudit):
         features = {encoder.name: embed_pack(encoder.encoder, pack) for encoder in opened}
         scores = score_probes(data, features, draws, config=self.probe)
         truth, maker = data.labels[data.test], self.maker(data.dataset)
+        usual = "by the most probable class" if data.is_multiclass else "at 0.5"
         rows, answers = [], []
         for name, score in scores.items():
-            fixed, tuned = f"{name} at 0.5", f"{name} at the validation threshold"
+            fixed, tuned = f"{name} {usual}", f"{name} at the validation threshold"
             values = {fixed: score.f1, tuned: score.f1_tuned}
             pooled = {each: mean_over_seeds(value, seed=self.probe.seed) for each, value in values.items()}
             for column in with_differences(pooled, "f1", fixed):
@@ -297,7 +305,7 @@ class ThresholdAudit(ProbedAudit):
                     rows.append(maker.row(column, column.draws[:, k], label=label, n=known))
             before, after = (in_words(rows, encoder=each, metric="f1") for each in (fixed, tuned))
             gain = in_words(rows, encoder=difference_name(tuned, fixed), metric=difference_metric("f1"))
-            answers.append(f"{name} {before} at 0.5 and {after} at the threshold tuned on validation, {gain}")
+            answers.append(f"{name} {before} {usual} and {after} at the threshold tuned on validation, {gain}")
         return Findings(rows=rows, answer=f"Macro F1: {'; '.join(answers)}.")
 
 

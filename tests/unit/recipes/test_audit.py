@@ -162,7 +162,10 @@ def test_class_token_takes_the_pooling_that_validation_prefers_though_test_prefe
             assert gain.ci_low <= gain.value <= gain.ci_high
     said = capsys.readouterr().out
     gain = row(rows, encoder="pacx - mae", metric="auroc_difference")
-    assert f"100 % of the labels {gain.value:+.3f} [{gain.ci_low:.3f}, {gain.ci_high:.3f}]" in said
+    assert (
+        f"100 % of the labels (pacx#mean over mae#mean) {gain.value:+.3f} [{gain.ci_low:.3f}, {gain.ci_high:.3f}]"
+        in said
+    )
 
 
 def test_splits_finds_the_leak_that_was_built_in(split_twice, places, tmp_path, capsys):
