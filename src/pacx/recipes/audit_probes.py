@@ -151,7 +151,8 @@ class SplitsAudit(ProbedAudit):
             raise DataError(f"{packs[0].path} and {packs[1].path} differ in films or labels; pack one copy twice")
         (encoder,) = open_encoders((self.encoder,), self.probe.seed)
         # another seed for the other test split: equal counts would pair patients who have nothing to do with each other
-        whole, leaky = (self._scored(encoder, pack, self.probe.seed + k) for k, pack in enumerate(packs))
+        whole = self._scored(encoder, packs[0], BY_PATIENT, self.probe.seed)
+        leaky = self._scored(encoder, packs[1], BY_FILM, self.probe.seed + 1)
         if whole.is_seen.any() or not leaky.is_seen.any() or leaky.is_seen.all():
             raise DataError(
                 f"{int(whole.is_seen.sum())} of {len(whole.is_seen)} test films of {packs[0].path} and "
@@ -168,8 +169,8 @@ class SplitsAudit(ProbedAudit):
         rows += self._compare(leaky, whole, encoder.name) + self._compare_people(leaky, encoder.name)
         return Findings(rows=rows, answer=self._answer(rows, whole, leaky, encoder.name))
 
-    def _scored(self, encoder: NamedEncoder, pack: Pack, seed: int) -> "_Scored":
-        data = ClassificationData.from_pack(pack, dataset=pack.path.name)
+    def _scored(self, encoder: NamedEncoder, pack: Pack, how: str, seed: int) -> "_Scored":
+        data = ClassificationData.from_pack(pack, dataset=f"{pack.path.name}, {how}")  # folders may be called alike
         draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=seed)
         features = {encoder.name: embed_pack(encoder.encoder, pack)}
         score = score_probes(data, features, draws, config=self.probe)[encoder.name]

@@ -179,7 +179,11 @@ def test_splits_finds_the_leak_that_was_built_in(split_twice, places, tmp_path, 
     assert (seen.n, unseen.n) == (40, 80)
     assert gap.value == pytest.approx(seen.value - unseen.value)
     assert "40 of 60 test patients have films in the training split" in said
-    assert said.count("not distinguishable") == (row(rows, encoder=f"{BY_FILM} - {BY_PATIENT}").ci_low <= 0)
+    more = row(rows, encoder=f"{BY_FILM} - {BY_PATIENT}")
+    whole, leaky = (row(rows, metric="auroc", dataset=f"pack, {how}") for how in (BY_PATIENT, BY_FILM))
+    assert more.value == pytest.approx(leaky.value - whole.value)
+    assert f"is {leaky.value:.3f} [{leaky.ci_low:.3f}, {leaky.ci_high:.3f}] split by film and {whole.value:.3f}" in said
+    assert said.count("not distinguishable") == (more.ci_low <= 0)
     # scikit-learn on the same probes
     data = ClassificationData.from_pack(by_film, dataset="")
     features = embed_pack(load_encoder(places["mae"]).pooled_by(Pooling.PATCH_MEAN), by_film)
