@@ -21,6 +21,7 @@ _VERBS = {
     "train": "run a recipe: mae, labs, ecg, vitals, distill and their variants",
     "embed": "images to embeddings; ECGs, labs, vital signs to frozen targets",
     "evaluate": "probe, low-data, segment, align, readout, rollout: result rows with intervals",
+    "audit": "what the paper leaves open: class token, splits, threshold, pre-masked films, mask ratio, shuffled pairs",
     "report": "result rows and run folders to one self-contained page",
 }
 

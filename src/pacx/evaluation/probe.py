@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacx.evaluation.classification import ClassificationData, classification_rows, score_heads
+from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
 from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.statistics import NUM_DRAWS, PatientDraws, RowMaker, patient_bootstrap
 from pacx.evaluation.subgroups import Grouping, subgroup_rows
 
 PROTOCOL = "linear-probe"
@@ -46,6 +46,21 @@ def train_probes(
     )
 
 
+def score_probes(
+    data: ClassificationData,
+    features: Mapping[str, NDArray[np.float32]],
+    draws: PatientDraws,
+    *,
+    config: ProbeConfig,
+    device: torch.device | str = "cpu",
+) -> dict[str, ClassificationScores]:
+    """Train every encoder's probes and score them on the test split under ``draws``; arguments as ``linear_probe``."""
+    return {
+        name: score_heads(train_probes(data, array, config=config, device=device), data, array, draws)
+        for name, array in features.items()
+    }
+
+
 def linear_probe(
     data: ClassificationData,
     features: Mapping[str, NDArray[np.float32]],
@@ -72,10 +87,7 @@ def linear_probe(
     Source: paper appendix A.2.2 and Table 1.
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
-    scores = {
-        name: score_heads(train_probes(data, array, config=config, device=device), data, array, draws)
-        for name, array in features.items()
-    }
+    scores = score_probes(data, features, draws, config=config, device=device)
     maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
     rows = classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
     probabilities = {name: score.probabilities for name, score in scores.items()}

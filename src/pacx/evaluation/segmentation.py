@@ -227,27 +227,38 @@ def segmentation(
 
     Source: paper appendix A.2.2 and Table 1.
     """
-    splits = {name: pack.rows(name) for name in ("train", "val", "test")}
-    empty = [name for name, rows in splits.items() if len(rows) == 0]
+    counts = {
+        name: decode_test_films(pack, encoder, name=name, config=config, device=device)
+        for name, encoder in encoders.items()
+    }
+    draws = patient_bootstrap(pack.patient_ids[pack.rows("test")], num_draws=num_draws, seed=config.seed)
+    maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=config.seed, provenance=provenance)
+    return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=baseline)
+
+
+def decode_test_films(
+    pack: Pack, encoder: FilmEncoder, *, name: str, config: SegmentationConfig, device: torch.device | str = "cpu"
+) -> Overlap:
+    """Train a decoder on one encoder's tokens and count its overlap with the masks of the test films, (N, K).
+
+    Arguments and errors as ``segmentation``; ``name`` is the encoder's, for messages.
+    """
+    splits = {split: pack.rows(split) for split in ("train", "val", "test")}
+    empty = [split for split, rows in splits.items() if len(rows) == 0]
     if pack.masks is None or empty:
         lack = "no masks" if pack.masks is None else f"no images in {', '.join(empty)}"
         raise DataError(f"pack {pack.path} has {lack}, expected masks and all three splits; pack another dataset")
-    counts = {}
-    for name, encoder in encoders.items():
-        parts = {
-            split: MaskedTokens(
-                tokens=embed_patches(encoder, pack, rows=rows, device=device),
-                masks=pack.masks[rows],
-                keys=pack.keys[rows],
-            )
-            for split, rows in splits.items()
-        }
-        patch_size = _patch_size(name, parts["train"])
-        decoder = train_decoder(parts["train"], parts["val"], patch_size=patch_size, config=config, device=device)
-        counts[name] = predict_overlap(decoder, parts["test"], device=device)
-    draws = patient_bootstrap(pack.patient_ids[splits["test"]], num_draws=num_draws, seed=config.seed)
-    maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=config.seed, provenance=provenance)
-    return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=baseline)
+    parts = {
+        split: MaskedTokens(
+            tokens=embed_patches(encoder, pack, rows=rows, device=device),
+            masks=pack.masks[rows],
+            keys=pack.keys[rows],
+        )
+        for split, rows in splits.items()
+    }
+    patch_size = _patch_size(name, parts["train"])
+    decoder = train_decoder(parts["train"], parts["val"], patch_size=patch_size, config=config, device=device)
+    return predict_overlap(decoder, parts["test"], device=device)
 
 
 def _patch_size(name: str, films: MaskedTokens) -> int:

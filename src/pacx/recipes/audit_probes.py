@@ -1,0 +1,313 @@
+"""Audits of classification: is the gain the class token's, what do shared patients add, what does a threshold add."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.errors import DataError
+from pacx.data.pack import Pack
+from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.linear_heads import LinearHeads
+from pacx.evaluation.low_data import FRACTIONS, train_low_data
+from pacx.evaluation.metrics import auroc
+from pacx.evaluation.probe import score_probes
+from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.statistics import (
+    MACRO,
+    Column,
+    Float,
+    MacroAverage,
+    PatientDraws,
+    evaluable_labels,
+    macro_average,
+    mean_over_seeds,
+    patient_bootstrap,
+    with_differences,
+)
+from pacx.models.vit import Pooling
+from pacx.recipes.audit import Findings, ProbedAudit, in_words
+from pacx.recipes.encoders import NamedEncoder, open_encoders
+
+_POOLINGS = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}
+BY_FILM, BY_PATIENT = "split by film", "split by patient"
+SEEN, UNSEEN = "patient: seen in training", "patient: unseen"
+GAP = "patient: seen in training - unseen"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassTokenAudit(ProbedAudit):
+    """Is the gain the class token's, which masked autoencoding never supervises and distillation does?
+
+    Both encoders are probed on their class token and on the mean of their patch tokens. The last comparison takes each
+    encoder in its better pooling, chosen by validation AUROC (mean over the probes of a fraction), never on test films.
+    """
+
+    pack: Path
+    """Films with labels and splits."""
+
+    baseline: str
+    """NAME=PLACE of the encoder before distillation."""
+
+    encoder: str
+    """NAME=PLACE of the encoder after it."""
+
+    fractions: tuple[float, ...] = FRACTIONS
+    """Shares of the training films."""
+
+    name = "class-token"
+    example = (
+        "--pack packs/nih14 --baseline mae=runs/mae/encoder --encoder pacx=runs/distill/encoder "
+        "--out runs/audit/class-token.json"
+    )
+
+    def run(self) -> Findings:
+        """Gain per pooling, and of the better pooling over the stronger one of the baseline."""
+        pack, opened = Pack.open(self.pack), open_encoders((self.baseline, self.encoder), self.probe.seed)
+        data = ClassificationData.from_pack(pack, dataset=pack.path.name)
+        draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=self.probe.seed)
+        heads, scores = {}, {}
+        for encoder in opened:
+            for part, pooling in _POOLINGS.items():
+                name = f"{encoder.name}#{part}"
+                features = embed_pack(encoder.encoder.pooled_by(pooling), pack)
+                heads[name] = train_low_data(data, features, self.fractions, config=self.probe)
+                scores[name] = score_heads(heads[name], data, features, draws)
+        rows: list[ResultRow] = []
+        taken: list[str] = []
+        before, after = (encoder.name for encoder in opened)
+        for number, fraction in enumerate(self.fractions):
+            members = range(number * self.probe.num_seeds, (number + 1) * self.probe.num_seeds)
+            chosen = {name: score.select(members) for name, score in scores.items()}
+            for part in _POOLINGS:
+                pair = {name: chosen[name] for name in (f"{before}#{part}", f"{after}#{part}")}
+                rows += classification_rows(
+                    self.maker(data.dataset), data, pair, baseline=f"{before}#{part}", fraction=fraction
+                )
+            better = {name: better_pooling(name, heads, members) for name in (before, after)}
+            taken.append(f" ({better[after]} over {better[before]})")
+            maker = self.maker(data.dataset, more=f"by validation AUROC {' and '.join(better.values())}")
+            pair = {name: chosen[part] for name, part in better.items()}
+            rows += classification_rows(maker, data, pair, baseline=before, fraction=fraction)
+        return Findings(rows=rows, answer=self._answer(rows, before, after, taken))
+
+    def _answer(self, rows: list[ResultRow], before: str, after: str, taken: list[str]) -> str:
+        def gains(mark: str, remarks: Sequence[str]) -> str:
+            pair = difference_name(after + mark, before + mark)
+            return "; ".join(
+                f"{100 * fraction:g} % of the labels{remark} "
+                + in_words(rows, encoder=pair, metric=difference_metric("auroc"), fraction=fraction)
+                for fraction, remark in zip(self.fractions, remarks, strict=True)
+            )
+
+        plain = [""] * len(taken)
+        return (
+            f"Macro AUROC of {after} minus {before}, each in the pooling that validation prefers: {gains('', taken)}. "
+            f"With the class token of both: {gains('#token', plain)}; with the mean of the patch tokens of both: "
+            f"{gains('#mean', plain)}."
+        )
+
+
+def better_pooling(encoder: str, heads: dict[str, LinearHeads], members: range) -> str:
+    """The pooling whose probes have the higher mean AUROC on the validation split; the class token if equal."""
+    return max((f"{encoder}#{part}" for part in _POOLINGS), key=lambda name: _validation(heads[name], members))
+
+
+def _validation(heads: LinearHeads, members: range) -> float:
+    return float(heads.validation_auroc[list(members)].mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsAudit(ProbedAudit):
+    """What do splits by film add, which let a patient be in training and test at once?
+
+    The same encoder is probed on the same films split in two ways, and on the films split by film the patients it was
+    trained on are compared with the others. Seen and unseen patients are other people, and the two test splits hold
+    other films: those differences are unpaired.
+    """
+
+    by_patient: Path
+    """The pack split by patient."""
+
+    by_film: Path
+    """The same films packed with --split-policy released-code."""
+
+    encoder: str
+    """NAME=PLACE."""
+
+    name = "splits"
+    example = (
+        "--by-patient packs/chexchonet --by-film packs/chexchonet-released --encoder pacx=runs/distill/encoder "
+        "--out runs/audit/splits.json"
+    )
+
+    def run(self) -> Findings:
+        """Test AUROC under both splits; of seen and unseen patients under the second."""
+        packs = Pack.open(self.by_patient), Pack.open(self.by_film)
+        if set(packs[0].sample_ids) != set(packs[1].sample_ids) or packs[0].label_names != packs[1].label_names:
+            raise DataError(f"{packs[0].path} and {packs[1].path} differ in films or labels; pack one copy twice")
+        (encoder,) = open_encoders((self.encoder,), self.probe.seed)
+        # another seed for the other test split: equal counts would pair patients who have nothing to do with each other
+        whole = self._scored(encoder, packs[0], BY_PATIENT, self.probe.seed)
+        leaky = self._scored(encoder, packs[1], BY_FILM, self.probe.seed + 1)
+        if whole.is_seen.any() or not leaky.is_seen.any() or leaky.is_seen.all():
+            raise DataError(
+                f"{int(whole.is_seen.sum())} of {len(whole.is_seen)} test films of {packs[0].path} and "
+                f"{int(leaky.is_seen.sum())} of {len(leaky.is_seen)} of {packs[1].path} are of patients seen in "
+                "training; expected none in the first and some, not all, in the second (--split-policy released-code)"
+            )
+        rows = [
+            row
+            for scored in (whole, leaky)
+            for row in classification_rows(
+                self.maker(scored.data.dataset), scored.data, {encoder.name: scored.score}, baseline=None, fraction=1.0
+            )
+        ]
+        rows += self._compare(leaky, whole, encoder.name) + self._compare_people(leaky, encoder.name)
+        return Findings(rows=rows, answer=self._answer(rows, whole, leaky, encoder.name))
+
+    def _scored(self, encoder: NamedEncoder, pack: Pack, how: str, seed: int) -> "_Scored":
+        data = ClassificationData.from_pack(pack, dataset=f"{pack.path.name}, {how}")  # folders may be called alike
+        draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=seed)
+        features = {encoder.name: embed_pack(encoder.encoder, pack)}
+        score = score_probes(data, features, draws, config=self.probe)[encoder.name]
+        return _Scored(data=data, draws=draws, score=score)
+
+    def _compare(self, leaky: "_Scored", whole: "_Scored", name: str) -> list[ResultRow]:
+        """Test AUROC by film minus by patient."""
+        areas = [mean_over_seeds(scored.score.auroc, seed=self.probe.seed) for scored in (leaky, whole)]
+        first, second = _on_common_labels(areas, [leaky.truth, whole.truth], leaky.data.label_names)
+        named = Column(difference_name(BY_FILM, BY_PATIENT), difference_metric("auroc"), first.draws - second.draws)
+        maker = self.maker(leaky.data.dataset, more=f"{name}; unpaired, the test splits hold other films")
+        return [maker.row(named, named.draws, label=MACRO, n=len(leaky.truth), remark=first.remark)]
+
+    def _compare_people(self, leaky: "_Scored", name: str) -> list[ResultRow]:
+        """AUROC on test films of patients seen in training, of the others, and seen minus unseen."""
+        groups = {SEEN: leaky.is_seen, UNSEEN: ~leaky.is_seen}
+        # a film whose label is unknown takes part in nothing, so the others' labels are hidden
+        truths = [np.where(member[:, None], leaky.truth, np.nan) for member in groups.values()]
+        areas = [
+            mean_over_seeds(
+                np.stack([auroc(said, truth, leaky.draws) for said in leaky.score.probabilities]), seed=self.probe.seed
+            )
+            for truth in truths
+        ]
+        seen, unseen = _on_common_labels(areas, truths, leaky.data.label_names)
+        maker = self.maker(leaky.data.dataset, more=leaky.people)
+        rows = [
+            maker.row(
+                Column(name, "auroc", macro.draws),
+                macro.draws,
+                label=MACRO,
+                n=int(member.sum()),
+                remark=macro.remark,
+                subgroup=group,
+            )
+            for (group, member), macro in zip(groups.items(), (seen, unseen), strict=True)
+        ]
+        gap = Column(name, difference_metric("auroc"), seen.draws - unseen.draws)
+        return [*rows, maker.row(gap, gap.draws, label=MACRO, n=len(leaky.truth), remark=seen.remark, subgroup=GAP)]
+
+    def _answer(self, rows: list[ResultRow], whole: "_Scored", leaky: "_Scored", name: str) -> str:
+        more = in_words(rows, encoder=difference_name(BY_FILM, BY_PATIENT), metric=difference_metric("auroc"))
+        by_film, by_patient = (
+            in_words(rows, encoder=name, metric="auroc", dataset=scored.data.dataset, subgroup="")
+            for scored in (leaky, whole)
+        )
+        seen, unseen = (in_words(rows, encoder=name, metric="auroc", subgroup=group) for group in (SEEN, UNSEEN))
+        gap = in_words(rows, encoder=name, metric=difference_metric("auroc"), subgroup=GAP)
+        return (
+            f"Macro AUROC of {name} is {by_film} split by film and {by_patient} split by patient, {more} over the "
+            f"labels that both test splits can score. Split by film, {leaky.people}: on their films it is {seen}, on "
+            f"the others' {unseen}, {gap}."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """One pack's probe, scored."""
+
+    data: ClassificationData
+    draws: PatientDraws
+    score: ClassificationScores
+
+    @property
+    def truth(self) -> NDArray[np.float32]:
+        """Labels of the test films, (N, L)."""
+        return self.data.labels[self.data.test]
+
+    @property
+    def is_seen(self) -> NDArray[np.bool_]:
+        """(N,) test films of patients who also have training films."""
+        patients = self.data.patient_ids.astype(str)
+        return np.isin(patients[self.data.test], patients[self.data.training])
+
+    @property
+    def people(self) -> str:
+        """How many patients are shared, in words."""
+        patients = self.data.patient_ids[self.data.test].astype(str)
+        shared, everybody = len(np.unique(patients[self.is_seen])), len(np.unique(patients))
+        return f"{shared} of {everybody} test patients have films in the training split"
+
+
+def _on_common_labels(
+    areas: Sequence[Float], truths: Sequence[NDArray[np.floating]], label_names: Sequence[str]
+) -> list[MacroAverage]:
+    """Macro averages of several groups, areas (R, L) and truths (N, L) each, over the labels that all can score."""
+    usable = np.logical_and.reduce([evaluable_labels(truth) for truth in truths])
+    if not usable.any():
+        raise DataError(f"none of the labels {', '.join(label_names)} has both classes on both sides of the comparison")
+    return [
+        macro_average(area, np.where(usable, truth, np.nan), label_names)
+        for area, truth in zip(areas, truths, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdAudit(ProbedAudit):
+    """What does F1 at 0.5 hide? The same probes at 0.5 and at each label's best threshold on the validation split.
+
+    Where one class excludes the others, the most probable class stands in the place of 0.5.
+    """
+
+    pack: Path
+    """Films with labels and splits."""
+
+    encoders: tuple[str, ...]
+    """NAME=PLACE each, and the baselines random and imagenet."""
+
+    name = "threshold"
+    example = (
+        "--pack packs/nih14 --encoders mae=runs/mae/encoder pacx=runs/distill/encoder --out runs/audit/threshold.json"
+    )
+
+    def run(self) -> Findings:
+        """F1 at both, and the paired difference, per encoder."""
+        pack, opened = Pack.open(self.pack), open_encoders(self.encoders, self.probe.seed)
+        data = ClassificationData.from_pack(pack, dataset=pack.path.name)
+        draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=self.probe.seed)
+        features = {encoder.name: embed_pack(encoder.encoder, pack) for encoder in opened}
+        scores = score_probes(data, features, draws, config=self.probe)
+        truth, maker = data.labels[data.test], self.maker(data.dataset)
+        usual = "by the most probable class" if data.is_multiclass else "at 0.5"
+        rows, answers = [], []
+        for name, score in scores.items():
+            fixed, tuned = f"{name} {usual}", f"{name} at the validation threshold"
+            values = {fixed: score.f1, tuned: score.f1_tuned}
+            pooled = {each: mean_over_seeds(value, seed=self.probe.seed) for each, value in values.items()}
+            for column in with_differences(pooled, "f1", fixed):
+                macro = macro_average(column.draws, truth, data.label_names)
+                rows.append(maker.row(column, macro.draws, label=MACRO, n=len(truth), remark=macro.remark))
+                for k, label in enumerate(data.label_names):
+                    known = int((~np.isnan(truth[:, k])).sum())
+                    rows.append(maker.row(column, column.draws[:, k], label=label, n=known))
+            before, after = (in_words(rows, encoder=each, metric="f1") for each in (fixed, tuned))
+            gain = in_words(rows, encoder=difference_name(tuned, fixed), metric=difference_metric("f1"))
+            answers.append(f"{name} {before} {usual} and {after} at the threshold tuned on validation, {gain}")
+        return Findings(rows=rows, answer=f"Macro F1: {'; '.join(answers)}.")
+
+
+AUDITS = (ClassTokenAudit, SplitsAudit, ThresholdAudit)
