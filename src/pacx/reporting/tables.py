@@ -63,11 +63,11 @@ class Rows:
     rows: tuple[ResultRow, ...]
 
     @cached_property
-    def _groups(self) -> Mapping[tuple[object, ...], Sequence[ResultRow]]:
-        """Rows by what every question names, for there are ten thousand of them."""
-        groups: dict[tuple[object, ...], list[ResultRow]] = {}
+    def _groups(self) -> Mapping[tuple[object, object], Sequence[ResultRow]]:
+        """Rows by what most questions name, for there are ten thousand of them."""
+        groups: dict[tuple[object, object], list[ResultRow]] = {}
         for row in self.rows:
-            groups.setdefault((row.protocol, row.encoder, row.metric), []).append(row)
+            groups.setdefault((row.encoder, row.metric), []).append(row)
         return groups
 
     @property
@@ -80,17 +80,15 @@ class Rows:
     def find(self, **fields: object) -> ResultRow | None:
         """The row whose fields equal those given, or None; of the whole test set unless a subgroup is asked for."""
         wanted = {"subgroup": "", **fields}
-        found = [row for row in self._groups.get(_group_of(wanted), ()) if _fits(row, wanted)]
+        is_indexed = {"encoder", "metric"} <= wanted.keys()
+        candidates = self._groups.get((wanted["encoder"], wanted["metric"]), ()) if is_indexed else self.rows
+        found = [row for row in candidates if _fits(row, wanted)]
         return found[-1] if found else None
 
     def values_of(self, field: str, **fields: object) -> list[str]:
         """Distinct values of a field among the rows that match, in the order they were written."""
         matching = (row for row in self.rows if _fits(row, fields))
         return list(dict.fromkeys(str(getattr(row, field)) for row in matching))
-
-
-def _group_of(fields: Mapping[str, object]) -> tuple[object, ...]:
-    return tuple(fields.get(name) for name in ("protocol", "encoder", "metric"))
 
 
 def _fits(row: ResultRow, fields: Mapping[str, object]) -> bool:
