@@ -181,6 +181,7 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             pictures=_training_pictures(folder, "alignment"),
         ),
         *_doubts(rows, encoders, folder),
+        Section(anchor="audit", title="Audits", tables=(scrutiny.audit_table(rows),)),
         Section(
             anchor="ablation",
             title="Ablations (Table 3)",

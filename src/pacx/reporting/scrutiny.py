@@ -184,3 +184,29 @@ def shared_table(certificate: Path) -> Table:
         header=("test split of", "learnt from", "test films also there", "test patients also there"),
         rows=tuple(body),
     )
+
+
+_AUDIT = "audit: "
+_AUDITED = ("auroc", "f1", "iou")
+
+
+def audit_table(rows: Rows) -> Table:
+    """What the audits measured, each row as it stands: scores, then paired differences in points."""
+    body: list[tuple[Cell, ...]] = []
+    told = (*_AUDITED, *map(difference_metric, _AUDITED))
+    for protocol in dict.fromkeys(row.protocol for row in rows.rows if row.protocol.startswith(_AUDIT)):
+        body.append((Cell(text=protocol.removeprefix(_AUDIT)),))
+        for row in rows.rows:
+            is_whole = row.label == MACRO or row.metric.startswith("iou")
+            if row.protocol != protocol or row.metric not in told or not is_whole:
+                continue
+            is_difference = row.metric not in _AUDITED
+            cell = difference_cell(row) if is_difference else value_cell(row)
+            part = f"{100 * row.fraction:g} % of the labels" if row.fraction < 1 else row.subgroup
+            what = " ".join(row.metric.removesuffix("_difference").split("_"))
+            body.append((Cell(text=row.dataset), Cell(text=row.encoder), Cell(text=what), Cell(text=part), cell))
+    return Table(
+        caption="Differences are paired and in points, unless two test sets are compared.",
+        header=("dataset", "encoder", "metric", "of", "value"),
+        rows=tuple(body),
+    )

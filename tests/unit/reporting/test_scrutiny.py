@@ -160,3 +160,27 @@ def test_finished_runs_stand_side_by_side_with_what_differs(tmp_path) -> None:
     assert texts(settings) == [["training.learning_rate", "0.1", "0.2"]]
     write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "report.html")
     assert "training.learning_rate" in (tmp_path / "report.html").read_text()
+
+
+def test_audits_are_shown_as_they_stand() -> None:
+    rows = Rows(
+        rows=(
+            row(protocol="audit: splits", subgroup="seen patients"),
+            row(protocol="audit: splits", metric="ece"),
+            row(
+                protocol="audit: splits",
+                encoder="a - b",
+                metric="auroc_difference",
+                value=0.1,
+                ci_low=-0.1,
+                ci_high=0.3,
+            ),
+        )
+    )
+    table = scrutiny.audit_table(rows)
+    assert texts(table)[0] == ["splits"]
+    assert texts(table)[1:] == [
+        ["dense", "pacx", "auroc", "seen patients", "0.800"],
+        ["dense", "a - b", "auroc", "", "+10.0"],
+    ]
+    assert "not distinguishable" in table.rows[2][-1].small
