@@ -20,9 +20,9 @@ _VERBS = {
     "convert": "published weights to safetensors: ECGFounder",
     "train": "run a recipe: mae, labs, ecg, vitals, distill and their variants",
     "embed": "images to embeddings; ECGs, labs, vital signs to frozen targets",
-    "evaluate": "probe, low-data, segment, align, readout, rollout: result rows with intervals",
+    "evaluate": "everything at once with a certificate (all), or one protocol: result rows with intervals",
     "audit": "what the paper leaves open: class token, splits, threshold, pre-masked films, mask ratio, shuffled pairs",
-    "report": "result rows and run folders to one self-contained page",
+    "report": "result rows and run folders to one self-contained page; --verify a certificate",
 }
 
 _HELP = """usage: pacx VERB ...   (pacx VERB --help explains one, with an example)

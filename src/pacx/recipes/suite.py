@@ -29,7 +29,7 @@ from pacx.evaluation.logistic import LogisticConfig, logistic_regression
 from pacx.evaluation.low_data import low_data
 from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
 from pacx.evaluation.probe import linear_probe
-from pacx.evaluation.results import ResultRow, read_rows, write_rows
+from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
 from pacx.evaluation.statistics import NUM_DRAWS
@@ -171,10 +171,11 @@ class Suite:
         with progress("evaluation", len(missing), "steps") as bar:
             for step in missing:
                 bar.advance(0, step.name)
-                write_rows(self._rows_file(step), step.run())
-                write_json(self._inputs_file(step), {"inputs": step.inputs})
+                # rows and what they came of in one file, so that a kill cannot pair new rows with old inputs
+                write_json(self._file(step), {"inputs": step.inputs, "rows": rows_to_json(step.run())})
                 bar.advance(1, step.name)
-        return [row for step in steps for row in read_rows(self._rows_file(step))]
+        files = [self._file(step) for step in steps]
+        return [row for file in files for row in rows_from_json(read_json(file)["rows"], file)]
 
     def embeddings_sha256(self) -> dict[str, str]:
         """SHA-256 of every file of embeddings, by its name."""
@@ -183,14 +184,11 @@ class Suite:
 
     def _is_kept(self, step: Step) -> bool:
         """Whether an earlier call ran it on the same inputs."""
-        inputs = self._inputs_file(step)
-        return inputs.is_file() and bool(read_json(inputs)["inputs"] == step.inputs)
+        file = self._file(step)
+        return file.is_file() and bool(read_json(file)["inputs"] == step.inputs)
 
-    def _rows_file(self, step: Step) -> Path:
-        return self.config.out / "steps" / f"{step.name}.rows.json"
-
-    def _inputs_file(self, step: Step) -> Path:
-        return self.config.out / "steps" / f"{step.name}.inputs.json"
+    def _file(self, step: Step) -> Path:
+        return self.config.out / "steps" / f"{step.name}.json"
 
     def inputs(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder], *more: Any) -> str:  # noqa: ANN401 - JSON
         """Everything that comes of a dataset, some encoders and further settings depends on, as one SHA-256."""

@@ -113,16 +113,13 @@ def test_one_call_runs_what_the_pack_allows(finished):
 def test_steps_are_kept_and_only_what_changed_runs_again(copied):
     steps = copied / "out" / "steps"
     before = {file.name: file.stat().st_mtime_ns for file in steps.iterdir()}
-    (steps / "discs.low-data.inputs.json").unlink()  # as a kill before the last write leaves it
+    (steps / "discs.low-data.json").unlink()  # as a kill before its writing leaves it
     assert run(call_of(copied / "out")) == 0
     changed = {file.name for file in steps.iterdir() if file.stat().st_mtime_ns != before[file.name]}
-    assert changed == {"discs.low-data.inputs.json", "discs.low-data.rows.json"}
+    assert changed == {"discs.low-data.json"}
     assert run([*call_of(copied / "out"), "--align.alpha", "3"]) == 0
     changed = {file.name for file in steps.iterdir() if file.stat().st_mtime_ns != before[file.name]}
-    assert changed - {"discs.low-data.inputs.json", "discs.low-data.rows.json"} == {
-        "discs.alignment.inputs.json",
-        "discs.alignment.rows.json",
-    }
+    assert changed == {"discs.low-data.json", "discs.alignment.json"}
 
 
 def test_an_untouched_certificate_verifies_at_every_depth(finished, capsys):
@@ -223,14 +220,14 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same_rows(finished, tmp
     process = subprocess.Popen([sys.executable, "-m", "pacx.cli.main", *call_of(here / "out")])
     try:
         deadline = time.monotonic() + 120
-        while len(list(steps.glob("*.inputs.json"))) < 2:
+        while len(list(steps.glob("*.json"))) < 2:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.005)
     finally:
         process.kill()
         process.wait()
-    done = {file: file.stat().st_mtime_ns for file in steps.glob("*.inputs.json")}
+    done = {file: file.stat().st_mtime_ns for file in steps.glob("*.json")}
     assert not (here / "out" / "results.json").exists()
     assert run(call_of(here / "out")) == 0
     assert {file: file.stat().st_mtime_ns for file in done} == done
