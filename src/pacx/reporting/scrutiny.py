@@ -68,7 +68,7 @@ def significance_table(rows: Rows) -> Table:
             }
             tested = {label: row.value for label, row in found.items() if row is not None and row.value == row.value}
             passed = {label: value for label, value in tested.items() if value < 0.05}
-            named = ", ".join(f"{label.replace('_', ' ')} (p = {value:.3f})" for label, value in passed.items())
+            named = ", ".join(f"{label.replace('_', ' ')} ({_in_words(value)})" for label, value in passed.items())
             body.append(
                 (
                     Cell(text=dataset),
@@ -83,6 +83,10 @@ def significance_table(rows: Rows) -> Table:
         header=("dataset", "encoders", "labels tested", "labels that differ at 0.05 after Holm"),
         rows=tuple(body),
     )
+
+
+def _in_words(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def subgroup_table(rows: Rows, encoders: Sequence[str]) -> Table:
