@@ -161,7 +161,7 @@ class Suite:
         """Embed what is not embedded yet."""
         for benchmark in self.benchmarks:
             for encoder in self.encoders:
-                benchmark.embed(encoder)
+                benchmark.embed(encoder, self.weights[encoder.name])
 
     def run(self) -> list[ResultRow]:
         """Embed what is not embedded, run what has not been run, and return every row in the order of the steps."""

@@ -10,7 +10,6 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError, UsageError
 from pacx.data.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
-from pacx.models.fingerprint import weights_sha256
 from pacx.recipes.encoders import NamedEncoder
 
 _ANYBODYS = ("", "folder", "dicom-folder")
@@ -74,14 +73,14 @@ class Benchmark:
         """Where the encoder's embeddings of this dataset lie."""
         return self._embeddings / f"{self.name}.{encoder.name}.npz"
 
-    def embed(self, encoder: NamedEncoder) -> None:
+    def embed(self, encoder: NamedEncoder, weights_sha256: str) -> None:
         """Embed every film, unless the file that is there came of the same pack and weights."""
-        file, origin = self.embeddings_file(encoder), self._origin(encoder)
+        pack, file = self.pack_for(encoder), self.embeddings_file(encoder)
+        origin = f"{pack.fingerprint} {weights_sha256} {encoder.stands_for}"
         if file.is_file():
             with np.load(file, allow_pickle=False) as kept:
                 if str(kept["origin"]) == origin:
                     return
-        pack = self.pack_for(encoder)
         array = embed_pack(encoder.encoder, pack)
         with staged_file(file) as partial, partial.open("wb") as opened:
             np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
@@ -93,9 +92,6 @@ class Benchmark:
             with np.load(self.embeddings_file(encoder), allow_pickle=False) as kept:
                 found[encoder.name] = kept["embeddings"]
         return found
-
-    def _origin(self, encoder: NamedEncoder) -> str:
-        return f"{self.pack_for(encoder).fingerprint} {weights_sha256(encoder.encoder.module)} {encoder.stands_for}"
 
 
 def benchmarks_of(packs: Sequence[Pack], encoders: Sequence[NamedEncoder], embeddings: Path) -> list[Benchmark]:
