@@ -9,6 +9,7 @@ An unknown label (NaN) takes part in nothing. Undefined is NaN, never 0 or 1: no
 Refuses scores that are not finite.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -103,16 +104,22 @@ def auroc(scores: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> Float:
     return np.stack(columns, axis=1)
 
 
+def _drawn(
+    scores: Float, positive: NDArray[np.bool_], negative: NDArray[np.bool_], draws: PatientDraws
+) -> Iterator[tuple[Float, Float]]:
+    """Positives per distinct score of theirs (G, r), negatives among those scores (2G + 1, r), some draws at a time."""
+    num_patients = draws.counts.shape[0]
+    order = _place(scores[positive], draws.patient[positive], scores[negative], draws.patient[negative], num_patients)
+    for counts in _blocks(draws, order.gaps.shape[0]):
+        yield order.groups @ counts, order.gaps @ counts
+
+
 def _auprc_of_label(scores: Float, labels: Float, draws: PatientDraws) -> Float:
     positive, negative = labels == 1, labels == 0
     if not positive.any():
         return np.full(draws.num_draws, np.nan)
-    num_patients = draws.counts.shape[0]
-    order = _place(scores[positive], draws.patient[positive], scores[negative], draws.patient[negative], num_patients)
     parts = []
-    for counts in _blocks(draws, order.gaps.shape[0]):
-        hits = order.groups @ counts  # (G, r)
-        gaps = order.gaps @ counts  # (2G + 1, r)
+    for hits, gaps in _drawn(scores, positive, negative, draws):
         true_positives = np.cumsum(hits[::-1], axis=0)[::-1]
         false_positives = np.cumsum(gaps[::-1], axis=0)[::-1][1::2]
         # where nothing was drawn at or above a score there is nothing to add either
@@ -141,12 +148,8 @@ def _sensitivity_of_label(scores: Float, labels: Float, draws: PatientDraws) -> 
     positive, negative = labels == 1, labels == 0
     if not (positive.any() and negative.any()):
         return np.full(draws.num_draws, np.nan)
-    num_patients = draws.counts.shape[0]
-    order = _place(scores[positive], draws.patient[positive], scores[negative], draws.patient[negative], num_patients)
     parts = []
-    for counts in _blocks(draws, order.gaps.shape[0]):
-        hits = order.groups @ counts  # (G, r)
-        gaps = order.gaps @ counts  # (2G + 1, r)
+    for hits, gaps in _drawn(scores, positive, negative, draws):
         num_negatives = gaps.sum(axis=0)
         false_alarms = np.cumsum(gaps[::-1], axis=0)[::-1][1::2]  # negatives at or above each positive score
         is_allowed = false_alarms <= (1 - SPECIFICITY + _ROUNDING) * num_negatives
