@@ -122,6 +122,20 @@ class LinearHeads:
     learning_rate: NDArray[np.float64]
     is_multiclass: bool
 
+    @classmethod
+    def of_one_fit(
+        cls, weight: NDArray[np.float64], bias: NDArray[np.float64], *, is_multiclass: bool
+    ) -> "LinearHeads":
+        """A single head (D, L) and (L,) that came of a fit without epochs and rates."""
+        return cls(
+            weight=weight[None].astype(np.float32),
+            bias=bias[None].astype(np.float32),
+            validation_auroc=np.array([np.nan]),
+            best_epoch=np.zeros(1, np.int64),
+            learning_rate=np.array([np.nan]),
+            is_multiclass=is_multiclass,
+        )
+
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Features (N, D) to probabilities (H, N, L); in float64, where far scores do not become ties."""
         logits = torch.from_numpy((features @ self.weight + self.bias[:, None]).astype(np.float64))  # (H, N, L)

@@ -117,23 +117,12 @@ def train_logistic(data: ClassificationData, features: NDArray[np.float32], conf
                 is_multiclass=data.is_multiclass,
                 max_iterations=config.max_iterations,
             )
-            tried.append(_one_head(weight, bias, is_multiclass=data.is_multiclass))
+            tried.append(LinearHeads.of_one_fit(weight, bias, is_multiclass=data.is_multiclass))
             shown.advance()
     probabilities = np.concatenate([heads.probabilities(validation.features) for heads in tried])
     best = best_on_validation(probabilities, data)
     area = np.nanmean(auroc_points(probabilities[best], validation.labels))
     return ChosenLogistic(replace(tried[best], validation_auroc=np.array([area])), config.strengths[best])
-
-
-def _one_head(weight: NDArray[np.float64], bias: NDArray[np.float64], *, is_multiclass: bool) -> LinearHeads:
-    return LinearHeads(
-        weight=weight[None].astype(np.float32),
-        bias=bias[None].astype(np.float32),
-        validation_auroc=np.array([np.nan]),
-        best_epoch=np.zeros(1, np.int64),
-        learning_rate=np.array([np.nan]),
-        is_multiclass=is_multiclass,
-    )
 
 
 def logistic_regression(

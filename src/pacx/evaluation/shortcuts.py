@@ -113,8 +113,7 @@ def fit_logistic(features: NDArray[np.float32], data: ClassificationData) -> Lin
     """
     training, labels = features[data.training], data.labels[data.training]
     num_labels = labels.shape[1]
-    weight = np.zeros((1, features.shape[1], num_labels), np.float32)
-    bias = np.zeros((1, num_labels), np.float32)
+    weight, bias = np.zeros((features.shape[1], num_labels)), np.zeros(num_labels)
     if data.is_multiclass:
         classes = labels.argmax(axis=1)
         # one regression per class against the rest; the softmax over their logits ranks films as they do
@@ -124,13 +123,5 @@ def fit_logistic(features: NDArray[np.float32], data: ClassificationData) -> Lin
         if len(np.unique(labels[known, k])) < 2:
             continue
         model = LogisticRegression(max_iter=1000).fit(training[known], labels[known, k])
-        weight[0, :, k], bias[0, k] = model.coef_[0], model.intercept_[0]
-    unknown = np.full(1, np.nan)
-    return LinearHeads(
-        weight=weight,
-        bias=bias,
-        validation_auroc=unknown,
-        best_epoch=np.zeros(1, np.int64),
-        learning_rate=unknown,
-        is_multiclass=data.is_multiclass,
-    )
+        weight[:, k], bias[k] = model.coef_[0], model.intercept_[0]
+    return LinearHeads.of_one_fit(weight, bias, is_multiclass=data.is_multiclass)
