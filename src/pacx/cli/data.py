@@ -95,7 +95,7 @@ def _list() -> None:
 
 
 def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
-    kind: Any = PackCall[dataset.options_type]  # type: ignore[name-defined]
+    kind: Any = PackCall[dataset.options_type]  # type: ignore[name-defined]  # known when called
     call = parse(kind, words, verb=f"data pack {dataset.card.name}", example=_EXAMPLE)
     records = replace(dataset.read(call.root, call.options), dataset=dataset.card.name)
     if call.split_policy is SplitPolicy.RELEASED_CODE:

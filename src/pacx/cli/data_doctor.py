@@ -81,7 +81,7 @@ def _show(diagnosis: Diagnosis) -> None:
 
 def main(dataset: Dataset[Any], words: Sequence[str]) -> None:
     """Run the action for one dataset."""
-    kind: Any = DoctorCall[dataset.options_type]  # type: ignore[name-defined]
+    kind: Any = DoctorCall[dataset.options_type]  # type: ignore[name-defined]  # known when called
     call = parse(kind, words, verb=f"data doctor {dataset.card.name}", example=EXAMPLE)
     diagnosis = examine(
         dataset,

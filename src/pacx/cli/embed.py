@@ -99,7 +99,7 @@ def _embed_files(words: Sequence[str]) -> None:
 
 def _embed_targets(modality: Modality[Any], words: Sequence[str]) -> None:
     name = modality.card.name
-    kind: Any = TargetsCall[modality.options_type]  # type: ignore[name-defined]
+    kind: Any = TargetsCall[modality.options_type]  # type: ignore[name-defined]  # known when called
     call = parse(kind, words, verb=f"embed {name}", example=modality.card.example)
     job = modality.open(call.options)
     for note in job.notes:

@@ -99,7 +99,7 @@ class Modality(ABC, Generic[OptionsT]):
 
 def modalities() -> Mapping[str, Modality[Any]]:
     """Every modality by name."""
-    return discover("pacx.modalities", "MODALITY", Modality)  # type: ignore[type-abstract]
+    return discover("pacx.modalities", "MODALITY", Modality)  # type: ignore[type-abstract]  # only compared with
 
 
 def embed_once(

@@ -46,7 +46,7 @@ class Twin(ABC):
 
 def twins() -> Mapping[str, Twin]:
     """Every twin there is, by name."""
-    return discover("pacx.simulation.twins", "TWIN", Twin)  # type: ignore[type-abstract]
+    return discover("pacx.simulation.twins", "TWIN", Twin)  # type: ignore[type-abstract]  # only compared with
 
 
 def write_twin(twin: Twin, root: Path, config: TwinConfig) -> None:

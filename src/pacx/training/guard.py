@@ -35,7 +35,7 @@ class Guard:
         self._is_bad = torch.zeros((), device=device)
         self._seen = torch.full((3,), -1.0, dtype=torch.float64, device=device)  # step, loss, norm of the first bad one
         if not is_scaled:
-            optimizer.found_inf = self._is_bad  # type: ignore[attr-defined]
+            optimizer.found_inf = self._is_bad  # type: ignore[attr-defined]  # torch's own, undeclared
 
     def watch(self, step: int, loss: Tensor, gradient_norm: Tensor) -> None:
         """Judge a step before the optimiser takes it."""

@@ -76,4 +76,4 @@ def test_generators_are_private() -> None:
     first = randomness.generator(1, "ecg", "p1").random(3)
     np.testing.assert_array_equal(first, randomness.generator(1, "ecg", "p1").random(3))
     assert (first != randomness.generator(1, "ecg", "p2").random(3)).all()
-    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002 - as above

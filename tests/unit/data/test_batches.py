@@ -78,7 +78,7 @@ def test_no_global_generator_is_touched(pack: Pack) -> None:
     for num_workers in (0, 1):
         list(batches(pack, ROWS, num_workers=num_workers))
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002 - as above
 
 
 def test_impossible_batches_are_refused_at_the_call(pack: Pack) -> None:

@@ -190,7 +190,7 @@ def test_a_warning_while_decoding_is_a_refusal(tmp_path: Path) -> None:
     path = tmp_path / "film.tif"
     path.write_bytes(tiff_16_bit(np.zeros((20, 20), np.uint16), (270, 2, 70_000, 8)))  # a description past the end
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # as a user's process may: the refusal must not depend on it
         with pytest.raises(UnreadableImage, match="damaged"):
             decode_grey(path)
 

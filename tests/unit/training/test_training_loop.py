@@ -50,9 +50,9 @@ def test_learns_and_writes_the_run_folder(tmp_path):
 
 def test_runs_are_repeatable_and_leave_global_generators_alone(tmp_path):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002 - the global state is what is tested
-    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 - as above
     train(TinyTask(), CONFIG, tmp_path / "one")
-    after = random.getstate(), np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002
+    after = random.getstate(), np.random.get_state()[1], torch.get_rng_state()  # noqa: NPY002 - as above
     assert before[0] == after[0]
     assert (before[1] == after[1]).all()
     assert torch.equal(before[2], after[2])
