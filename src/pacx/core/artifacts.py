@@ -41,6 +41,17 @@ def _discard(path: Path) -> None:
             path.unlink()
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a file or folder is half-written: being written now, or left by a killed process."""
+    return path.name.startswith(_PARTIAL)
+
+
+def discard_partials(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder that only this process writes to."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        _discard(path)
+
+
 def _partial_beside(path: Path) -> Path:
     return path.with_name(f"{_PARTIAL}{uuid.uuid4().hex[:12]}-{path.name}")
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
+from pacx.core.artifacts import discard_partials, read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError, TrainingError
 from pacx.models.ema import MovingAverage
 
@@ -201,6 +201,7 @@ class Checkpoints:
 
     def discard_after(self, step: int) -> None:
         """Remove checkpoints later than ``step`` (damaged, or they would have been restored) and half-written ones."""
-        for path in [*self.root.glob("step-*"), *self.root.glob(".partial-*")]:
-            if path.name > self._folder(step).name or path.name.startswith("."):
+        discard_partials(self.root)
+        for path in self.root.glob("step-*"):
+            if path.name > self._folder(step).name:
                 shutil.rmtree(path, ignore_errors=True)

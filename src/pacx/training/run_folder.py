@@ -10,11 +10,10 @@ Refuses a folder that already holds something unless told to resume, and to resu
 """
 
 import math
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pacx.core.artifacts import read_json, write_json
+from pacx.core.artifacts import discard_partials, is_partial, read_json, write_json
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.training.checkpoints import Checkpoints
@@ -95,26 +94,20 @@ def open_run(path: Path, task: StageTask, config: TrainingConfig, *, resume: boo
     """
     asked = plain({"stage": task.name, "training": config, "task": task.describe()})
     config_path = path / "config.json"
-    if config_path.exists() and resume:
+    is_begun = config_path.exists()
+    if is_begun and resume:
         written = read_json(config_path)
         recorded = {name: written.get(name) for name in asked}
         if changes := changed_fields(recorded, asked):
             listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changes.items())
             raise UsageError(f"{path} cannot be resumed with other settings ({listed}); start a new run folder")
-    elif is_writer and path.exists() and any(path.iterdir()) and not _is_only_debris(path):
-        remedy = "pass --resume to go on, or choose another folder" if config_path.exists() else "choose another folder"
-        raise UsageError(f"{path} is not empty; {remedy}")
+        if is_writer:
+            discard_partials(path)
     elif is_writer:
+        if path.exists() and not all(is_partial(each) for each in path.iterdir()):
+            remedy = "pass --resume to go on, or choose another folder" if is_begun else "choose another folder"
+            raise UsageError(f"{path} is not empty; {remedy}")
+        discard_partials(path)
         write_json(config_path, {**asked, "provenance": provenance(f"train {task.name}", config.seed).to_json()})
     checkpoints = Checkpoints(path / "checkpoints", config_sha256=config_sha256(asked))
     return RunFolder(path=path, journal=Journal(path / "journal.jsonl"), checkpoints=checkpoints)
-
-
-def _is_only_debris(path: Path) -> bool:
-    """Whether a folder holds nothing but half-written files of a killed process; they are removed."""
-    leftovers = list(path.iterdir())
-    if any(not leftover.name.startswith(".partial-") for leftover in leftovers):
-        return False
-    for leftover in leftovers:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    return True

@@ -118,6 +118,23 @@ def test_used_folder_is_refused_and_a_finished_run_is_left_alone(tmp_path):
             train(TinyTask(), CONFIG, tmp_path / "photos", resume=resume)
 
 
+def test_a_resumed_run_sweeps_what_a_killed_one_left_half_written_and_only_there(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(stop_after(TinyTask(), 2), CONFIG, tmp_path / "run")
+    for left in (tmp_path / "run/.partial-0123456789ab-tiny.safetensors", tmp_path / "run/checkpoints/.partial-x.json"):
+        left.touch()
+    (tmp_path / "run/.partial-0123456789ab-encoder").mkdir()
+    train(TinyTask(), CONFIG, tmp_path / "run", resume=True)
+    assert not list((tmp_path / "run").rglob(".partial-*"))
+    packs = tmp_path / "packs"  # a folder of somebody else's, who may be writing in it now
+    (packs / "films").mkdir(parents=True)
+    (packs / ".partial-pack").mkdir()
+    for resume in (False, True):
+        with pytest.raises(UsageError, match="choose another folder"):
+            train(TinyTask(), CONFIG, packs, resume=resume)
+    assert (packs / ".partial-pack").is_dir()
+
+
 def test_resume_refuses_other_settings_by_name_and_allows_harmless_ones(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(stop_after(TinyTask(), 2), CONFIG, tmp_path / "run")
