@@ -25,6 +25,9 @@ _VERBS = {
     "report": "result rows and run folders to one self-contained page; --verify a certificate",
 }
 
+_EXTRAS = {"export": "export", "serve": "serve"}
+"""Which optional dependencies a verb needs, where it is not ``train``."""
+
 _HELP = """usage: pacx VERB ...   (pacx VERB --help explains one, with an example)
 
 {verbs}
@@ -65,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         complain(str(error))
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if is_debug or (error.name or "").partition(".")[0] == "pacx":
+            raise
+        extra = _EXTRAS.get(verb, "train")
+        complain(f"pacx {verb} needs {error.name}, which is not installed; pip install 'pacx[{extra}]'")
+        sys.exit(2)
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
