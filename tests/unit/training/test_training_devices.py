@@ -2,6 +2,7 @@
 
 import multiprocessing
 import socket
+from dataclasses import replace
 
 import ddp_worker
 import pytest
@@ -10,8 +11,17 @@ from safetensors.torch import load_file
 from test_training_loop import stop_after
 from tiny_task import CONFIG, TinyTask
 
+from pacx.core.errors import UsageError
+from pacx.training.config import Strategy
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import train
+
+
+def test_a_stage_that_cannot_be_in_pieces_says_so_before_anything_is_written(tmp_path):
+    """Also where one process would hold the whole: the refusal is not left for the day there are two."""
+    with pytest.raises(UsageError, match=r"^tiny: this stage cannot be sharded; leave out --training.strategy"):
+        train(TinyTask(), replace(CONFIG, strategy=Strategy.FSDP), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_run_begun_on_one_device_ends_alike_on_two(tmp_path):
