@@ -23,13 +23,17 @@ from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
 from pacx.training.task import StepLoss
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
+_PAUSE_S = 0.02
+"""A victim's checkpoint of three files takes at least three times as long."""
 
 
-def start(pack: Pack, run: Path, *, resume: bool, num_workers: int = 0, epochs: int = 12) -> ForkServerProcess:
+def start(
+    pack: Pack, run: Path, *, resume: bool, num_workers: int = 0, epochs: int = 12, pause_s: float = _PAUSE_S
+) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")  # imports torch once, for all of them
     context.set_forkserver_preload(["pacx.training.tasks.mae", "pacx.training.loop"])
-    process = context.Process(target=resume_worker.run, args=(pack.path, run, resume, num_workers, epochs))
+    process = context.Process(target=resume_worker.run, args=(pack.path, run, resume, num_workers, epochs, pause_s))
     process.start()
     return process
 
@@ -53,7 +57,7 @@ def kill(process: ForkServerProcess) -> None:
 
 
 def finish(pack: Pack, run: Path, epochs: int = 12) -> None:
-    process = start(pack, run, resume=True, epochs=epochs)
+    process = start(pack, run, resume=True, epochs=epochs, pause_s=0.0)
     process.join(_PATIENCE_S)
     assert process.exitcode == 0
 
@@ -108,7 +112,7 @@ def test_killed_at_twenty_moments_ends_in_the_same_bits(pack, tmp_path):
     assert not (cut / "summary.json").exists()
     finish(pack, cut, epochs)
     assert_same_end(whole, cut)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _PATIENCE_S
     while fetching(pack):
         assert time.monotonic() < deadline, "workers of a killed session live on"
         time.sleep(0.1)

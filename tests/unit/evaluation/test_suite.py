@@ -238,7 +238,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same_rows(finished, tmp
     steps = here / "out" / "steps"
     process = subprocess.Popen([sys.executable, "-m", "pacx.cli.main", *call_of(here / "out")])
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while len(list(steps.glob("*.json"))) < 2:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
