@@ -10,7 +10,8 @@ from pacx.recipes.recipe import Run
 from pacx.training.loop import TrainingSummary
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Start a process that leaves the other cores to its neighbours."""
     torch.set_num_threads(1)
 
 
@@ -24,5 +25,5 @@ def run_side_by_side(runs: Sequence[Run], num_processes: int) -> list[TrainingSu
     The result of a run does not depend on its neighbours: processes share nothing.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=one_thread) as pool:
         return list(pool.map(_run, runs))
