@@ -2,8 +2,9 @@
 
     python studies/simulated_hospital.py                       tiny: two CPU cores
     python studies/simulated_hospital.py --preset base --num-processes 1      ViT-B/16 at 224 pixels: one GPU
+    python studies/simulated_hospital.py --rows-only           rows of what is done so far
 
-Killed, the same command goes on.
+Killed, the same command goes on. Ends in OUT/results.json, from which ``pacx report --markdown`` makes the page.
 """
 
 import tyro
@@ -14,8 +15,8 @@ from pacx.recipes.study import StudyConfig, run_study
 
 def main(config: StudyConfig) -> None:
     """Do what is missing and say where the rows are."""
-    run_study(config)
-    say(f"the draws of every step are in {config.folders.out / 'scores'}")
+    rows = run_study(config)
+    say(f"{len(rows)} result rows written to {config.folders.out / 'results.json'}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""The study on a simulated hospital, from nothing to draws of every score; a killed one goes on where it was.
+"""The study on a simulated hospital, from nothing to result rows; a killed one goes on where it was.
 
-`simulate -> pack -> check that cohorts are strangers -> Stage 1 -> steps (train, probe, decode)`. Everything
+`simulate -> pack -> check that cohorts are strangers -> Stage 1 -> steps (train, probe, decode) -> rows`. Everything
 that is whole is kept. Steps run side by side, each in a process with one thread, and a kill costs at most the epochs
 since the last checkpoints of the steps at work.
 """
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +14,18 @@ from pathlib import Path
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import UsageError
 from pacx.core.progress import announce, progress
+from pacx.evaluation.results import ResultRow, write_rows
 from pacx.recipes.recipe import Run
-from pacx.recipes.side_by_side import one_thread, run_side_by_side
+from pacx.recipes.side_by_side import in_processes, run_side_by_side
 from pacx.recipes.study_cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
 from pacx.recipes.study_design import IN_LIFE, MAE, SIZES, Preset, StudyFolders, StudySizes
+from pacx.recipes.study_rows import study_rows
 from pacx.recipes.study_steps import Step, Study, all_steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Measure what the method claims, with controls, on a simulated hospital. Ends in OUT/scores."""
+    """Measure what the method claims, with controls, on a simulated hospital. Ends in OUT/results.json."""
 
     preset: Preset = Preset.TINY
     """How large."""
@@ -42,8 +42,14 @@ class StudyConfig:
     num_processes: int = 2
     """Steps at a time, each with one thread; never changes a result. One GPU: 1."""
 
+    only: tuple[str, ...] = ()
+    """Encoders to go on with, such as pacx or "pacx (visibility 0)"; all unless given. Always with the MAE."""
+
     rehearse: bool = False
     """A few patients and steps, to see every line run; the numbers mean nothing and the rows say so."""
+
+    rows_only: bool = False
+    """Make rows of the steps that are done, without doing more."""
 
     @property
     def folders(self) -> StudyFolders:
@@ -56,6 +62,12 @@ class StudyConfig:
         """How large everything is."""
         whole = SIZES[self.preset]()
         return whole.rehearsal() if self.rehearse else whole
+
+    @property
+    def command(self) -> str:
+        """What makes these numbers again."""
+        seed = f" --seed {self.seed}" if self.seed else ""
+        return f"python studies/simulated_hospital.py --preset {self.preset.value}{seed}{' --rehearse' * self.rehearse}"
 
 
 def _require_same_study(config: StudyConfig) -> None:
@@ -99,19 +111,13 @@ def _run(step: Step) -> str:
 
 def _run_steps(steps: Sequence[Step], num_processes: int) -> None:
     missing = [step for step in steps if not step.file.exists()]
-    if not missing:
-        return
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(num_processes, mp_context=context, initializer=one_thread) as pool,
-        progress("study", len(missing), "steps") as shown,
-    ):
-        for done in as_completed([pool.submit(_run, step) for step in missing]):
-            shown.advance(note=done.result())
+    with progress("study", len(missing), "steps") as shown:
+        for name in in_processes(_run, missing, num_processes):
+            shown.advance(note=name)
 
 
-def run_study(config: StudyConfig) -> None:
-    """Do what is missing.
+def run_study(config: StudyConfig) -> list[ResultRow]:
+    """Do what is missing; returns the rows that OUT/results.json holds.
 
     Raises:
         UsageError: the folder holds another study.
@@ -119,13 +125,18 @@ def run_study(config: StudyConfig) -> None:
     """
     folders, sizes = config.folders, config.sizes
     _require_same_study(config)
-    steps = all_steps(Study(folders=folders, sizes=sizes, seed=config.seed), config.stage_2_seeds)
-    with _timed(config, "simulate"):
-        simulate(folders, sizes, seed=config.seed, num_processes=config.num_processes)
-    with _timed(config, "pack"):
-        pack_cohorts(folders, sizes, config.seed)
-    write_json(folders.out / "patients.json", require_strangers(folders))
-    with _timed(config, "stage 1"):
-        run_side_by_side(_stage_1(config), config.num_processes)
-    with _timed(config, "steps"):
-        _run_steps(steps, config.num_processes)
+    study = Study(folders=folders, sizes=sizes, seed=config.seed)
+    steps = all_steps(study, config.stage_2_seeds)
+    if not config.rows_only:
+        with _timed(config, "simulate"):
+            simulate(folders, sizes, seed=config.seed, num_processes=config.num_processes)
+        with _timed(config, "pack"):
+            pack_cohorts(folders, sizes, config.seed)
+        write_json(folders.out / "patients.json", require_strangers(folders))
+        with _timed(config, "stage 1"):
+            run_side_by_side(_stage_1(config), config.num_processes)
+        with _timed(config, "steps"):
+            _run_steps([step for step in steps if step.is_of(config.only)], config.num_processes)
+    rows = study_rows(study, steps, command=config.command, is_rehearsal=config.rehearse)
+    write_rows(folders.out / "results.json", rows)
+    return rows

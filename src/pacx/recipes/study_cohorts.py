@@ -1,8 +1,6 @@
 """The study's patients: simulated, packed, divided; nobody is in two cohorts, which is checked and not assumed."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from pacx.data.pack import Pack
 from pacx.data.packing import pack_records
 from pacx.data.records import Records
 from pacx.recipes.rows import UNTESTED, with_splits
-from pacx.recipes.side_by_side import one_thread
+from pacx.recipes.side_by_side import in_processes
 from pacx.recipes.study_design import IN_LIFE, WORLDS, StudyFolders, StudySizes
 from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.population import COMMUNITY_HOSPITAL
@@ -51,9 +49,19 @@ def simulate(folders: StudyFolders, sizes: StudySizes, *, seed: int, num_process
         num_downstream_patients=sizes.num_elsewhere_patients,
         site=COMMUNITY_HOSPITAL,
     )
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=one_thread) as pool:
-        list(pool.map(write_hospital, map(folders.hospital, wanted), wanted.values()))
+    jobs = [_Hospital(root=folders.hospital(name), config=config) for name, config in wanted.items()]
+    for _ in in_processes(_write, jobs, num_processes):
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hospital:
+    root: Path
+    config: HospitalConfig
+
+
+def _write(hospital: _Hospital) -> None:
+    write_hospital(hospital.root, hospital.config)
 
 
 def pack_cohorts(folders: StudyFolders, sizes: StudySizes, seed: int) -> None:

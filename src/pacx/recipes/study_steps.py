@@ -8,7 +8,7 @@ subsets drawn anew in every draw. Equal seeds draw equally for every encoder, so
 import json
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,15 @@ class Step:
         """Where its arrays are."""
         return self.study.folders.scores(self.name)
 
+    def is_of(self, encoders: Sequence[str]) -> bool:
+        """Whether it is about one of these encoders, or about the MAE; about anything if none is named."""
+        return not encoders or self.named.startswith(MAE) or self.named in encoders
+
+    @property
+    def named(self) -> str:
+        """The encoder it is about, as in result rows."""
+        raise NotImplementedError
+
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Do it."""
         raise NotImplementedError
@@ -179,6 +188,11 @@ class BaselineStep(Step):
 
     encoder: str
     world: World
+
+    @property
+    def named(self) -> str:
+        """See ``Step``."""
+        return self.world.encoder(self.encoder)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Draws."""
@@ -214,6 +228,11 @@ class Stage2Step(Step):
         return CONDITIONS[self.condition_number]
 
     @property
+    def named(self) -> str:
+        """See ``Step``."""
+        return self.condition.encoder
+
+    @property
     def out(self) -> Path:
         """The run folder."""
         return self.study.folders.stage_2(self.condition, self.seed)
@@ -247,6 +266,11 @@ class MaskStep(Step):
 
     encoder: str
     seed: int = 0
+
+    @property
+    def named(self) -> str:
+        """See ``Step``."""
+        return self.encoder
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Counts, each (N, K)."""
