@@ -40,10 +40,12 @@ from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
+from pacx.evaluation.statistics import Column, RowMaker
 from pacx.recipes.encoders import RANDOM, NamedEncoder, encoder_from_folder, random_like
 from pacx.recipes.looks import ask_probe, picture_deletion, picture_rescues, picture_views
 from pacx.recipes.mae import mae_tiny
 from pacx.recipes.study_steps import chip
+from pacx.reporting.headlines import MEAN_IMAGE
 
 MAE, SIMULATED = "mae", "simulated"
 NIH, ANY_FINDING, PAEDIATRIC, LUNGS = "nih", "nih-any-finding", "paediatric", "lungs"
@@ -149,6 +151,24 @@ def by_source(pack: Pack) -> list[ClassificationData]:
     return [found, *crossed, whose]
 
 
+def reconstruction(run: Path, maker: RowMaker) -> list[ResultRow]:
+    """How well hidden patches of held-out films are drawn, beside the mean training film; from the run's folder."""
+    validation: dict[str, float] = read_json(run / "summary.json")["validation"]
+    count = read_json(run / "config.json")["task"]["num_val_films"]
+    commit = read_json(run / "config.json")["provenance"]["commit"]
+    named = {MAE: "masked_mse", MEAN_IMAGE: "mean_image_mse"}
+    return [
+        maker.row(
+            Column(name, "masked_mse", np.array([validation[key]])),
+            np.array([validation[key]]),
+            label="held-out films",
+            n=count,
+            remark=f"pretrained at commit {commit}",
+        )
+        for name, key in named.items()
+    ]
+
+
 def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]) -> list[ResultRow]:
     """Every protocol, with paired differences to random weights, of probes to the simulated encoder as well."""
     commit = provenance("studies/real_films.py", study.seed).commit
@@ -198,8 +218,10 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
         pack = packs[ANY_FINDING]
         return shortcuts(pack, data[ANY_FINDING], looked_at, usual_alterations(pack), config=probe, provenance=remark)
 
+    maker = RowMaker(protocol="reconstruction", dataset="cxr", seed=study.seed, provenance=remark)
     with_masks = {"dataset": LUNGS, "baseline": RANDOM, "provenance": remark}
     protocols: dict[str, Callable[[], list[ResultRow]]] = {
+        "reconstruction": lambda: reconstruction(study.out / MAE, maker),
         **{f"probe-{name}": partial(probed, name) for name in data},
         "probe-sources": crossed,
         "segmentation": lambda: segmentation(
