@@ -204,7 +204,7 @@ class StudySizes:
 
 
 def _tiny() -> StudySizes:
-    stage_2, heart = distill_tiny(), ecg_tiny()
+    stage_2 = distill_tiny()
     return StudySizes(
         num_pretraining_patients=1600,
         num_triplet_patients=900,
@@ -212,7 +212,7 @@ def _tiny() -> StudySizes:
         num_elsewhere_patients=1000,
         num_masked_patients=500,
         mae=mae_tiny(),
-        ecg=replace(heart, training=replace(heart.training, epochs=40)),
+        ecg=ecg_tiny(),
         labs=labs_tiny(),
         distill=replace(stage_2, training=replace(stage_2.training, validate_every_epochs=stage_2.training.epochs)),
         decoder=SegmentationConfig(epochs=10, learning_rate=2e-3, batch_size=32, warmup_epochs=1),
