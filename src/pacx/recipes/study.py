@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import UsageError
@@ -27,7 +30,7 @@ from pacx.recipes.study_steps import Step, Study, all_steps
 class StudyConfig:
     """Measure what the method claims, with controls, on a simulated hospital. Ends in OUT/results.json."""
 
-    preset: Preset = Preset.TINY
+    preset: Annotated[Preset, tyro.conf.EnumChoicesFromValues] = Preset.TINY
     """How large."""
 
     out: Path | None = None
