@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pacx.core.artifacts import staged_directory, write_json
+from pacx.core.artifacts import read_json, staged_directory, write_json, write_text
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.mae_checkpoints import save_encoder_for_mae
 from pacx.recipes.export_parity import measure_parity, parity_to_json, refusal
 from pacx.serving.export_folder import (
     CONFIG,
@@ -31,10 +32,10 @@ from pacx.serving.export_folder import (
     load_export,
     write_about,
 )
+from pacx.serving.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
 from pacx.serving.onnx_graphs import write_graph
 from pacx.serving.quantized_graph import write_quantized
 
-_CARD = "MODEL_CARD.md"
 _FULL, _QUANTIZED, _ROLLOUT = (f"{GRAPHS_FOLDER}/{name}.onnx" for name in ("fp32", "int8", "rollout"))
 
 
@@ -78,21 +79,21 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         raise UsageError(f"{out} is the encoder itself; export it to another folder")
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something that is no export; choose another folder, or an empty one")
-    loaded = load_encoder(encoder)
+    loaded, run = load_encoder(encoder), read_run(encoder)
     with staged_directory(out) as folder:
-        for file in (WEIGHTS, CONFIG, CONTRACT, _CARD):
-            if (encoder / file).is_file():
-                shutil.copyfile(encoder / file, folder / file)
+        for file in (WEIGHTS, CONFIG, CONTRACT):
+            shutil.copyfile(encoder / file, folder / file)
+        save_encoder_for_mae(loaded, folder / OFFICIAL)
         for head in HEAD_FOLDERS:
             if (encoder / head).is_dir():
-                shutil.copytree(encoder / head, folder / head)
+                shutil.copytree(encoder / head, folder / head, copy_function=shutil.copyfile)
         graphs = _write_graphs(loaded, folder, config)
         describe = partial(
             write_about,
             folder,
             name=config.name or out.name,
             embedding_dim=loaded.vit.num_features,
-            provenance=provenance("pacx export", 0).to_json(),
+            provenance={**provenance("pacx export", 0).to_json(), "encoder": run.provenance},
         )
         describe(graphs=graphs)
         measured = measure_parity(load_export(folder), loaded, config.num_parity_films)
@@ -102,6 +103,9 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
             for file in refused:
                 (folder / file).unlink()
             describe(graphs=tuple(graph for graph in graphs if graph.file not in refused))
+        card = model_card(load_export(folder), run, read_json(folder / PARITY))
+        write_text(folder / CARD, card)
+        write_text(folder / "README.md", hugging_face_readme(card))
     return tuple(refused.values())
 
 
