@@ -19,7 +19,6 @@ def test_the_notebook_is_kept_without_outputs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_notebook_runs_from_top_to_bottom(demo: DemoFolders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PACX_DEMO", str(demo.out))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
