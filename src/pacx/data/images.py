@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.data.array_images import array_row, grey_from_array_row
-from pacx.data.unreadable import DAMAGED, MAX_IMAGE_PX, UnreadableImage, check_size
+from pacx.data.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 """File name endings a folder is searched for, lower case; what a file is, its content decides."""
@@ -210,7 +210,7 @@ def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
     except Image.UnidentifiedImageError:
         raise UnreadableImage("the file is not a PNG, JPEG, TIFF, BMP or DICOM image") from None
     except Image.DecompressionBombError:
-        raise UnreadableImage(f"the image has more than {MAX_IMAGE_PX // 10**6} megapixels") from None
+        raise TooLargeImage(f"the image has more than {MAX_IMAGE_PX // 10**6} megapixels") from None
     except Exception:
         # Damaged bytes make Pillow's decoders raise nearly anything (OSError, SyntaxError, struct.error, zlib.error, a
         # warning ...), and their messages may quote the file.

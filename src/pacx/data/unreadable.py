@@ -17,15 +17,20 @@ class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the 
         self.reason = reason
 
 
+class TooLargeImage(UnreadableImage):
+    """It has more pixels than any film."""
+
+
 def check_size(height: int, width: int) -> None:
     """Refuse a declared size before a pixel is decoded or a byte allocated for it.
 
     Raises:
-        UnreadableImage: the image is smaller than 16 x 16 pixels or larger than 100 megapixels.
+        UnreadableImage: the image is smaller than 16 x 16 pixels.
+        TooLargeImage: it is larger than 100 megapixels.
     """
     if min(height, width) < MIN_SIDE_PX:
         raise UnreadableImage(
             f"the image has {width} x {height} pixels, expected at least {MIN_SIDE_PX} x {MIN_SIDE_PX}"
         )
     if height * width > MAX_IMAGE_PX:
-        raise UnreadableImage(f"the image has {width} x {height} pixels, more than {MAX_IMAGE_PX // 10**6} megapixels")
+        raise TooLargeImage(f"the image has {width} x {height} pixels, more than {MAX_IMAGE_PX // 10**6} megapixels")

@@ -61,7 +61,7 @@ def attention_rollout(vit: VisionTransformer, images: Tensor) -> Tensor:
 def rollout_grid(vit: VisionTransformer, images: Tensor) -> Tensor:
     """How much of the class token's attention comes from each patch, not scaled: (B, h, w) from (B, C, S, S)."""
     tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))  # (B, 1 + L, D)
-    flow = torch.eye(tokens.shape[1], dtype=torch.float32, device=tokens.device).expand(len(tokens), -1, -1)
+    flow = torch.eye(tokens.shape[1], dtype=torch.float32, device=tokens.device).expand(tokens.shape[0], -1, -1)
     for block in cast("list[Block]", list(vit.blocks)):
         flow = _residual_attention(block, tokens) @ flow  # (B, 1 + L, 1 + L)
         tokens = block(tokens)

@@ -1,0 +1,56 @@
+"""An exported encoder at work: grey squares in, embeddings or attention out, by ONNX Runtime and without torch."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from pacx.core.errors import ModelError
+from pacx.serving.export_folder import ExportFolder, Graph, GraphOutput, Precision, load_export
+
+
+class OnnxEncoder:
+    """One graph of an export, opened.
+
+    Args:
+        export: the folder.
+        graph: one of its graphs.
+        num_threads: of ONNX Runtime; 0 = as many as the machine has cores.
+
+    Raises:
+        ModelError: ONNX Runtime cannot open the graph.
+    """
+
+    def __init__(self, export: ExportFolder, graph: Graph, *, num_threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
+        options.log_severity_level = 3
+        self.export, self.graph = export, graph
+        try:  # from bytes, so that a graph cannot point at files beside it
+            data = export.path(graph).read_bytes()
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise ModelError(f"ONNX Runtime cannot open {export.path(graph)} ({error}); export it again") from error
+
+    def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the graph gives of grey squares (N, S, S), row by row.
+
+        Raises:
+            DataError: the squares are of another shape or type.
+        """
+        (found,) = self._session.run([self.graph.output.value], self.export.feed(self.graph, squares))
+        return np.asarray(found, np.float32)
+
+
+def open_embedder(folder: Path, precision: Precision = Precision.FP32, *, num_threads: int = 0) -> OnnxEncoder:
+    """Open an export's graph of embeddings.
+
+    Raises:
+        ModelError: the folder is no whole export, or has no such graph.
+    """
+    export = load_export(folder)
+    graph = export.find(GraphOutput.EMBEDDING, precision)
+    if graph is None:
+        raise ModelError(f"{folder} has no graph in {precision.value}; export the encoder with it, or take another")
+    return OnnxEncoder(export, graph, num_threads=num_threads)

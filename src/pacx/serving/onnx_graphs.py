@@ -1,0 +1,82 @@
+"""An encoder as ONNX graphs: torch in, single files out, which ONNX Runtime opens without us.
+
+`LoadedEncoder -> onnx/fp32.onnx, onnx/rollout.onnx`. With the preprocessing folded in, a graph takes grey uint8 pixels:
+the patch embedding is restated for one channel of raw grey values, so that neither the division, nor the normalisation,
+nor two equal channels more are ever computed. It refuses a graph too large for one file.
+"""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pacx.core.errors import ModelError
+from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.grey import restate
+from pacx.models.rollout import rollout_grid
+from pacx.models.vit import pooled
+from pacx.serving.export_folder import GraphInput, GraphOutput
+
+_LARGEST_BYTES = 2_000_000_000
+"""A protobuf message ends at 2 GiB, and with it a graph in one file."""
+_BATCH = 2
+"""Of the example; torch.export takes 0 and 1 for special."""
+
+
+class _Graph(nn.Module):
+    """What a graph computes, as torch says it."""
+
+    def __init__(self, encoder: LoadedEncoder, takes: GraphInput, gives: GraphOutput) -> None:
+        super().__init__()
+        if takes is GraphInput.PIXELS:
+            raw = replace(encoder.preprocessing, num_channels=1, mean=(0.0,), std=(1 / 255,))
+            encoder = restate(encoder, raw)
+        self.vit, self._pooling, self._takes, self._gives = encoder.vit, encoder.pooling, takes, gives
+
+    def forward(self, films: Tensor) -> Tensor:
+        images = films.float()[:, None] if self._takes is GraphInput.PIXELS else films  # (N, C, S, S)
+        if self._gives is GraphOutput.ROLLOUT:
+            return rollout_grid(self.vit, images)
+        return pooled(self.vit, images, self._pooling)
+
+
+def write_graph(encoder: LoadedEncoder, path: Path, *, takes: GraphInput, gives: GraphOutput) -> None:
+    """Write one graph in single precision; N is dynamic.
+
+    Args:
+        encoder: a plain encoder on the CPU.
+        path: the .onnx file; its folder exists.
+        takes: pixels, or images prepared by whoever runs it.
+        gives: embeddings or rollout grids.
+
+    Raises:
+        ModelError: the weights do not fit into one file.
+    """
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in encoder.vit.state_dict().values())
+    if num_bytes > _LARGEST_BYTES:
+        raise ModelError(
+            f"the encoder's weights take {num_bytes / 1e9:.1f} GB and an ONNX file holds 2; "
+            "serve it with torch, or export a smaller encoder"
+        )
+    contract = encoder.preprocessing
+    side = contract.image_size_px
+    if takes is GraphInput.PIXELS:
+        example = torch.zeros(_BATCH, side, side, dtype=torch.uint8)
+    else:
+        example = torch.zeros(_BATCH, contract.num_channels, side, side)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own deprecated calls, which its users cannot mend
+        program = torch.onnx.export(
+            _Graph(encoder, takes, gives).eval(),
+            (example,),
+            dynamo=True,
+            input_names=[takes.value],
+            output_names=[gives.value],
+            dynamic_shapes={"films": {0: torch.export.Dim("N")}},
+            external_data=False,
+            verbose=False,
+        )
+    cast("torch.onnx.ONNXProgram", program).save(path, external_data=False)
