@@ -10,7 +10,6 @@ for 16-bit PNG files. Header values never enter a message, a log or a record: th
 
 import io
 import logging
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
+from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing, get_decoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
@@ -56,6 +56,8 @@ class HeaderNumbers:
         """The number of the patient and of the study of a DICOM file, from 1; 0 where its header does not say."""
         with _silence():
             try:
+                if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                    return 0, 0
                 dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_NUMBERED))
                 values = [str(dataset.get(name) or "").strip() for name in _NUMBERED]
             except Exception:  # a damaged header; decoding will name the file
@@ -121,10 +123,9 @@ def _passes(record: logging.LogRecord) -> bool:
 
 
 def _parsed(data: bytes) -> Dataset:
-    # A few kilobytes may inflate to gigabytes while the file is parsed; no radiograph comes so.
-    (meta_length,) = struct.unpack_from("<I", data, _META_AT + 8)
-    meta = data[_META_AT : _META_AT + 12 + meta_length]
-    if DeflatedExplicitVRLittleEndian.encode() in meta.replace(b"\0", b" ").split(b" "):
+    # A few kilobytes may inflate to gigabytes while the file is parsed; no radiograph comes so. The name is looked for
+    # everywhere, because where the parser finds its header's end is the file's own word.
+    if DeflatedExplicitVRLittleEndian.encode() in data:
         raise UnreadableImage("deflated DICOM files are not read; save it with another transfer syntax")
     return pydicom.dcmread(io.BytesIO(data))
 

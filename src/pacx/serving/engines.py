@@ -47,7 +47,7 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised anyway, and its lines may quote a pixel
         # Threads that spin while they wait take the processor from decoding and from each other.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._export, self._graph = export, graph

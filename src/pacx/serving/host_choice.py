@@ -162,7 +162,14 @@ def measure(export: ExportFolder, plans: Sequence[Plan], batch_size: int) -> lis
         ModelError: the fp32 graph cannot be run.
     """
     films = smooth_films(batch_size, export.image_size_px)
-    reference = _engine(export, _plain_plan(export))(films)
+    try:
+        reference = _engine(export, _plain_plan(export))(films)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the runtime raises
+        raise ModelError(
+            f"{export.folder} cannot be run on this host ({type(error).__name__}); export it again"
+        ) from error
     engines: dict[Plan, Engine] = {}
     for plan in plans:
         try:

@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import time
 import traceback
 import zlib
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_a_deflated_file_is_refused_unopened() -> None:
     with pytest.raises(UnreadableImage, match="deflated DICOM files are not read"):
         grey_from_bytes(bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(element)) + element + bomb)
     assert meta_end < len(plain)
+
+
+def test_a_deflated_file_is_refused_unopened_wherever_its_header_says_so(tmp_path: Path) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = packer.compress(bytes(10**7)) + packer.flush()
+    syntax = DeflatedExplicitVRLittleEndian.encode()
+    element = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
+    more = struct.pack("<HH2sH", 2, 0x12, b"UI", 4) + b"1.2\0"  # an even length has no padding: the next tag follows
+    for length in (len(element + more), 0, 12):
+        group = struct.pack("<HH2sHI", 2, 0, b"UL", 4, length)
+        data = bytes(128) + b"DICM" + group + element + more + bomb
+        with pytest.raises(UnreadableImage, match="deflated DICOM files are not read"):
+            grey_from_bytes(data)
+        (tmp_path / "bomb.dcm").write_bytes(data)
+        began = time.process_time()
+        assert HeaderNumbers().of(tmp_path / "bomb.dcm") == (0, 0)
+        assert time.process_time() - began < 0.5
 
 
 def test_header_values_never_leave_the_reader(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture) -> None:
