@@ -33,7 +33,8 @@ class ExportCall:
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
     call = parse(ExportCall, words, verb="export", example="pacx export runs/demo/encoder --out exports/pacx")
-    export_encoder(call.encoder, call.out, call.config)
+    for refusal in export_encoder(call.encoder, call.out, call.config):
+        say(refusal)
     export = load_export(call.out)
     for graph in export.graphs:
         say(f"{graph.file}: {graph.input.value} to {graph.output.value}, {graph.precision.value}")

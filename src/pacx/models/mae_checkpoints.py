@@ -5,16 +5,19 @@ Lightning modules), so nothing is renamed and nothing is left out: a file either
 last key and shape, or is refused. Only safetensors and weights-only torch files are read.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import ModelError
-from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import save_encoder
+from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.grey import restate
 from pacx.models.mae import MAEConfig, MaskedAutoencoder, is_decoder_key
 from pacx.models.strict_loading import load_strictly, read_state_dict
 from pacx.models.vit import Pooling, ViTConfig, vit_with_weights
@@ -73,6 +76,17 @@ def save_for_mae(model: MaskedAutoencoder, path: Path) -> None:
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     with staged_file(path) as partial:
         torch.save({"model": state}, partial)
+
+
+def save_encoder_for_mae(encoder: LoadedEncoder, path: Path) -> None:
+    """Write an encoder under the names of facebookresearch/mae, for the films its users feed: three ImageNet channels.
+
+    An encoder of another contract is restated (``pacx.models.grey``); one of that contract is written as it is.
+    """
+    official = replace(encoder.preprocessing, num_channels=3, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    state = restate(encoder, official).vit.state_dict()
+    with staged_file(path) as partial:
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, partial, metadata={"format": "pt"})
 
 
 def convert_mae_encoder(path: Path, out: Path, config: ViTConfig | None = None) -> None:

@@ -13,16 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
-from pacx.core.errors import DataError, ModelError
+from pacx.models.head_folder import load_head, save_head
 
 FOLDER = "readouts"
 """The folder's name inside an encoder folder."""
-FORMAT_VERSION = 1
-_TENSORS, _ABOUT = "readouts.safetensors", "readouts.json"
 _CHANCE_THRESHOLD = 1e-7
 """So near to 0 or 1 a chance counts as such, as in scikit-learn's QuantileTransformer, which fitted the quantiles."""
 _PARTS = ("weight", "quantiles", "chances", "numbers")
@@ -90,24 +85,13 @@ def save_readouts(encoder: Path, heads: Mapping[str, ReadoutHead]) -> Path:
         DataError: there is no such encoder folder.
         ArtifactError: it cannot be written to.
     """
-    weights, pooling = _encoder_of(encoder)
     tensors: dict[str, NDArray[Any]] = {}
     quantities: list[dict[str, Any]] = []
     for number, (name, head) in enumerate(heads.items()):
         parts = (head.weight, head.quantiles, head.chances, np.array([head.bias, head.radius, head.relative_width]))
-        tensors |= {f"{number}.{part}": np.ascontiguousarray(array) for part, array in zip(_PARTS, parts, strict=True)}
+        tensors |= {f"{number}.{part}": array for part, array in zip(_PARTS, parts, strict=True)}
         quantities.append({"name": name, "level": head.level, "abstains": head.abstains})
-    with staged_directory(encoder / FOLDER) as folder:
-        save_file(tensors, folder / _TENSORS)
-        about = {
-            "format_version": FORMAT_VERSION,
-            "encoder_sha256": weights,
-            "pooling": pooling,
-            "quantities": quantities,
-            "sha256": sha256_of(folder / _TENSORS),
-        }
-        write_json(folder / _ABOUT, about)
-    return encoder / FOLDER
+    return save_head(encoder, FOLDER, tensors, {"quantities": quantities})
 
 
 def load_readouts(encoder: Path) -> dict[str, ReadoutHead]:
@@ -117,25 +101,7 @@ def load_readouts(encoder: Path) -> dict[str, ReadoutHead]:
         DataError: a file is missing or is no JSON.
         ModelError: they were altered, are of another version, or belong to another encoder or pooling.
     """
-    folder = encoder / FOLDER
-    about = read_json(folder / _ABOUT)
-    if not isinstance(about, dict) or about.get("format_version") != FORMAT_VERSION:
-        raise ModelError(f"{folder / _ABOUT} is not of format version {FORMAT_VERSION}; save the read-outs again")
-    if (about["encoder_sha256"], about["pooling"]) != _encoder_of(encoder):
-        raise ModelError(
-            f"the read-outs in {folder} were fitted to another encoder, or to another pooling of it, than {encoder} "
-            "holds; fit and save them again"
-        )
-    if not (folder / _TENSORS).is_file() or sha256_of(folder / _TENSORS) != about["sha256"]:
-        raise ModelError(
-            f"{folder / _TENSORS} is missing or was changed since it was written; save the read-outs again"
-        )
-    try:
-        tensors = load_file(folder / _TENSORS)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{folder / _TENSORS} is not a readable safetensors file ({error}); save them again"
-        ) from error
+    tensors, about = load_head(encoder, FOLDER)
     return {each["name"]: _head(tensors, number, each) for number, each in enumerate(about["quantities"])}
 
 
@@ -145,12 +111,3 @@ def _head(tensors: Mapping[str, NDArray[Any]], number: int, about: dict[str, Any
     return ReadoutHead(
         weight, bias, quantiles, chances, radius, relative_width, float(about["level"]), bool(about["abstains"])
     )
-
-
-def _encoder_of(folder: Path) -> tuple[str, str]:
-    """SHA-256 of an encoder's weights and the pooling its contract names."""
-    contract = read_json(folder / "preprocessing.json")
-    try:
-        return str(contract["sha256"]["model.safetensors"]), str(contract["pooling"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{folder / 'preprocessing.json'} is no encoder's contract; give an encoder folder") from error

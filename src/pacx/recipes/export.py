@@ -7,17 +7,21 @@ agree with torch is not written.
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from pacx.core.artifacts import staged_directory
+from pacx.core.artifacts import read_json, staged_directory, write_json, write_text
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.mae_checkpoints import save_encoder_for_mae
+from pacx.recipes.export_parity import measure_parity, parity_to_json, refusal
 from pacx.serving.export_folder import (
     CONFIG,
     CONTRACT,
     GRAPHS_FOLDER,
     HEAD_FOLDERS,
+    PARITY,
     WEIGHTS,
     Graph,
     GraphInput,
@@ -25,11 +29,14 @@ from pacx.serving.export_folder import (
     Precision,
     describe_graph,
     is_export_folder,
+    load_export,
     write_about,
 )
+from pacx.serving.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
 from pacx.serving.onnx_graphs import write_graph
+from pacx.serving.quantized_graph import write_quantized
 
-_CARD = "MODEL_CARD.md"
+_FULL, _QUANTIZED, _ROLLOUT = (f"{GRAPHS_FOLDER}/{name}.onnx" for name in ("fp32", "int8", "rollout"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +52,14 @@ class ExportConfig:
     rollout: bool = True
     """Write the graph of attention rollouts as well."""
 
+    int8: bool = True
+    """Write a graph with 8-bit weights as well, unless it changes a probe's AUROC by more than 0.002."""
 
-def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> None:
+    num_parity_films: int = 384
+    """Simulated films on which graphs are compared; one half of the patients fits the probe, the other judges it."""
+
+
+def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str, ...]:
     """Write an export, whole or not at all; an older export of that name is replaced.
 
     Args:
@@ -54,42 +67,60 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> None:
         out: the folder.
         config: what it holds.
 
+    Returns:
+        A sentence for each graph that was wanted and refused, because it does not agree well enough.
+
     Raises:
         UsageError: ``out`` is the encoder itself, or holds something that is no export.
-        ModelError: the encoder cannot be opened, or a graph does not agree with it.
+        ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
     """
     if out.resolve() == encoder.resolve():
         raise UsageError(f"{out} is the encoder itself; export it to another folder")
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something that is no export; choose another folder, or an empty one")
-    loaded = load_encoder(encoder)
+    loaded, run = load_encoder(encoder), read_run(encoder)
     with staged_directory(out) as folder:
-        for file in (WEIGHTS, CONFIG, CONTRACT, _CARD):
-            if (encoder / file).is_file():
-                shutil.copyfile(encoder / file, folder / file)
+        for file in (WEIGHTS, CONFIG, CONTRACT):
+            shutil.copyfile(encoder / file, folder / file)
+        save_encoder_for_mae(loaded, folder / OFFICIAL)
         for head in HEAD_FOLDERS:
             if (encoder / head).is_dir():
-                shutil.copytree(encoder / head, folder / head)
+                shutil.copytree(encoder / head, folder / head, copy_function=shutil.copyfile)
         graphs = _write_graphs(loaded, folder, config)
-        write_about(
+        describe = partial(
+            write_about,
             folder,
             name=config.name or out.name,
             embedding_dim=loaded.vit.num_features,
-            graphs=graphs,
-            provenance=provenance("pacx export", 0).to_json(),
+            provenance={**provenance("pacx export", 0).to_json(), "encoder": run.provenance},
         )
+        describe(graphs=graphs)
+        measured = measure_parity(load_export(folder), loaded, config.num_parity_films)
+        refused = {parity.file: sentence for parity in measured if (sentence := refusal(parity))}
+        write_json(folder / PARITY, parity_to_json(measured, refused))
+        if refused:
+            for file in refused:
+                (folder / file).unlink()
+            describe(graphs=tuple(graph for graph in graphs if graph.file not in refused))
+        card = model_card(load_export(folder), run, read_json(folder / PARITY))
+        write_text(folder / CARD, card)
+        write_text(folder / "README.md", hugging_face_readme(card))
+    return tuple(refused.values())
 
 
 def _write_graphs(encoder: LoadedEncoder, folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
+    """The graphs that were asked for, not yet compared with anything."""
     (folder / GRAPHS_FOLDER).mkdir()
     takes = GraphInput.PIXELS if config.fold else GraphInput.IMAGES
-    wanted = {f"{GRAPHS_FOLDER}/fp32.onnx": GraphOutput.EMBEDDING}
+    wanted = [(_FULL, Precision.FP32, GraphOutput.EMBEDDING)]
+    write_graph(encoder, folder / _FULL, takes=takes, gives=GraphOutput.EMBEDDING)
+    if config.int8:
+        write_quantized(folder / _FULL, folder / _QUANTIZED)
+        wanted.append((_QUANTIZED, Precision.INT8, GraphOutput.EMBEDDING))
     if config.rollout:
-        wanted[f"{GRAPHS_FOLDER}/rollout.onnx"] = GraphOutput.ROLLOUT
-    for file, gives in wanted.items():
-        write_graph(encoder, folder / file, takes=takes, gives=gives)
+        write_graph(encoder, folder / _ROLLOUT, takes=takes, gives=GraphOutput.ROLLOUT)
+        wanted.append((_ROLLOUT, Precision.FP32, GraphOutput.ROLLOUT))
     return tuple(
-        describe_graph(folder, file, precision=Precision.FP32, takes=takes, gives=gives)
-        for file, gives in wanted.items()
+        describe_graph(folder, file, precision=precision, takes=takes, gives=gives) for file, precision, gives in wanted
     )

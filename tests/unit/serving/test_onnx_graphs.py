@@ -36,7 +36,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     channels, pooling, is_folded = request.param
     folder = tmp_path_factory.mktemp("export")
     source = _save_encoder(folder / "encoder", channels, pooling)
-    export_encoder(source, folder / "out", ExportConfig(fold=is_folded))
+    export_encoder(source, folder / "out", ExportConfig(fold=is_folded, int8=False, num_parity_films=8))
     return load_encoder(source), folder / "out"
 
 
@@ -95,18 +95,18 @@ def test_an_encoder_too_large_for_one_file_is_refused(tmp_path: Path, monkeypatc
     monkeypatch.setattr(onnx_graphs, "_LARGEST_BYTES", 1000)
     source = _save_encoder(tmp_path / "encoder", RGB, Pooling.CLASS_TOKEN)
     with pytest.raises(ModelError, match="an ONNX file holds 2"):
-        export_encoder(source, tmp_path / "out", ExportConfig())
+        export_encoder(source, tmp_path / "out", ExportConfig(int8=False, num_parity_films=8))
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_of_the_users_is_replaced(tmp_path: Path) -> None:
     source = _save_encoder(tmp_path / "encoder", RGB, Pooling.CLASS_TOKEN)
     with pytest.raises(UsageError, match="encoder itself"):
-        export_encoder(source, source, ExportConfig())
+        export_encoder(source, source, ExportConfig(int8=False, num_parity_films=8))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
     with pytest.raises(UsageError, match="no export"):
-        export_encoder(source, tmp_path / "thesis", ExportConfig())
+        export_encoder(source, tmp_path / "thesis", ExportConfig(int8=False, num_parity_films=8))
     assert (tmp_path / "thesis" / "chapter.tex").exists()
 
 

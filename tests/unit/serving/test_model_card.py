@@ -1,0 +1,114 @@
+"""A card says what the run knows, limits first, and nothing that the files do not say."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from pacx.core.errors import DataError
+from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from pacx.models.encoder_folder import load_encoder, save_encoder
+from pacx.models.mae_checkpoints import load_mae_encoder
+from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
+from pacx.recipes.export import ExportConfig, export_encoder
+from pacx.serving.model_card import read_run
+
+CONFIG = ViTConfig(img_size=32, patch_size=8, in_chans=1, embed_dim=16, depth=1, num_heads=2)
+CONTRACT = Preprocessing(image_size_px=32, num_channels=1, mean=(0.4,), std=(0.2,))
+
+
+def _row(**changes: object) -> dict[str, object]:
+    row = {"protocol": "linear-probe", "dataset": "chexchonet", "encoder": "pacx", "label": "macro", "metric": "auroc"}
+    return row | {"value": 0.8123, "ci_low": 0.7, "ci_high": None, "n": 321, "fraction": 0.01, "subgroup": ""} | changes
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study")
+    run = root / "runs" / "pacx"
+    save_encoder(
+        random_vit(CONFIG, seed=0),
+        run / "encoder",
+        preprocessing=CONTRACT,
+        pooling=Pooling.CLASS_TOKEN,
+        card="# A taught encoder\n\nIt agrees with ECGs.\n\n| | |\n|---|---|\n| training films | 980 |",
+        provenance={"command": "train distill", "seed": 7},
+    )
+    (run / "config.json").write_text(json.dumps({"training": {"batch_size": 48, "seed": 7}}))
+    (run / "summary.json").write_text(json.dumps({"stage": "distill", "steps": 105, "validation": {"loss": 2.5}}))
+    rows = [_row(), _row(encoder="mae", value=0.1111), _row(label="Edema", value=0.2222)]
+    (root / "results.json").write_text(json.dumps(rows))
+    export_encoder(run / "encoder", root / "out", ExportConfig(int8=False, rollout=False, num_parity_films=8))
+    return root / "out"
+
+
+def test_limits_come_before_anything_else_is_said(exported: Path) -> None:
+    card = (exported / "MODEL_CARD.md").read_text()
+    assert "not a medical device" in card.splitlines()[2]
+    assert re.findall(r"^## (.*)", card, re.MULTILINE)[0] == "Limits"
+    assert "cannot say that a film is unlike" in card
+
+
+def test_the_card_says_what_the_run_knows(exported: Path) -> None:
+    card = (exported / "MODEL_CARD.md").read_text()
+    for fact in ("A taught encoder. It agrees with ECGs.", "| training films | 980 |", "| batch_size | 48 |"):
+        assert fact in card
+    assert "| validation: loss | 2.5 |" in card
+    assert "| linear-probe | chexchonet | auroc | 1 % | 0.8123 | 0.7 to  | 321 |" in card
+    assert "0.1111" not in card, "a row of another encoder"
+    assert "0.2222" not in card, "single labels are in results.json"
+    assert '"command": "train distill"' in card
+    assert "| onnx/fp32.onnx | torch | 8 |" in card
+
+
+def test_the_readme_is_the_card_as_the_hub_reads_it(exported: Path) -> None:
+    _, front, body = (exported / "README.md").read_text().split("---\n", 2)
+    assert body.strip() == (exported / "MODEL_CARD.md").read_text().strip()
+    assert "library_name: timm" in front
+    assert "pipeline_tag: image-feature-extraction" in front
+
+
+def test_an_encoder_without_a_run_has_a_card_all_the_same(exported: Path, tmp_path: Path) -> None:
+    for file in ("model.safetensors", "config.json", "preprocessing.json"):
+        (tmp_path / "encoder").mkdir(exist_ok=True)
+        shutil.copyfile(exported / file, tmp_path / "encoder" / file)
+    run = read_run(tmp_path / "encoder")
+    assert (run.card, run.provenance, run.config, run.summary, run.results) == ("", {}, {}, {}, ())
+    export_encoder(tmp_path / "encoder", tmp_path / "out", ExportConfig(int8=False, rollout=False, num_parity_films=8))
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "## Training" not in card
+    assert "## Measured" not in card
+
+
+def test_a_damaged_file_of_the_run_is_named(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(DataError, match=r"config\.json is not valid JSON"):
+        read_run(tmp_path / "encoder")
+
+
+def test_an_export_is_an_encoder_for_us_and_for_timm(exported: Path) -> None:
+    images = torch.rand(2, 1, 32, 32)
+    ours = load_encoder(exported)
+    model = timm.create_model(f"local-dir:{exported}", pretrained=True, num_classes=0).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), ours.embed(images))
+
+
+def test_the_official_keys_hold_the_same_encoder_for_imagenet_films(exported: Path) -> None:
+    encoder = load_encoder(exported)
+    official = load_mae_encoder(
+        exported / "official_mae.safetensors",
+        ViTConfig(img_size=32, patch_size=8, in_chans=3, embed_dim=16, depth=1, num_heads=2),
+    )
+    squares = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    as_imagenet = Preprocessing(image_size_px=32, num_channels=3, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    with torch.inference_mode():
+        wanted = encoder.embed(torch.from_numpy(CONTRACT.normalize(squares)))
+        found = pooled(official, torch.from_numpy(as_imagenet.normalize(squares)), Pooling.CLASS_TOKEN)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
