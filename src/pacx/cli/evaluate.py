@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pacx.cli import evaluate_all, evaluate_looks
-from pacx.cli.evaluate_call import EvaluateCall, by_name, embedded
+from pacx.cli.evaluate_call import EvaluateCall, by_name, embedded, folders_for_heads
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
@@ -18,6 +18,7 @@ from pacx.evaluation import probe as probe_protocol
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.classifier import fit_classifier
 from pacx.evaluation.embeddings import mirrored
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, logistic_regression
@@ -37,7 +38,9 @@ from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import MACRO, RowMaker
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
+from pacx.models.classifier import save_classifier
 from pacx.models.readouts import save_readouts
+from pacx.models.segmenter import SegmentationDecoder, Segmenter, save_segmenter
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
@@ -78,6 +81,13 @@ class ProbeCall(_HeadsCall):
     released_code: bool = False
     """Train probes as the authors' code does as well: AdamW and mirrored films."""
 
+    save: bool = False
+    """Keep a classifier in each encoder folder's sub-folder classifier: a probe on all training patients, and many on
+    random halves of them, from which its probabilities have intervals."""
+
+    num_halves: int = 100
+    """Probes on random halves of the training patients, behind those intervals."""
+
     def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
         """All training labels (Table 1)."""
         data, features = ClassificationData.from_pack(pack, dataset=dataset), embedded(pack, encoders)
@@ -92,6 +102,13 @@ class ProbeCall(_HeadsCall):
         if self.released_code:
             flipped = embedded(pack, encoders, alter=mirrored)
             rows += probe_protocol.released_code_probe(data, features, flipped, config=self.probe, **more)
+        if self.save:
+            for name, folder in folders_for_heads(self.encoders, "classifiers").items():
+                classifier = fit_classifier(data, features[name], config=self.probe, num_halves=self.num_halves)
+                out = save_classifier(folder, classifier)
+                say(
+                    f"classifier of {name} for {len(classifier.labels)} labels written to {out}: {classifier.fitted_on}"
+                )
         return rows
 
 
@@ -120,6 +137,9 @@ class SegmentCall(EvaluateCall):
     decoder: SegmentationConfig = field(default_factory=SegmentationConfig)
     """How the decoder is trained; the defaults are the paper's."""
 
+    save: bool = False
+    """Keep each encoder folder's decoder in its sub-folder segmenter, for whoever uses the encoder."""
+
     headline = "iou"
 
     @property
@@ -129,6 +149,13 @@ class SegmentCall(EvaluateCall):
 
     def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
         """Every mask of the pack."""
+        folders = folders_for_heads(self.encoders, "segmenters") if self.save else {}
+
+        def keep(name: str, decoder: SegmentationDecoder) -> None:
+            if name in folders:
+                out = save_segmenter(folders[name], Segmenter(decoder, pack.mask_names))
+                say(f"segmenter of {name} for {', '.join(pack.mask_names)} written to {out}")
+
         return segmentation(
             pack,
             by_name(encoders),
@@ -137,6 +164,7 @@ class SegmentCall(EvaluateCall):
             config=self.decoder,
             provenance=remark,
             num_draws=self.num_draws,
+            keep=keep,
         )
 
 
@@ -264,12 +292,8 @@ class ReadoutCall(EvaluateCall):
         ]
 
     def _save(self, fitted: Mapping[str, Mapping[str, Readout]]) -> None:
-        places = dict(word.split("=", 1) for word in self.encoders if "=" in word)
-        for name, folder in places.items():
-            if not (Path(folder) / "preprocessing.json").is_file():
-                say(f"read-outs of {name} are not saved: {folder} is no encoder folder of ours")
-                continue
-            out = save_readouts(Path(folder), {quantity: each.head for quantity, each in fitted[name].items()})
+        for name, folder in folders_for_heads(self.encoders, "read-outs").items():
+            out = save_readouts(folder, {quantity: each.head for quantity, each in fitted[name].items()})
             say(f"{len(fitted[name])} read-outs of {name} written to {out}")
 
 

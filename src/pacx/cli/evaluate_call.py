@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.cli.terminal import say
 from pacx.data.pack import Pack
 from pacx.evaluation.embeddings import Alteration, embed_pack, unaltered
 from pacx.evaluation.results import ResultRow
@@ -63,3 +64,14 @@ def embedded(
 def by_name(encoders: Sequence[NamedEncoder]) -> Mapping[str, FilmEncoder]:
     """Encoders by the name their rows carry."""
     return {encoder.name: encoder.encoder for encoder in encoders}
+
+
+def folders_for_heads(words: Sequence[str], what: str) -> dict[str, Path]:
+    """Of encoders as a user names them, the folders of ours, into which heads can be saved; says which are none."""
+    folders = {}
+    for name, place in (word.split("=", 1) for word in words if "=" in word):
+        if (Path(place) / "preprocessing.json").is_file():
+            folders[name] = Path(place)
+        else:
+            say(f"{what} of {name} are not saved: {place} is no encoder folder of ours")
+    return folders

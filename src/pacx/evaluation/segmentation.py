@@ -7,7 +7,7 @@ no need of the convention. Refuses packs without masks.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,9 @@ from pacx.models.film_encoder import FilmEncoder
 from pacx.models.segmenter import IGNORED, SegmentationDecoder, dice_bce_loss
 
 PROTOCOL = "segmentation"
+
+Keep = Callable[[str, SegmentationDecoder], None]
+"""Takes an encoder's name and its trained decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +210,7 @@ def segmentation(
     config: SegmentationConfig,
     provenance: str,
     num_draws: int = NUM_DRAWS,
+    keep: Keep | None = None,
     device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Train a decoder per encoder and judge it on the test films.
@@ -219,6 +223,7 @@ def segmentation(
         config: the decoder's training.
         provenance: goes into every row.
         num_draws: bootstrap draws of patients.
+        keep: what happens to each encoder's trained decoder; None = it is forgotten.
         device: where encoder and decoder run.
 
     Raises:
@@ -228,7 +233,7 @@ def segmentation(
     Source: paper appendix A.2.2 and Table 1.
     """
     counts = {
-        name: decode_test_films(pack, encoder, name=name, config=config, device=device)
+        name: decode_test_films(pack, encoder, name=name, config=config, keep=keep, device=device)
         for name, encoder in encoders.items()
     }
     draws = patient_bootstrap(pack.patient_ids[pack.rows("test")], num_draws=num_draws, seed=config.seed)
@@ -237,7 +242,13 @@ def segmentation(
 
 
 def decode_test_films(
-    pack: Pack, encoder: FilmEncoder, *, name: str, config: SegmentationConfig, device: torch.device | str = "cpu"
+    pack: Pack,
+    encoder: FilmEncoder,
+    *,
+    name: str,
+    config: SegmentationConfig,
+    keep: Keep | None = None,
+    device: torch.device | str = "cpu",
 ) -> Overlap:
     """Train a decoder on one encoder's tokens and count its overlap with the masks of the test films, (N, K).
 
@@ -258,6 +269,8 @@ def decode_test_films(
     }
     patch_size = _patch_size(name, parts["train"])
     decoder = train_decoder(parts["train"], parts["val"], patch_size=patch_size, config=config, device=device)
+    if keep is not None:
+        keep(name, decoder)
     return predict_overlap(decoder, parts["test"], device=device)
 
 

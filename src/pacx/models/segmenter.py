@@ -6,19 +6,37 @@ pixel and tokens that form no square.
 """
 
 import math
+from pathlib import Path
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
+from pacx.models.head_folder import load_head, save_head
 from pacx.models.initialization import seeded_rng
 
+FOLDER = "segmenter"
+"""The folder's name inside an encoder folder."""
 IGNORED = 255
 """Mask value of a pixel nobody has judged."""
 
 _FIRST_WIDTH = 256
 _DICE_SMOOTHING = 1.0
+
+
+class Segmenter(NamedTuple):
+    """A trained decoder and what its masks show.
+
+    Attributes:
+        decoder: in eval mode on the CPU.
+        mask_names: the K masks.
+    """
+
+    decoder: "SegmentationDecoder"
+    mask_names: tuple[str, ...]
 
 
 class SegmentationDecoder(nn.Module):
@@ -45,7 +63,7 @@ class SegmentationDecoder(nn.Module):
         if patch_size < 2:
             raise ModelError(f"the decoder doubles its grid, so patch_size {patch_size} will not do; give at least 2")
         num_doublings = (patch_size - 1).bit_length()
-        self.patch_size = patch_size
+        self.embed_dim, self.patch_size = embed_dim, patch_size
         widths = [_FIRST_WIDTH // 2**step for step in range(num_doublings)]
         with seeded_rng(seed_of(seed, "segmenter")):
             layers: list[nn.Module] = [nn.Conv2d(embed_dim, _FIRST_WIDTH, kernel_size=3, padding=1)]
@@ -63,6 +81,23 @@ class SegmentationDecoder(nn.Module):
         if logits.shape[-1] == side * self.patch_size:
             return logits
         return F.interpolate(logits, size=side * self.patch_size, mode="bilinear", antialias=True)
+
+
+def save_segmenter(encoder: Path, segmenter: Segmenter) -> Path:
+    """Write a decoder beside the encoder whose tokens it was trained on; see ``head_folder.save_head``."""
+    decoder, names = segmenter
+    about = {"mask_names": list(names), "embed_dim": decoder.embed_dim, "patch_size": decoder.patch_size}
+    tensors = {key: tensor.detach().cpu().numpy() for key, tensor in decoder.state_dict().items()}
+    return save_head(encoder, FOLDER, tensors, about)
+
+
+def load_segmenter(encoder: Path) -> Segmenter:
+    """The decoder in an encoder folder; errors as ``head_folder.load_head``."""
+    tensors, about = load_head(encoder, FOLDER)
+    names = tuple(map(str, about["mask_names"]))
+    decoder = SegmentationDecoder(about["embed_dim"], about["patch_size"], len(names))
+    decoder.load_state_dict({key: torch.from_numpy(array) for key, array in tensors.items()})
+    return Segmenter(decoder.eval(), names)
 
 
 def dice_bce_loss(logits: Tensor, masks: Tensor) -> Tensor:

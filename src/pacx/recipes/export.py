@@ -13,8 +13,15 @@ from pathlib import Path
 from pacx.core.artifacts import read_json, staged_directory, write_json, write_text
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
+from pacx.data.pack import Pack
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.reference import fit_reference
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.head_folder import has_head
 from pacx.models.mae_checkpoints import save_encoder_for_mae
+from pacx.models.reference import save_reference
+from pacx.models.segmenter import FOLDER as SEGMENTER
+from pacx.models.segmenter import load_segmenter
 from pacx.recipes.export_parity import measure_parity, parity_to_json, refusal
 from pacx.serving.export_folder import (
     CONFIG,
@@ -36,7 +43,9 @@ from pacx.serving.model_card import CARD, OFFICIAL, hugging_face_readme, model_c
 from pacx.serving.onnx_graphs import write_graph
 from pacx.serving.quantized_graph import write_quantized
 
-_FULL, _QUANTIZED, _ROLLOUT = (f"{GRAPHS_FOLDER}/{name}.onnx" for name in ("fp32", "int8", "rollout"))
+_FULL, _QUANTIZED, _ROLLOUT, _SEGMENTER = (
+    f"{GRAPHS_FOLDER}/{name}.onnx" for name in ("fp32", "int8", "rollout", "segmenter")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,10 @@ class ExportConfig:
 
     int8: bool = True
     """Write a graph with 8-bit weights as well, unless it changes a probe's AUROC by more than 0.002."""
+
+    reference_pack: Path | None = None
+    """A pack with training and validation films that the encoder knows: with it the export can tell a film that is
+    unlike them (out of distribution)."""
 
     num_parity_films: int = 384
     """Simulated films on which graphs are compared; one half of the patients fits the probe, the other judges it."""
@@ -87,6 +100,8 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         for head in HEAD_FOLDERS:
             if (encoder / head).is_dir():
                 shutil.copytree(encoder / head, folder / head, copy_function=shutil.copyfile)
+        if config.reference_pack is not None:
+            _add_reference(loaded, folder, config.reference_pack)
         graphs = _write_graphs(loaded, folder, config)
         describe = partial(
             write_about,
@@ -109,6 +124,12 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
     return tuple(refused.values())
 
 
+def _add_reference(encoder: LoadedEncoder, folder: Path, path: Path) -> None:
+    pack = Pack.open(path)
+    training, held_out = (embed_pack(encoder, pack, rows=pack.rows(split)) for split in ("train", "val"))
+    save_reference(folder, fit_reference(training, held_out, fitted_on=f"pack {path.name}"))
+
+
 def _write_graphs(encoder: LoadedEncoder, folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
     """The graphs that were asked for, not yet compared with anything."""
     (folder / GRAPHS_FOLDER).mkdir()
@@ -121,6 +142,11 @@ def _write_graphs(encoder: LoadedEncoder, folder: Path, config: ExportConfig) ->
     if config.rollout:
         write_graph(encoder, folder / _ROLLOUT, takes=takes, gives=GraphOutput.ROLLOUT)
         wanted.append((_ROLLOUT, Precision.FP32, GraphOutput.ROLLOUT))
+    if has_head(folder, SEGMENTER):
+        write_graph(
+            encoder, folder / _SEGMENTER, takes=takes, gives=GraphOutput.MASKS, segmenter=load_segmenter(folder)
+        )
+        wanted.append((_SEGMENTER, Precision.FP32, GraphOutput.MASKS))
     return tuple(
         describe_graph(folder, file, precision=precision, takes=takes, gives=gives) for file, precision, gives in wanted
     )

@@ -22,6 +22,7 @@ from pacx.evaluation.logistic import fit_logistic
 from pacx.evaluation.metrics import auroc_points
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.rollout import rollout_grid
+from pacx.models.segmenter import Segmenter, load_segmenter
 from pacx.serving.export_folder import ExportFolder, GraphOutput, Precision
 from pacx.serving.onnx_encoder import OnnxEncoder
 from pacx.simulation.cohort import CohortConfig, film_chunks, patients_of
@@ -98,14 +99,19 @@ def simulated_films(count: int, size_px: int) -> SimulatedFilms:
     return SimulatedFilms(squares=squares, labels=labels, keys=sample_keys(ids))
 
 
-def with_torch(encoder: LoadedEncoder, gives: GraphOutput) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def with_torch(
+    encoder: LoadedEncoder, gives: GraphOutput, segmenter: Segmenter | None
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """What a graph stands for, computed by torch."""
 
     def run(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
             images = to_input(torch.from_numpy(squares), encoder.preprocessing)
-            found = rollout_grid(encoder.vit, images) if gives is GraphOutput.ROLLOUT else encoder.embed(images)
-            return found.numpy()
+            if gives is GraphOutput.ROLLOUT:
+                return rollout_grid(encoder.vit, images).numpy()
+            if segmenter is not None:
+                return segmenter.decoder(encoder.patches(images)).sigmoid().numpy()
+            return encoder.embed(images).numpy()
 
     return run
 
@@ -135,10 +141,12 @@ def compare(file: str, compared_with: str, found: NDArray[np.float32], wanted: N
     )
 
 
-def compare_with_torch(graph: OnnxEncoder, encoder: LoadedEncoder, films: SimulatedFilms) -> Parity:
+def compare_with_torch(
+    graph: OnnxEncoder, encoder: LoadedEncoder, segmenter: Segmenter | None, films: SimulatedFilms
+) -> Parity:
     """A graph in single precision against torch."""
     squares = films.squares[:NUM_COMPARED]
-    wanted = outputs(with_torch(encoder, graph.graph.output), squares, "torch")
+    wanted = outputs(with_torch(encoder, graph.graph.output, segmenter), squares, "torch")
     return compare(graph.graph.file, "torch", outputs(graph, squares, graph.graph.file), wanted)
 
 
@@ -179,7 +187,8 @@ def measure_parity(export: ExportFolder, encoder: LoadedEncoder, num_films: int)
             full = next(each for each in opened if each.graph.output is GraphOutput.EMBEDDING)
             measured.append(compare_by_probe(graph, full, films))
             continue
-        parity = compare_with_torch(graph, encoder, films)
+        segmenter = load_segmenter(export.folder) if graph.graph.output is GraphOutput.MASKS else None
+        parity = compare_with_torch(graph, encoder, segmenter, films)
         if not parity.max_abs_difference <= LARGEST_DIFFERENCE:  # NaN, too
             raise ModelError(
                 f"{parity.file} differs from torch by {parity.max_abs_difference:.2g} on {parity.films} simulated "

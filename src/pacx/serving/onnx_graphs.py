@@ -1,8 +1,8 @@
 """An encoder as ONNX graphs: torch in, single files out, which ONNX Runtime opens without us.
 
-`LoadedEncoder -> onnx/fp32.onnx, onnx/rollout.onnx`. With the preprocessing folded in, a graph takes grey uint8 pixels:
-the patch embedding is restated for one channel of raw grey values, so that neither the division, nor the normalisation,
-nor two equal channels more are ever computed. It refuses a graph too large for one file.
+`LoadedEncoder -> onnx/fp32.onnx, rollout.onnx, segmenter.onnx`. With the preprocessing folded in, a graph takes grey
+uint8 pixels: the patch embedding is restated for one channel of raw grey values, so that neither the division, nor the
+normalisation, nor two equal channels more are ever computed. It refuses a graph too large for one file.
 """
 
 import warnings
@@ -17,7 +17,8 @@ from pacx.core.errors import ModelError
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.grey import restate
 from pacx.models.rollout import rollout_grid
-from pacx.models.vit import pooled
+from pacx.models.segmenter import Segmenter
+from pacx.models.vit import patch_tokens, pooled
 from pacx.serving.export_folder import GraphInput, GraphOutput
 
 _LARGEST_BYTES = 2_000_000_000
@@ -29,28 +30,41 @@ _BATCH = 2
 class _Graph(nn.Module):
     """What a graph computes, as torch says it."""
 
-    def __init__(self, encoder: LoadedEncoder, takes: GraphInput, gives: GraphOutput) -> None:
+    def __init__(
+        self, encoder: LoadedEncoder, takes: GraphInput, gives: GraphOutput, segmenter: Segmenter | None
+    ) -> None:
         super().__init__()
         if takes is GraphInput.PIXELS:
             raw = replace(encoder.preprocessing, num_channels=1, mean=(0.0,), std=(1 / 255,))
             encoder = restate(encoder, raw)
         self.vit, self._pooling, self._takes, self._gives = encoder.vit, encoder.pooling, takes, gives
+        self.decoder = None if segmenter is None else segmenter.decoder
 
     def forward(self, films: Tensor) -> Tensor:
         images = films.float()[:, None] if self._takes is GraphInput.PIXELS else films  # (N, C, S, S)
         if self._gives is GraphOutput.ROLLOUT:
             return rollout_grid(self.vit, images)
+        if self.decoder is not None:
+            return self.decoder(patch_tokens(self.vit, images)).sigmoid()
         return pooled(self.vit, images, self._pooling)
 
 
-def write_graph(encoder: LoadedEncoder, path: Path, *, takes: GraphInput, gives: GraphOutput) -> None:
+def write_graph(
+    encoder: LoadedEncoder,
+    path: Path,
+    *,
+    takes: GraphInput,
+    gives: GraphOutput,
+    segmenter: Segmenter | None = None,
+) -> None:
     """Write one graph in single precision; N is dynamic.
 
     Args:
         encoder: a plain encoder on the CPU.
         path: the .onnx file; its folder exists.
         takes: pixels, or images prepared by whoever runs it.
-        gives: embeddings or rollout grids.
+        gives: embeddings, rollout grids, or masks.
+        segmenter: what makes the masks of the encoder's patch tokens.
 
     Raises:
         ModelError: the weights do not fit into one file.
@@ -70,7 +84,7 @@ def write_graph(encoder: LoadedEncoder, path: Path, *, takes: GraphInput, gives:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own deprecated calls, which its users cannot mend
         program = torch.onnx.export(
-            _Graph(encoder, takes, gives).eval(),
+            _Graph(encoder, takes, gives, segmenter).eval(),
             (example,),
             dynamo=True,
             input_names=[takes.value],
