@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 
 let token = "";
 let waiting = null; // the film that is being read, or that waits for a token
-let request = null; // to stop asking when another film comes
+let request = new AbortController(); // to stop asking when another film comes
 
 class Refusal extends Error {
   constructor(sentence, status) {
@@ -60,10 +60,13 @@ function say(status, { isBusy = false } = {}) {
 function complain(error) {
   say("");
   byId("error").textContent = asSentence(error.message);
-  if (error.status === 401) {
-    byId("token-form").hidden = false;
-    byId("token").focus();
-  }
+}
+
+function askForToken() {
+  byId("token-form").hidden = false;
+  byId("token").focus();
+  if (token) return complain(new Error("The server does not know this token; give the one it was started with"));
+  say(waiting ? `The server asks for its token; ${waiting.name} will be read then.` : "The server asks for its token.");
 }
 
 // An old answer must never stand beside a new film or its error.
@@ -76,6 +79,7 @@ function clear() {
 
 async function loadModels(signal) {
   const { models } = await ask("v1/models", { signal });
+  if (byId("token-form").contains(document.activeElement)) byId("choose").focus();
   byId("token-form").hidden = true;
   showNotLearnt(byId("not-learnt"), models);
   showEncoders(byId("encoders"), models);
@@ -85,7 +89,7 @@ async function loadModels(signal) {
 async function predict(file, models, signal) {
   const names = models.map((model) => model.name);
   say(`${names.join(" and ")} ${names.length > 1 ? "are" : "is"} reading ${file.name} ...`, { isBusy: true });
-  const wanted = new URLSearchParams({ models: names.join(","), film: true });
+  const wanted = new URLSearchParams({ models: names.join(","), film: true, embedding: false });
   wanted.set("attention", models.some((model) => model.has_attention));
   const headers = { "Content-Type": await kindOf(file) };
   return ask(`v1/predict?${wanted}`, { method: "POST", body: file, headers, signal });
@@ -98,8 +102,9 @@ function whatWasRead(file, answer, milliseconds) {
 }
 
 async function start(file = waiting) {
-  request?.abort();
-  const { signal } = (request = new AbortController());
+  request.abort();
+  request = new AbortController();
+  const { signal } = request;
   waiting = file;
   clear();
   try {
@@ -116,15 +121,19 @@ async function start(file = waiting) {
     say(whatWasRead(file, answer, performance.now() - began));
   } catch (error) {
     if (signal.aborted) return;
-    if (error.status !== 401) waiting = null;
+    if (error.status === 401) return askForToken();
+    waiting = null;
     complain(error);
   }
 }
 
 function take(files) {
   const [file, ...others] = files;
-  if (others.length) return (clear(), complain(new Error(`${files.length} files were given; give one film at a time`)));
-  if (file) start(file);
+  if (file && !others.length) return start(file);
+  if (!file) return; // pasted text, say
+  request.abort();
+  clear();
+  complain(new Error(`${files.length} files were given; give one film at a time`));
 }
 
 function setOpacity() {
