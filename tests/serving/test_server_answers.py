@@ -12,8 +12,12 @@ from running_server import Running
 
 import pacx
 from pacx.data.images import grey_from_bytes, to_square
+from pacx.models.classifier import load_classifier
+from pacx.models.readouts import load_readouts
+from pacx.models.reference import load_reference
 
 GREY = film(1)
+READOUTS = ("Sodium", "QRS")
 FILES = {
     "film.png": (png(GREY), "image/png"),
     "film.jpg": (jpeg(GREY), "image/jpeg"),
@@ -62,6 +66,27 @@ def test_attention_and_film_come_when_asked_for(server: Running, export: Path) -
     assert np.abs(enlarged - pacx.load_encoder(export).attention_rollout(square)).max() < 1e-3
 
 
+def test_heads_are_applied_to_the_embedding(server: Running, export: Path) -> None:
+    answer = server.post(png(GREY)).json()["models"]["mae"]
+    embedding = np.array([answer["embedding"]])
+    (low, middle, high), (open_low, _, open_high) = (load_readouts(export)[n].predict(embedding)[0] for n in READOUTS)
+    sodium, qrs = answer["readouts"]
+    assert [sodium[part] for part in ("low", "value", "high")] == pytest.approx([low, middle, high], rel=1e-5)
+    assert (sodium["name"], sodium["abstains"], sodium["level"]) == ("Sodium", False, 0.9)
+    assert (np.isinf([open_low, open_high]).all(), qrs["low"], qrs["high"], qrs["abstains"]) == (True, None, None, True)
+    for finding, expected in zip(answer["findings"], load_classifier(export).predict(embedding)[0], strict=True):
+        found = [finding[part] for part in ("low", "probability", "high")]
+        assert found == pytest.approx(expected.tolist(), rel=1e-5)
+        assert 0 <= found[0] <= found[1] <= found[2] <= 1
+    reference = load_reference(export)
+    distances = reference.distances(embedding)
+    assert answer["out_of_distribution"] == {
+        "distance": pytest.approx(distances[0], rel=1e-5),
+        "percentile": pytest.approx(reference.percentiles(distances)[0], abs=0.6),
+        "is_unusual": bool(reference.is_unusual(distances)[0]),
+    }
+
+
 def test_models_says_what_is_served(server: Running) -> None:
     with server.client() as client:
         about = client.get("/v1/models").json()
@@ -69,6 +94,8 @@ def test_models_says_what_is_served(server: Running) -> None:
     assert [model["name"] for model in about["models"]] == ["mae", "pacx"]
     model, answer = about["models"][0], server.post(png(GREY)).json()["models"]["mae"]
     assert (model["image_size_px"], model["embedding_dim"], model["has_attention"]) == (64, 32, True)
+    assert (model["labels"], model["readouts"], model["has_reference"]) == (["Edema", "Effusion"], list(READOUTS), True)
+    assert any("QRS" in sentence for sentence in model["not_learnt"])
     for field in ("weights_sha256", "preprocessing_sha256", "precision"):
         assert model[field] == answer[field]
 

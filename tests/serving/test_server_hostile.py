@@ -219,13 +219,22 @@ def test_an_early_refusal_does_not_hold_the_connection(server: Running) -> None:
 def test_a_film_that_takes_too_much_costs_a_worker_and_no_more(export: Path, tmp_path: Path) -> None:
     large = png_of(10_000, 10_000, zlib.compress(bytes(10_000 * 10_001), 1))
     with serving(
-        [str(export), "--limits.decode-cpu-s", "0.2", "--limits.decode-memory-mib", "1024"], tmp_path
+        [
+            str(export),
+            "--limits.decode-cpu-s",
+            "0.2",
+            "--limits.decode-cpu-s-per-mib",
+            "0.1",
+            "--limits.decode-memory-mib",
+            "1024",
+        ],
+        tmp_path,
     ) as server:
         assert server.post(png(GREY)).status_code == 200
         answer = server.post(large)
         assert (answer.status_code, "more memory or time" in answer.json()["error"]) == (413, True)
         assert server.post(png(GREY)).status_code == 200
-        assert server.metric("pacx_decode_workers_replaced_total") == 1
+        assert server.metric('pacx_decode_workers_replaced_total{end="time"}') == 1
 
 
 def test_nothing_is_written_logged_or_kept(export: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The process in which a stranger's file is parsed: it may use little, write nothing and die without harm.
 
-    python -m pacx.serving.decode_worker SOCKET MEMORY_BYTES CPU_SECONDS
+    python -m pacx.serving.decode_worker SOCKET MEMORY_BYTES
 
 It reads a question from the socket (a line of JSON, then the file), answers (a line of JSON, then the squares, then a
 PNG where one is wanted), and ends when the socket does. No pickle travels: whoever takes a worker over has gained the
@@ -31,17 +31,19 @@ TOO_COSTLY = "decoding the file takes more memory or time than a film may; expor
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """How a film is wanted.
+    """How a film is wanted, and what it may cost.
 
     Args:
         media_type: what the caller says the file is.
         sides_px: sides of the squares wanted, one per kind of encoder.
         wants_picture: whether the first square is also wanted as a PNG file.
+        cpu_s: processor seconds, after which the process ends.
     """
 
     media_type: str
     sides_px: tuple[int, ...]
     wants_picture: bool
+    cpu_s: float
 
 
 def decoded(question: Question, data: bytes) -> Refusal | tuple[list[NDArray[np.uint8]], bytes]:
@@ -71,16 +73,16 @@ def _png(square: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def answer(connection: Connection, cpu_s: float) -> None:
+def answer(connection: Connection) -> None:
     """Answer one question.
 
     Raises:
         EOFError: the server has gone.
     """
-    question = json.loads(connection.recv_bytes())
+    question = Question(**json.loads(connection.recv_bytes()))
     data = connection.recv_bytes()
-    signal.setitimer(signal.ITIMER_PROF, cpu_s)
-    found = decoded(Question(**question), data)
+    signal.setitimer(signal.ITIMER_PROF, question.cpu_s)
+    found = decoded(question, data)
     signal.setitimer(signal.ITIMER_PROF, 0)
     if isinstance(found, Refusal):
         connection.send_bytes(json.dumps(asdict(found)).encode())
@@ -94,7 +96,7 @@ def answer(connection: Connection, cpu_s: float) -> None:
 
 def main() -> None:
     """Answer until the server goes."""
-    socket, memory_bytes, cpu_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    socket, memory_bytes = int(sys.argv[1]), int(sys.argv[2])
     for ignored in (signal.SIGINT, signal.SIGTERM):  # a stop is for the server, which first finishes what it has
         signal.signal(ignored, signal.SIG_IGN)
     for kind, most in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
@@ -103,7 +105,7 @@ def main() -> None:
         connection.send_bytes(b"ready")
         try:
             while True:
-                answer(connection, cpu_s)
+                answer(connection)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 

@@ -4,9 +4,11 @@ One thread per worker process hands it files one by one and waits. A worker that
 replaced, and the file it had is refused; every other request goes on.
 """
 
+import enum
 import json
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -25,7 +27,8 @@ from pacx.serving.limits import MIB, Limits
 from pacx.serving.refusal import RefusedRequest, refuse
 
 _START_S = 60.0
-_WALL_PER_CPU = 5
+_END_S = 5.0
+_WALL_PER_CPU = 20
 """Waiting for a worker on a busy machine: so many seconds for each processor second it may use."""
 _SECRETS = ("PACX_TOKEN",)
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -44,8 +47,21 @@ class DecodedFilm:
     picture: bytes
 
 
+class End(enum.Enum):
+    """What a worker process ended of; the value is a metric's label."""
+
+    TIME = "time"
+    """It took more processor seconds, or more time altogether, than the film may."""
+    CRASH = "crash"
+    """Anything else: no memory, a decoder's fault, somebody's signal."""
+
+
 class WorkerDied(Exception):  # noqa: N818 - named for what happened
     """A worker ended, or took too long and was ended."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(end.value)
+        self.end = end
 
 
 class _Worker:
@@ -55,7 +71,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
         environment |= dict.fromkeys(_ONE_THREAD, "1")
-        words = [str(theirs.fileno()), str(limits.decode_memory_mib * MIB), str(limits.decode_cpu_s)]
+        words = [str(theirs.fileno()), str(limits.decode_memory_mib * MIB)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pacx.serving.decode_worker", *words],
             pass_fds=[theirs.fileno()],
@@ -66,7 +82,6 @@ class _Worker:
         )
         theirs.close()
         self._connection: Connection = Connection(ours.detach())
-        self._wall_s = limits.decode_cpu_s * _WALL_PER_CPU
         try:
             self._receive(_START_S)
         except WorkerDied:
@@ -82,22 +97,30 @@ class _Worker:
             self._connection.send_bytes(json.dumps(asdict(question)).encode())
             self._connection.send_bytes(data)
         except OSError:
-            raise WorkerDied from None
-        refusal: dict[str, Any] = json.loads(self._receive(self._wall_s))
+            raise WorkerDied(self._cause()) from None
+        wall_s = question.cpu_s * _WALL_PER_CPU
+        refusal: dict[str, Any] = json.loads(self._receive(wall_s))
         if refusal:
             raise refuse(int(refusal["status"]), str(refusal["sentence"]))
         squares = {
-            side: np.frombuffer(self._receive(self._wall_s), np.uint8).reshape(side, side) for side in question.sides_px
+            side: np.frombuffer(self._receive(wall_s), np.uint8).reshape(side, side) for side in question.sides_px
         }
-        return DecodedFilm(squares, self._receive(self._wall_s))
+        return DecodedFilm(squares, self._receive(wall_s))
 
     def _receive(self, within_s: float) -> bytes:
         try:
             if self._connection.poll(within_s):
                 return self._connection.recv_bytes()
         except (EOFError, OSError):
-            pass
-        raise WorkerDied
+            raise WorkerDied(self._cause()) from None
+        raise WorkerDied(End.TIME)
+
+    def _cause(self) -> End:
+        """What it ended of, now that its socket is closed."""
+        try:
+            return End.TIME if self._process.wait(_END_S) == -signal.SIGPROF else End.CRASH
+        except subprocess.TimeoutExpired:
+            return End.CRASH
 
     def end(self) -> None:
         self._process.kill()
@@ -110,13 +133,13 @@ class DecoderPool:
 
     Args:
         limits: how many, and what each may use.
-        on_replaced: called when a worker had to be replaced.
+        on_replaced: called when a worker had to be replaced, with what it ended of.
 
     Raises:
         WorkerDied: a worker does not start at all, as where its memory limit is below what its imports take.
     """
 
-    def __init__(self, limits: Limits, on_replaced: Callable[[], None]) -> None:
+    def __init__(self, limits: Limits, on_replaced: Callable[[End], None]) -> None:
         self._limits, self._on_replaced = limits, on_replaced
         self._asked: queue.SimpleQueue[tuple[Question, bytes | bytearray, Future[DecodedFilm]] | None] = (
             queue.SimpleQueue()
@@ -170,17 +193,17 @@ class DecoderPool:
                 answer.set_result(self._workers[number].ask(question, data))
             except RefusedRequest as refusal:
                 answer.set_exception(refusal)
-            except WorkerDied:
+            except WorkerDied as death:
                 answer.set_exception(refuse(413, TOO_COSTLY))
-                self._replace(number)
+                self._replace(number, death.end)
             except Exception as error:  # a caller must never be left waiting
                 answer.set_exception(error)
-                self._replace(number)
+                self._replace(number, End.CRASH)
             del question, data, answer
 
-    def _replace(self, number: int) -> None:
+    def _replace(self, number: int, end: End) -> None:
         self._workers[number].end()
-        self._on_replaced()
+        self._on_replaced(end)
         while not self._is_closing.is_set():
             try:
                 self._workers[number] = _Worker(self._limits)

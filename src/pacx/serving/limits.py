@@ -51,8 +51,11 @@ class Limits:
     decode_memory_mib: int = 2048
     """Address space of one of them; a file that needs more: 413."""
 
-    decode_cpu_s: float = 4.0
-    """Processor seconds for one film; a file that needs more: 413."""
+    decode_cpu_s: float = 1.5
+    """Processor seconds for any film; a file that needs more than these and the next: 413."""
+
+    decode_cpu_s_per_mib: float = 0.25
+    """Processor seconds more for each MiB of the file."""
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}

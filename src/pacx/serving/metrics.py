@@ -29,7 +29,10 @@ class Metrics:
         )
         self.held_bytes = Gauge("pacx_held_bytes", "Bytes of bodies held", registry=self.registry)
         self.workers_replaced = Counter(
-            "pacx_decode_workers_replaced", "Decoding processes that died or were ended", registry=self.registry
+            "pacx_decode_workers_replaced",
+            "Decoding processes that died or were ended",
+            ["end"],
+            registry=self.registry,
         )
         self.models = Gauge(
             "pacx_model_info",

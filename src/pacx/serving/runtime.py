@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
-from pacx.models.readouts import load_readouts
-from pacx.serving.answers import ModelAnswer, Reading
+from pacx.serving.answers import ModelAnswer
 from pacx.serving.engines import Engine, Runtime, open_engine
 from pacx.serving.export_folder import ExportFolder, GraphOutput
+from pacx.serving.heads import load_heads
 from pacx.serving.host_choice import Plan
 
 _FLAT = 1e-5
@@ -57,7 +57,7 @@ class ServedEncoder:
         self._rollout_graph = export.find(GraphOutput.ROLLOUT)
         self._rollout: Engine | None = None
         self._loading = threading.Lock()
-        self._readouts = load_readouts(export.folder) if "readouts" in export.heads else {}
+        self._heads = load_heads(export)
 
     @property
     def has_attention(self) -> bool:
@@ -74,11 +74,11 @@ class ServedEncoder:
             "image_size_px": self.export.image_size_px,
             "precision": self.plan.precision.value,
             "runtime": self.plan.runtime.value,
-            "labels": [],
-            "readouts": list(self._readouts),
+            "labels": list(self._heads.labels),
+            "readouts": list(self._heads.readouts),
             "has_attention": self.has_attention,
-            "has_reference": False,
-            "not_learnt": self._not_learnt(),
+            "has_reference": self._heads.reference is not None,
+            "not_learnt": self._heads.not_learnt(),
         }
 
     def answer(self, questions: Sequence[FilmQuestion]) -> list[ModelAnswer]:
@@ -93,9 +93,16 @@ class ServedEncoder:
             raise ModelError("an embedding is not finite")
         wanting = [row for row, question in enumerate(questions) if question.wants_attention]
         maps = dict(zip(wanting, self._attention(squares[wanting]), strict=True)) if wanting else {}
-        readings = self._read(embeddings)
+        findings, readings = self._heads.findings(embeddings), self._heads.readings(embeddings)
+        familiarity = self._heads.familiarity(embeddings)
         return [
-            ModelAnswer(embedding=embeddings[row], readouts=readings[row], attention=maps.get(row))
+            ModelAnswer(
+                embedding=embeddings[row],
+                findings=findings[row],
+                readouts=readings[row],
+                familiarity=familiarity[row],
+                attention=maps.get(row),
+            )
             for row in range(len(questions))
         ]
 
@@ -107,30 +114,6 @@ class ServedEncoder:
                 graph, threads = self._rollout_graph, self.plan.num_threads
                 self._rollout = open_engine(Runtime.ONNXRUNTIME, self.export, graph, threads)
         return scaled_maps(self._rollout(squares))
-
-    def _read(self, embeddings: NDArray[np.float32]) -> list[tuple[Reading, ...]]:
-        values = {name: head.predict(embeddings) for name, head in self._readouts.items()}  # (N, 3) each
-        return [
-            tuple(
-                Reading(
-                    name=name,
-                    value=float(values[name][row, 1]),
-                    low=float(values[name][row, 0]),
-                    high=float(values[name][row, 2]),
-                    level=head.level,
-                    abstains=head.abstains,
-                )
-                for name, head in self._readouts.items()
-            )
-            for row in range(len(embeddings))
-        ]
-
-    def _not_learnt(self) -> list[str]:
-        abstaining = [name for name, head in self._readouts.items() if head.abstains]
-        sentences = [f"{name}: the film says too little of it for a value to be shown." for name in abstaining]
-        if not self._readouts:
-            sentences.append("It has no read-outs: nothing of ECGs or laboratory values was fitted to it.")
-        return sentences
 
 
 def scaled_maps(grids: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from pacx.serving.bodies import read_body
 from pacx.serving.decode_worker import Question
 from pacx.serving.decoding import DecodedFilm, DecoderPool
 from pacx.serving.export_folder import RESEARCH_USE
-from pacx.serving.limits import Limits
+from pacx.serving.limits import MIB, Limits
 from pacx.serving.metrics import Metrics
 from pacx.serving.refusal import refuse
 from pacx.serving.runtime import FilmQuestion, ServedEncoder
@@ -55,7 +55,7 @@ class Service:
     def __init__(self, encoders: Sequence[ServedEncoder], limits: Limits) -> None:
         self.limits, self.metrics, self.admission = limits, Metrics(), Admission(limits)
         self.encoders = {encoder.name: encoder for encoder in encoders}
-        self.decoders = DecoderPool(limits, self.metrics.workers_replaced.inc)
+        self.decoders = DecoderPool(limits, lambda end: self.metrics.workers_replaced.labels(end.value).inc())
         self._queues = {encoder.name: self._queue_of(encoder) for encoder in encoders}
         for encoder in encoders:
             about = (encoder.name, encoder.plan.precision.value, encoder.plan.runtime.value)
@@ -136,10 +136,15 @@ class Service:
             held += num_bytes
 
         sides = tuple(dict.fromkeys(self.encoders[name].export.image_size_px for name in names))
-        question = Question(media_type=media_type, sides_px=sides, wants_picture=wanted.film)
         try:
             with self._timed("body"):
                 body = await read_body(pieces, self.limits, hold)
+            question = Question(
+                media_type=media_type,
+                sides_px=sides,
+                wants_picture=wanted.film,
+                cpu_s=self.limits.decode_cpu_s + self.limits.decode_cpu_s_per_mib * len(body) / MIB,
+            )
             with self._timed("decode"):
                 return await asyncio.wrap_future(self.decoders.decode(question, body))
         finally:

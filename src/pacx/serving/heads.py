@@ -1,0 +1,97 @@
+"""The heads beside an exported encoder, applied: findings, read-outs, how unusual a film is. Numpy alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.models import classifier, readouts, reference
+from pacx.models.classifier import Classifier, load_classifier
+from pacx.models.readouts import ReadoutHead, load_readouts
+from pacx.models.reference import Reference, load_reference
+from pacx.serving.answers import Familiarity, Finding, Reading
+from pacx.serving.export_folder import ExportFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """What an encoder was given to say beside embeddings; any of it may be missing."""
+
+    readouts: dict[str, ReadoutHead]
+    classifier: Classifier | None
+    reference: Reference | None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What findings are called."""
+        return self.classifier.labels if self.classifier is not None else ()
+
+    def findings(self, embeddings: NDArray[np.float32]) -> list[tuple[Finding, ...]]:
+        """By film, of embeddings (N, D)."""
+        if self.classifier is None:
+            return [()] * len(embeddings)
+        rows = self.classifier.predict(embeddings).tolist()  # N x K x 3
+        return [
+            tuple(
+                Finding(label=label, probability=probability, low=low, high=high)
+                for label, (low, probability, high) in zip(self.labels, row, strict=True)
+            )
+            for row in rows
+        ]
+
+    def readings(self, embeddings: NDArray[np.float32]) -> list[tuple[Reading, ...]]:
+        """By film, of embeddings (N, D)."""
+        values = {name: head.predict(embeddings).tolist() for name, head in self.readouts.items()}  # N x 3 each
+        return [
+            tuple(
+                Reading(name=name, value=value, low=low, high=high, level=head.level, abstains=head.abstains)
+                for (name, head), (low, value, high) in zip(
+                    self.readouts.items(), (values[name][row] for name in self.readouts), strict=True
+                )
+            )
+            for row in range(len(embeddings))
+        ]
+
+    def familiarity(self, embeddings: NDArray[np.float32]) -> list[Familiarity | None]:
+        """By film, of embeddings (N, D)."""
+        if self.reference is None:
+            return [None] * len(embeddings)
+        distances = self.reference.distances(embeddings)
+        columns = (distances, self.reference.percentiles(distances), self.reference.is_unusual(distances))
+        return [
+            Familiarity(distance=distance, percentile=percentile, is_unusual=is_unusual)
+            for distance, percentile, is_unusual in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def not_learnt(self) -> list[str]:
+        """What nobody should read out of an answer, a sentence each."""
+        sentences = [
+            f"{name}: the film says too little of it for a value to be shown."
+            for name, head in self.readouts.items()
+            if head.abstains
+        ]
+        if not self.readouts:
+            sentences.append("It has no read-outs: nothing of ECGs or laboratory values was fitted to it.")
+        if self.classifier is None:
+            sentences.append("It has no classifier: no finding was fitted to it.")
+        else:
+            sentences.append(
+                f"Findings other than its {len(self.labels)} labels; fitted on {self.classifier.fitted_on}."
+            )
+        if self.reference is None:
+            sentences.append("It has no reference films: it cannot say whether a film is unlike those it knows.")
+        return sentences
+
+
+def load_heads(export: ExportFolder) -> Heads:
+    """All heads of an export.
+
+    Raises:
+        ModelError: one was altered, or belongs to another encoder.
+    """
+    has = set(export.heads)
+    return Heads(
+        readouts=load_readouts(export.folder) if readouts.FOLDER in has else {},
+        classifier=load_classifier(export.folder) if classifier.FOLDER in has else None,
+        reference=load_reference(export.folder) if reference.FOLDER in has else None,
+    )
