@@ -59,5 +59,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving([f"mae={export}", f"pacx={export}"], tmp_path_factory.mktemp("server")) as running:
+    with serving(
+        [f"mae={export}", f"pacx={export}", "--limits.body-grace-s", "1.5"], tmp_path_factory.mktemp("server")
+    ) as running:
         yield running

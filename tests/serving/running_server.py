@@ -85,15 +85,19 @@ def answer_of(connection: socket.socket) -> tuple[int, str]:
             return int(head.split(b" ")[1]) if head else 0, body.decode()
 
 
-def begin_serving(arguments: list[str], folder: Path, *, token: str | None = TOKEN) -> Running:
+def begin_serving(
+    arguments: list[str], folder: Path, *, token: str | None = TOKEN, python: Path | None = None
+) -> Running:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     environment.pop("PACX_TOKEN", None)
+    if python is not None:
+        environment.pop("PYTHONPATH", None)
     if token:
         environment["PACX_TOKEN"] = token
     log, said = folder / "log.txt", folder / "said.txt"
     with log.open("w") as errors, said.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pacx.cli.main", "serve", "--port", "0", *arguments],
+            [python or sys.executable, "-m", "pacx.cli.main", "serve", "--port", "0", *arguments],
             stdout=output,
             stderr=errors,
             env=environment,
@@ -111,8 +115,10 @@ def begin_serving(arguments: list[str], folder: Path, *, token: str | None = TOK
 
 
 @contextmanager
-def serving(arguments: list[str], folder: Path, *, token: str | None = TOKEN) -> Iterator[Running]:
-    running = begin_serving(arguments, folder, token=token)
+def serving(
+    arguments: list[str], folder: Path, *, token: str | None = TOKEN, python: Path | None = None
+) -> Iterator[Running]:
+    running = begin_serving(arguments, folder, token=token, python=python)
     try:
         yield running
     finally:
