@@ -1,6 +1,7 @@
 """The web page in a real browser against a real server: what a person does with it, by mouse and by keyboard."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from running_server import Running
 
 import pacx
 from pacx.data.images import to_square
+from pacx.models.classifier import load_classifier
 from pacx.models.readouts import load_readouts
+from pacx.models.reference import load_reference
 from pacx.serving.export_folder import RESEARCH_USE
 
 PNG, DICOM = ("film.png", png(film(1))), ("IM0001", dicom(film(2), "MONOCHROME1"))
@@ -74,6 +77,46 @@ def test_two_encoders_stand_side_by_side_with_the_numbers_torch_computes(
     assert "abstains" in rows.values()
     silent = page.page.locator(".silent").inner_text()
     assert all(quantity in silent for quantity, _ in expected if quantity not in said)
+
+
+def test_findings_are_the_classifiers_own(page: OpenPage, exports: dict[str, Path]) -> None:
+    page.read(PNG)
+    rows = {(label, encoder): number for label, encoder, number in page.rows("Findings")}
+    num_labels = 0
+    for name, folder in exports.items():
+        classifier = load_classifier(folder)
+        num_labels += len(classifier.labels)
+        for label, (low, probability, high) in zip(
+            classifier.labels, classifier.predict(pacx.load_encoder(folder).embed([film(1)]))[0], strict=True
+        ):
+            shown = rows[label.replace("_", " "), name].replace("[", "").replace("]", "").replace(",", "").split()
+            for text, exact in zip(shown, (probability, low, high), strict=True):
+                outside = {"<0.01": exact < 0.00501, ">0.99": exact > 0.99499}
+                assert outside[text] if text in outside else abs(float(text) - exact) < 0.0051
+    assert len(rows) == num_labels > 0
+
+
+def test_a_film_that_is_unlike_all_others_is_called_so_by_those_who_say_it(
+    page: OpenPage, exports: dict[str, Path]
+) -> None:
+    white = np.full((64, 64), 255, np.uint8)
+    for pixels_, name in ((white, "white.png"), (film(1), "film.png")):
+        page.read((name, png(pixels_)))
+        said = page.page.locator(".distances li").all_inner_texts()
+        assert len(said) == len(exports)
+        unusual = []
+        for sentence, (encoder, folder) in zip(said, exports.items(), strict=True):
+            reference = load_reference(folder)
+            distances = reference.distances(pacx.load_encoder(folder).embed([pixels_]))
+            (shown,) = re.findall(r"than ([\d.]+) %", sentence)
+            assert abs(float(shown) - reference.percentiles(distances)[0]) <= 0.5
+            if reference.is_unusual(distances)[0]:
+                unusual.append(encoder)
+            assert ("unusual" in sentence) == (encoder in unusual)
+        warning, status = page.page.locator(".warning"), page.page.get_by_role("status")
+        assert warning.count() == bool(unusual)
+        assert all(encoder in warning.inner_text() and encoder in status.inner_text() for encoder in unusual)
+        assert name != "white.png" or unusual
 
 
 def test_the_keyboard_alone_reaches_film_overlay_and_details(page: OpenPage) -> None:
