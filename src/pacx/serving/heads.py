@@ -65,11 +65,13 @@ class Heads:
 
     def not_learnt(self) -> list[str]:
         """What nobody should read out of an answer, a sentence each."""
-        sentences = [
-            f"{name}: the film says too little of it for a value to be shown."
-            for name, head in self.readouts.items()
-            if head.abstains
-        ]
+        abstaining = [name for name, head in self.readouts.items() if head.abstains]
+        sentences = []
+        if abstaining:
+            sentences.append(
+                f"{len(abstaining)} of {len(self.readouts)} quantities, of which a film says too little for a value to "
+                f"be shown: {', '.join(abstaining)}."
+            )
         if not self.readouts:
             sentences.append("It has no read-outs: nothing of ECGs or laboratory values was fitted to it.")
         if self.classifier is None:
