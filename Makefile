@@ -1,10 +1,10 @@
-# The five things a person does here. Every target sets the environment up if it is not there yet.
+# The six things a person does here. Every target sets the environment up if it is not there yet.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench
+.PHONY: setup demo study test check bench
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,6 +20,11 @@ setup: $(READY)  ## create .venv with the pinned versions
 
 demo: $(READY)  ## the whole method on a simulated hospital -> runs/demo/report.html
 	$(BIN)/pacx demo --out runs/demo
+
+study: $(READY)  ## does the method do what it claims? -> runs/study/tiny/results.json and docs/results.md; goes on after a kill
+	$(BIN)/python studies/simulated_hospital.py
+	cp runs/study/tiny/results.json docs/results/simulated-hospital.json
+	$(BIN)/pacx report docs/results/simulated-hospital.json docs/results/real-films.json --markdown docs/results.md --picture docs/images/study-gains.png
 
 test: $(READY)  ## all tests
 	$(BIN)/pytest

@@ -1,15 +1,21 @@
 """Time a pretraining step against transformers' ViTMAE and lightly's MAE: same batch, weights and masks, interleaved.
 
     python benchmarks/pretrain.py [--size base tiny] [--batch-size 16] [--rounds 6] [--threads 2] [--device cpu]
-                                  [--precision 32-true] [--compile] [--no-memory] [--cpu-time]
+                                  [--precision 32-true] [--compile] [--no-memory] [--cpu-time] [--fed-steps 100]
 
 A step is forward, backward and fused AdamW. In each round every contender takes one step, in turn, so that whatever
 else the machine does meets all of them alike. Prints images/s (median over rounds), the ratio to transformers (median
 and range of the rounds' ratios), arithmetic achieved by the formula in ``pacx.models.mae_flops``, and each contender's
 peak memory, measured in a process of its own. Before it starts, all with the full decoder must agree on the loss.
 
-lightly takes part where it can be imported; it is no dependency of ours. To have it without touching an environment:
-``pip install --no-deps --target DIR lightly pytorch-lightning torchmetrics`` and ``PYTHONPATH=DIR``.
+With ``--fed-steps`` (by default on a GPU) it then trains on a pack of made-up films as ``pacx train mae`` does: films
+kept on the device, crop, normalisation and masks made for each step, no wait between steps. Beside steps on the same
+films again and on ready input, that says how much of a step goes into fetching films and into preparing them.
+
+It needs torch and timm, and for ``--fed-steps`` pandas and pyarrow too. transformers (5) and lightly take part
+where they can be imported; without transformers, ratios are to our own full decoder. To have lightly, which is no
+dependency of ours, without touching an environment: ``pip install --no-deps --target DIR lightly pytorch-lightning
+torchmetrics`` and ``PYTHONPATH=DIR``.
 """
 
 import argparse
@@ -19,21 +25,26 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
+from pacx.core.preprocessing import Preprocessing
+from pacx.core.randomness import generator, sample_keys
 from pacx.models.mae import MAEConfig, MaskedAutoencoder, is_decoder_key
 from pacx.models.mae_decoders import CrossDecoder, FullDecoder, SampledDecoder
 from pacx.models.mae_flops import training_flops
 
 PEER = "transformers ViTMAE"
+OWN = "pacx full"
 LIGHTLY = "lightly MAE"
 GREY = "pacx full, one channel"
 BASE = MAEConfig()
@@ -59,6 +70,8 @@ def ours(config: MAEConfig, is_compiled: bool) -> Contender:
 
 def theirs(config: MAEConfig, weights: dict[str, Tensor], is_compiled: bool) -> Contender:
     """Transformers' with the same sizes and weights; every decoder of ours is held against its full one."""
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
     model = ViTMAEForPreTraining(
         ViTMAEConfig(
             hidden_size=config.embed_dim, num_hidden_layers=config.depth, num_attention_heads=config.num_heads,
@@ -143,10 +156,19 @@ def in_their_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
+def has_transformers() -> bool:
+    """Whether the peer can take part: older versions give its weights other names."""
+    try:
+        import transformers
+    except ImportError:
+        return False
+    return int(transformers.__version__.split(".")[0]) >= 5
+
+
 def contenders(arguments: argparse.Namespace, config: MAEConfig, only: str | None = None) -> dict[str, Contender]:
     """All of them by name, or one."""
     made = {}
-    if only in (None, PEER):
+    if only in (None, PEER) and has_transformers():
         made[PEER] = theirs(config, MaskedAutoencoder(config).state_dict(), arguments.compile)
     if only in (None, LIGHTLY) and importlib.util.find_spec("lightly") is not None and not arguments.compile:
         made[LIGHTLY] = lightlys(config, MaskedAutoencoder(config).state_dict())
@@ -172,13 +194,18 @@ class Stepper:
 
     def step(self, images: Tensor, noise: Tensor) -> float:
         """Seconds of one step."""
+        return self.steps(lambda: self._contender.loss(images, noise), 1)
+
+    def steps(self, losses: Callable[[], Tensor], num_steps: int) -> float:
+        """Seconds of some steps, between which nobody waits for the device."""
         began = self._clock()
-        mixed = torch.autocast(self._device.type, torch.bfloat16) if self._is_mixed else contextlib.nullcontext()
-        with mixed:
-            loss = self._contender.loss(images, noise)
-        loss.backward()
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        for _ in range(num_steps):
+            mixed = torch.autocast(self._device.type, torch.bfloat16) if self._is_mixed else contextlib.nullcontext()
+            with mixed:
+                loss = losses()
+            loss.backward()
+            self._optimizer.step()
+            self._optimizer.zero_grad()
         if self._device.type == "cuda":
             torch.cuda.synchronize()
         return self._clock() - began
@@ -197,8 +224,9 @@ def peak_memory_gib(arguments: argparse.Namespace, size: str, name: str) -> floa
     """Of a fresh process that takes three steps with this contender alone: resident on a CPU, allocated on a GPU."""
     words = [sys.executable, __file__, "--only", name, "--size", size, "--batch-size", str(arguments.batch_size)]
     words += ["--threads", str(arguments.threads), "--device", arguments.device, "--precision", arguments.precision]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    words += ["--compile"] if arguments.compile else []
+    done = subprocess.run(words, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else float("nan")
 
 
 def measure_memory(arguments: argparse.Namespace) -> None:
@@ -221,8 +249,9 @@ def compare(arguments: argparse.Namespace, size: str) -> None:
     made = contenders(arguments, config)
     batch = a_batch(arguments, config)
     with torch.no_grad():
-        losses = {name: made[name].loss(*batch).item() for name in (PEER, LIGHTLY, "pacx full") if name in made}
-    reference, own = losses[PEER], losses["pacx full"]
+        losses = {name: made[name].loss(*batch).item() for name in (PEER, LIGHTLY, OWN) if name in made}
+    standard = PEER if PEER in made else OWN
+    reference = losses[standard]
     if max(abs(each - reference) for each in losses.values()) > 1e-5 * reference:
         raise SystemExit(f"not the same objective: {losses}")
     steppers = {name: Stepper(each, arguments) for name, each in made.items()}
@@ -231,9 +260,8 @@ def compare(arguments: argparse.Namespace, size: str) -> None:
             stepper.step(*batch)
     rounds = [{name: each.step(*batch) for name, each in steppers.items()} for _ in range(arguments.rounds)]
     del steppers
-    print(
-        f"\n{size}, batch {arguments.batch_size}, loss at the same weights {own:.6f} (transformers {reference:.6f})\n"
-    )
+    said = ", ".join(f"{name} {loss:.6f}" for name, loss in losses.items())
+    print(f"\n{size}, batch {arguments.batch_size}, losses at the same weights: {said}; ratios to {standard}\n")
     print("| | images/s | ratio (range over rounds) | GFLOP per image | GFLOP/s | peak memory, GiB |")
     print("|---|---|---|---|---|---|")
     for name in made:
@@ -241,10 +269,63 @@ def compare(arguments: argparse.Namespace, size: str) -> None:
         sizes = replace(config, decoder=decoder, in_chans=1 if name == GREY else config.in_chans)
         gflop = training_flops(sizes) / 1e9
         rate = arguments.batch_size / float(np.median([each[name] for each in rounds]))
-        ratios = [each[PEER] / each[name] for each in rounds]
+        ratios = [each[standard] / each[name] for each in rounds]
         spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         memory = "" if arguments.no_memory else f"{peak_memory_gib(arguments, size, name):.2f}"
         print(f"| {name} | {rate:.2f} | {spread} | {gflop:.1f} | {rate * gflop:.0f} | {memory} |", flush=True)
+
+
+class Films(NamedTuple):
+    """Made-up films, and what else of a pack the training stage asks for."""
+
+    images: NDArray[np.uint8]
+    keys: NDArray[np.uint64]
+    preprocessing: Preprocessing
+    path: str = "made-up films"
+
+
+def fed(arguments: argparse.Namespace, size: str, decoder: str) -> None:
+    """One line: a training step fed from a pack, beside one on the same films again and one on ready input."""
+    from pacx.training.config import TrainingConfig
+    from pacx.training.tasks.mae import MAETask, MAETaskConfig
+
+    config = replace(SIZES[size], decoder=DECODERS[decoder])
+    shape = (8 * arguments.batch_size + 1, config.img_size, config.img_size)
+    images = generator(0, "films").integers(0, 256, shape, dtype=np.uint8)
+    films = Films(images, sample_keys([f"film-{row}" for row in range(len(images))]), Preprocessing())
+    rows = np.arange(len(images))
+    task = MAETask(films, rows[1:], rows[:1], MAETaskConfig(model=config), seed=0)
+    task.module.to(arguments.device).train()
+    if arguments.compile:
+        task.compile()
+    run = TrainingConfig(epochs=1, batch_size=arguments.batch_size, learning_rate=1e-5)
+
+    def stream() -> Iterator[Tensor]:
+        for epoch in count():
+            for batch in task.batches(epoch, run, 0, 1):
+                yield task.loss(batch, epoch).loss
+
+    again, ready = next(task.batches(0, run, 0, 1)), a_batch(arguments, config)
+    fresh = stream()
+    ways: dict[str, Callable[[], Tensor]] = {
+        "fed": lambda: next(fresh),
+        "again": lambda: task.loss(again, 0).loss,
+        "ready": lambda: task._loss(*ready),
+    }
+    stepper = Stepper(Contender(task.module, task._loss), arguments)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(4):  # the first one warms up
+        for way, losses in ways.items():
+            took = stepper.steps(losses, arguments.fed_steps)
+            seconds[way] += [took] if turn else []
+    took = {way: float(np.median(each)) for way, each in seconds.items()}
+    rate = arguments.fed_steps * arguments.batch_size / took["fed"]
+    print(
+        f"{size}, pacx {decoder}, fed from a pack of {len(images) - 1} films: {rate:.1f} images/s; of a step "
+        f"{1 - took['again'] / took['fed']:+.1%} is fetching, {(took['again'] - took['ready']) / took['fed']:+.1%} "
+        f"crop, normalisation and masks (median of three times {arguments.fed_steps} steps)",
+        flush=True,
+    )
 
 
 def chip(device: str) -> str:
@@ -271,6 +352,7 @@ def main() -> None:
         "--cpu-time", action="store_true", help="count processor seconds, for one thread on a CPU that others use too"
     )
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, which takes a process each")
+    parser.add_argument("--fed-steps", type=int, default=100 if torch.cuda.is_available() else 0)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -282,6 +364,9 @@ def main() -> None:
     print(f"{arguments.precision}{', compiled' if arguments.compile else ''}")
     for size in arguments.size:
         compare(arguments, size)
+    for size in arguments.size if arguments.fed_steps else ():
+        for decoder in ("full", "sampled"):
+            fed(arguments, size, decoder)
 
 
 if __name__ == "__main__":

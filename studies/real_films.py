@@ -1,12 +1,14 @@
 """Stage 1 and Stage 3 on real radiographs: does a small encoder trained here know more than a random one?
 
     python studies/real_films.py --shared ../shared --out runs/real-films --seed 0
+    (add --simulated runs/study/tiny/runs/mae/encoder after studies/simulated_hospital.py)
 
 Packs the shared films at 64 pixels, pretrains ``mae-tiny`` on the training split of 4,173 of them (three sources, no
 labels), and puts it and an encoder of random weights through every protocol that real films allow: linear probes by
 patient-level split, segmentation of lungs, attention inside lungs, deletion, shortcuts. What is there already is not
 done again. Ends in ``results.json`` and figures. Test films were never trained on: the splits of the films and of the
-lung masks agree.
+lung masks agree. Beside them stands, where it is given, an encoder that has seen simulated films only: does simulation
+transfer? And probes that learn on one source and are tested on another, for films tell where they come from.
 """
 
 import json
@@ -38,13 +40,18 @@ from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
+from pacx.evaluation.statistics import Column, RowMaker
 from pacx.recipes.encoders import RANDOM, NamedEncoder, encoder_from_folder, random_like
 from pacx.recipes.looks import ask_probe, picture_deletion, picture_rescues, picture_views
 from pacx.recipes.mae import mae_tiny
+from pacx.recipes.study_steps import chip
+from pacx.reporting.headlines import MEAN_IMAGE
 
-MAE = "mae"
+MAE, SIMULATED = "mae", "simulated"
 NIH, ANY_FINDING, PAEDIATRIC, LUNGS = "nih", "nih-any-finding", "paediatric", "lungs"
-FINDING, BACTERIAL = "any_finding", "bacterial"
+SOURCES = "sources"
+FINDING, BACTERIAL, IS_NIH = "any_finding", "bacterial", "is_nih"
+ADULTS, CHILDREN = "NIH ChestX-ray14", "Kermany pediatric pneumonia"
 DECODER = SegmentationConfig(learning_rate=1e-3, batch_size=32, warmup_epochs=2)
 """Ten times the paper's rate in batches of 32 instead of 256, for 381 training films; 50 epochs as in the paper."""
 
@@ -61,6 +68,9 @@ class Study:
 
     seed: int = 0
     """Of pretraining, probes and bootstrap."""
+
+    simulated: Path | None = None
+    """An encoder of the same shape that was pretrained on simulated films."""
 
     def pack(self, name: str, source: str, options: FolderOptions) -> Pack:
         """A pack of 64 pixels, made once."""
@@ -84,21 +94,25 @@ class Study:
     def packs(self) -> dict[str, Pack]:
         """All packs that are evaluated on."""
         films = pd.read_csv(self.shared / "data" / "cxr" / "index.csv", dtype=str, keep_default_na=False)
-        nih = films[films["origin_dataset"] == "NIH ChestX-ray14"]
+        nih = films[films["origin_dataset"] == ADULTS]
         found = nih.assign(**{FINDING: (nih["label"] != "No Finding").astype(int)})
+        two = films[films["origin_dataset"].isin((ADULTS, CHILDREN))]
+        is_found = ~two["label"].isin(("No Finding", "NORMAL"))
+        two = two.assign(**{FINDING: is_found.astype(int), IS_NIH: (two["origin_dataset"] == ADULTS).astype(int)})
         ill = films[films["label"].str.contains("bacteria|virus") & films["origin_dataset"].str.contains("Kermany")]
         ill = ill.assign(**{BACTERIAL: ill["label"].str.contains("bacteria").astype(int)})
         by_csv = {
             NIH: FolderOptions(csv=self.table(NIH, nih), finding_column="label"),
             ANY_FINDING: FolderOptions(csv=self.table(ANY_FINDING, found), label_columns=(FINDING,)),
             PAEDIATRIC: FolderOptions(csv=self.table(PAEDIATRIC, ill), label_columns=(BACTERIAL,)),
+            SOURCES: FolderOptions(csv=self.table(SOURCES, two), label_columns=(FINDING, IS_NIH)),
         }
         packs = {name: self.pack(name, "cxr", options) for name, options in by_csv.items()}
         masked = FolderOptions(sample_id_column="name", image_column="image", mask_columns=("lung=mask",))
         return {**packs, LUNGS: self.pack(LUNGS, "seg", masked)}
 
     def encoders(self) -> list[NamedEncoder]:
-        """The trained encoder and a random one of its shape."""
+        """The trained encoder, a random one of its shape, and the simulated one where it is given."""
         films = self.pack("cxr", "cxr", FolderOptions())
         run = self.out / MAE
         if not (run / "encoder" / "config.json").is_file():
@@ -106,7 +120,8 @@ class Study:
             training = replace(recipe.training, seed=self.seed)
             replace(recipe, pack=films.path, out=run, training=training, resume=run.is_dir()).run()
         trained = encoder_from_folder(MAE, run / "encoder")
-        return [trained, random_like(trained, self.seed)]
+        others = [] if self.simulated is None else [encoder_from_folder(SIMULATED, self.simulated)]
+        return [trained, random_like(trained, self.seed), *others]
 
     def once(self, name: str, protocol: Callable[[], list[ResultRow]]) -> list[ResultRow]:
         """Rows of one protocol, from its file where it has run."""
@@ -117,30 +132,82 @@ class Study:
         return read_rows(path)
 
 
+def by_source(pack: Pack) -> list[ClassificationData]:
+    """Any finding on films of two sources: by patient; learnt on one source and tested on the other; and the source."""
+    found = ClassificationData.from_pack(pack, dataset="two sources, any finding", label_names=(FINDING,))
+    whose = ClassificationData.from_pack(pack, dataset="two sources, which of them", label_names=(IS_NIH,))
+    is_adult = whose.labels[:, 0] == 1
+    crossed = []
+    for learnt, tested, is_learnt in (("NIH", "paediatric", is_adult), ("paediatric", "NIH", ~is_adult)):
+        crossed.append(
+            replace(
+                found,
+                dataset=f"any finding, learnt on {learnt}, tested on {tested}",
+                training=found.training[is_learnt[found.training]],
+                validation=found.validation[is_learnt[found.validation]],
+                test=found.test[~is_learnt[found.test]],
+            )
+        )
+    return [found, *crossed, whose]
+
+
+def reconstruction(run: Path, maker: RowMaker) -> list[ResultRow]:
+    """How well hidden patches of held-out films are drawn, beside the mean training film; from the run's folder."""
+    validation: dict[str, float] = read_json(run / "summary.json")["validation"]
+    count = read_json(run / "config.json")["task"]["num_val_films"]
+    commit = read_json(run / "config.json")["provenance"]["commit"]
+    named = {MAE: "masked_mse", MEAN_IMAGE: "mean_image_mse"}
+    return [
+        maker.row(
+            Column(name, "masked_mse", np.array([validation[key]])),
+            np.array([validation[key]]),
+            label="held-out films",
+            n=count,
+            remark=f"pretrained at commit {commit}",
+        )
+        for name, key in named.items()
+    ]
+
+
 def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]) -> list[ResultRow]:
-    """Every protocol, with paired differences to random weights."""
-    remark = f"studies/real_films.py, commit {provenance('studies/real_films.py', study.seed).commit}"
+    """Every protocol, with paired differences to random weights, of probes to the simulated encoder as well."""
+    commit = provenance("studies/real_films.py", study.seed).commit
+    more = "" if study.simulated is None else " --simulated runs/study/tiny/runs/mae/encoder"
+    remark = f"python studies/real_films.py --seed {study.seed}{more}; commit {commit}; {chip()}"
     probe, figures = ProbeConfig(seed=study.seed), study.out / "figures"
     encoders = {each.name: each.encoder for each in named}
+    looked_at = {name: encoders[name] for name in (MAE, RANDOM)}
     data = {name: ClassificationData.from_pack(packs[name], dataset=name) for name in (NIH, ANY_FINDING, PAEDIATRIC)}
 
     def embedded(name: str) -> dict[str, NDArray[np.float32]]:
         return {encoder: embed_pack(each, packs[name]) for encoder, each in encoders.items()}
 
+    def compared(each: ClassificationData, features: dict[str, NDArray[np.float32]]) -> list[ResultRow]:
+        rows = linear_probe(each, features, baseline=RANDOM, config=probe, provenance=remark)
+        if SIMULATED not in features:
+            return rows
+        both = {name: features[name] for name in (MAE, SIMULATED)}
+        again = linear_probe(each, both, baseline=SIMULATED, config=probe, provenance=remark)
+        return rows + [row for row in again if row.encoder not in both]
+
     def probed(name: str) -> list[ResultRow]:
-        return linear_probe(data[name], embedded(name), baseline=RANDOM, config=probe, provenance=remark)
+        return compared(data[name], embedded(name))
+
+    def crossed() -> list[ResultRow]:
+        features = embedded(SOURCES)
+        return [row for each in by_source(packs[SOURCES]) for row in compared(each, features)]
 
     def removed(name: str, label: str | None) -> list[ResultRow]:
         question = None if label is None else ask_probe(data[name], embedded(name), label, config=probe)
         config = DeletionConfig(seed=study.seed)
         rows, curves = deletion(
-            packs[name], encoders, dataset=name, question=question, baseline=RANDOM, config=config, provenance=remark
+            packs[name], looked_at, dataset=name, question=question, baseline=RANDOM, config=config, provenance=remark
         )
         picture_deletion(figures / (label or "cosine"), curves, label, config, rows[0].n)
         return rows
 
     def viewed() -> list[ResultRow]:
-        trained, random = named
+        trained, random = named[:2]
         names = ("random", "MAE")
         picture_rescues(figures, packs[NIH], data[NIH], encoder=trained, baseline=random, names=names, config=probe)
         return picture_views(
@@ -149,15 +216,18 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
 
     def hidden() -> list[ResultRow]:
         pack = packs[ANY_FINDING]
-        return shortcuts(pack, data[ANY_FINDING], encoders, usual_alterations(pack), config=probe, provenance=remark)
+        return shortcuts(pack, data[ANY_FINDING], looked_at, usual_alterations(pack), config=probe, provenance=remark)
 
+    maker = RowMaker(protocol="reconstruction", dataset="cxr", seed=study.seed, provenance=remark)
     with_masks = {"dataset": LUNGS, "baseline": RANDOM, "provenance": remark}
     protocols: dict[str, Callable[[], list[ResultRow]]] = {
+        "reconstruction": lambda: reconstruction(study.out / MAE, maker),
         **{f"probe-{name}": partial(probed, name) for name in data},
+        "probe-sources": crossed,
         "segmentation": lambda: segmentation(
             packs[LUNGS], encoders, config=replace(DECODER, seed=study.seed), **with_masks
         ),
-        "attention": lambda: attention(packs[LUNGS], encoders, seed=study.seed, **with_masks),
+        "attention": lambda: attention(packs[LUNGS], looked_at, seed=study.seed, **with_masks),
         "deletion-cosine": lambda: removed(NIH, None),
         "deletion-finding": lambda: removed(ANY_FINDING, FINDING),
         "shortcut": hidden,
@@ -172,10 +242,10 @@ def main(study: Study) -> None:
     Raises:
         UsageError: the folder holds a study of another seed.
     """
-    settings = study.out / "study.json"
-    if settings.is_file() and read_json(settings) != {"seed": study.seed}:
+    settings, asked = study.out / "study.json", {"seed": study.seed, "simulated": study.simulated is not None}
+    if settings.is_file() and read_json(settings) != asked:
         raise UsageError(f"{study.out} holds the study of {read_json(settings)}; give another --out")
-    write_json(settings, {"seed": study.seed})
+    write_json(settings, asked)
     rows = evaluate(study, study.packs(), study.encoders())
     write_rows(study.out / "results.json", rows)
     say(f"{len(rows)} result rows written to {study.out / 'results.json'}")

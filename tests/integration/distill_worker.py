@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from resume_worker import slow_disk
 
 from pacx.core.randomness import generator
 from pacx.data.pack import Pack
@@ -39,6 +40,7 @@ def task(pack: Pack) -> DistillTask:
     return DistillTask(pack, pack.rows("train"), pack.rows("val"), random_vit(MODEL, 0), targets, config, 5)
 
 
-def run(pack_path: Path, run_path: Path, resume: bool) -> None:
+def run(pack_path: Path, run_path: Path, resume: bool, pause_s: float) -> None:
     torch.set_num_threads(1)
+    slow_disk(pause_s)
     train(task(Pack.open(pack_path)), CONFIG, run_path, resume=resume)

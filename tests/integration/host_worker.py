@@ -1,4 +1,4 @@
-"""One of several processes that train one model; started by torchrun as python host_worker.py PACK RUN NUM_NODES."""
+"""One of several processes that train one model; torchrun starts it: host_worker.py PACK RUN NUM_NODES PAUSE_S."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from resume_worker import config, task
+from resume_worker import config, slow_disk, task
 
 from pacx.core.errors import InterruptedRunError
 from pacx.data.pack import Pack
@@ -36,4 +36,5 @@ def run_rank(pack: Path, out: Path, run_config: TrainingConfig, rank: int, port:
 
 
 if __name__ == "__main__":
+    slow_disk(float(sys.argv[4]))
     run(Path(sys.argv[1]), Path(sys.argv[2]), node_config(int(sys.argv[3])))

@@ -1,14 +1,17 @@
 """Trains a tiny masked autoencoder over an existing pack, in a process that can be killed."""
 
 import sys
+import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pacx.core.errors import InterruptedRunError
 from pacx.data.augment import Augmentation
 from pacx.data.pack import Pack
 from pacx.models.mae import MAEConfig
+from pacx.training import checkpoints
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.tasks.mae import MAETask, MAETaskConfig
 
@@ -38,8 +41,24 @@ def task(pack: Pack) -> MAETask:
     return MAETask(pack, pack.rows("train"), pack.rows("val"), task_config, seed=5)
 
 
-def run(pack_path: Path, run_path: Path, resume: bool, num_workers: int, epochs: int) -> None:
+def slow_disk(pause_s: float) -> None:
+    """Let this process take so much longer for each file of a checkpoint.
+
+    Whoever waits for a checkpoint to be begun sees it, and a run that is to be killed is not over before, however
+    late the watcher gets its turn on a busy machine.
+    """
+    fast = checkpoints.save_file
+
+    def slow(tensors: dict[str, Tensor], path: Path) -> None:
+        time.sleep(pause_s)
+        fast(tensors, path)
+
+    checkpoints.save_file = slow
+
+
+def run(pack_path: Path, run_path: Path, resume: bool, num_workers: int, epochs: int, pause_s: float) -> None:
     torch.set_num_threads(1)
+    slow_disk(pause_s)
     try:
         train(task(Pack.open(pack_path)), config(num_workers, epochs), run_path, resume=resume)
     except InterruptedRunError as error:  # as the command does

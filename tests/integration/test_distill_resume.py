@@ -15,13 +15,13 @@ from pacx.data.pack import Pack
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
 
-_PATIENCE_S = 120.0
+_PATIENCE_S = 300.0
 
 
-def start(pack: Pack, run: Path, *, resume: bool) -> ForkServerProcess:
+def start(pack: Pack, run: Path, *, resume: bool, pause_s: float) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")  # imports torch once, for all of them
     context.set_forkserver_preload(["pacx.training.tasks.distill", "pacx.training.loop"])
-    process = context.Process(target=distill_worker.run, args=(pack.path, run, resume))
+    process = context.Process(target=distill_worker.run, args=(pack.path, run, resume, pause_s))
     process.start()
     return process
 
@@ -45,13 +45,13 @@ def test_killed_between_and_within_checkpoints_it_ends_in_the_same_bits(pack, tm
         (False, lambda: num_checkpoints(cut) >= 4),
         (True, lambda: any(cut.glob("checkpoints/.partial-*"))),
     ):
-        process = start(pack, cut, resume=resume)
+        process = start(pack, cut, resume=resume, pause_s=0.03)
         wait_until(wait, process)
         process.kill()
         process.join(_PATIENCE_S)
         assert process.exitcode == -signal.SIGKILL
         assert not (cut / "summary.json").exists()
-    process = start(pack, cut, resume=True)
+    process = start(pack, cut, resume=True, pause_s=0.0)
     process.join(_PATIENCE_S)
     assert process.exitcode == 0
     last = f"checkpoints/{max(path.name for path in whole.glob('checkpoints/step-*'))}"

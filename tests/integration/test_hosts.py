@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from test_resume import assert_same_end, newest_step
 from pacx.data.pack import Pack
 from pacx.training.config import TrainingConfig
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
+from ports import free_port
 
 _PATIENCE_S = 300.0
 _WORKER = Path(__file__).with_name("host_worker.py")
@@ -32,9 +32,7 @@ _PORT = "29513"
 
 def start_two(pack: Pack, out: Path, config: TrainingConfig) -> list[ForkServerProcess]:
     """Two processes on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pacx.training.tasks.mae", "pacx.training.loop"])
     arguments = [(pack.path, out, replace(config, devices=2), rank, port) for rank in (0, 1)]
@@ -90,6 +88,7 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(pack: Pack, tmp_pat
     ranks = start_two(pack, tmp_path / "run", config)
     deadline = time.monotonic() + _PATIENCE_S
     while newest_step(tmp_path / "run") < 8:
+        assert all(process.is_alive() for process in ranks)
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert ranks[1].pid is not None
@@ -124,13 +123,13 @@ def hosts() -> Iterator[tuple[str, str]]:
         ip("netns", "delete", name)
 
 
-def start_host(number: int, name: str, pack: Pack, run: Path) -> subprocess.Popen:
+def start_host(number: int, name: str, pack: Pack, run: Path, *, pause_s: float = 0.0) -> subprocess.Popen:
     """One machine's torchrun; the first machine keeps the rendezvous."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{_ADDRESSES[0]}:{_PORT}", "--rdzv-id", "pacx"]
     torchrun += ["--rdzv-conf", f"is_host={1 - number}", "--local-addr", _ADDRESSES[number]]
     return subprocess.Popen(
-        ["ip", "netns", "exec", name, *torchrun, str(_WORKER), str(pack.path), str(run), "2"],
+        ["ip", "netns", "exec", name, *torchrun, str(_WORKER), str(pack.path), str(run), "2", str(pause_s)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": ("eth-a", "eth-b")[number]},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -143,7 +142,7 @@ def start_host(number: int, name: str, pack: Pack, run: Path) -> subprocess.Pope
 def test_one_of_two_hosts_dies_and_the_run_ends_in_the_same_bits(pack, hosts, tmp_path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run_two(pack, whole, host_worker.node_config())
-    pair = [start_host(number, name, pack, cut) for number, name in enumerate(hosts)]
+    pair = [start_host(number, name, pack, cut, pause_s=0.05) for number, name in enumerate(hosts)]
     deadline = time.monotonic() + _PATIENCE_S
     while newest_step(cut) < 12:
         assert time.monotonic() < deadline
@@ -152,7 +151,8 @@ def test_one_of_two_hosts_dies_and_the_run_ends_in_the_same_bits(pack, hosts, tm
     os.killpg(pair[1].pid, signal.SIGKILL)
     pids = subprocess.run(["ip", "netns", "pids", hosts[1]], capture_output=True, text=True, check=True).stdout.split()
     for pid in pids:  # torchrun gives its workers a session of their own
-        os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended since it was listed
+            os.kill(int(pid), signal.SIGKILL)
     for host in pair:
         host.communicate(timeout=_PATIENCE_S)
         assert host.returncode != 0

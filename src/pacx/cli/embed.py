@@ -7,17 +7,17 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
+from pacx.cli.predict import say_quarantined
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import staged_file
-from pacx.core.errors import UsageError
-from pacx.core.progress import progress
-from pacx.data.images import IMAGE_SUFFIXES
 from pacx.modalities.ecg import EcgJob
 from pacx.modalities.ecg_readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
 from pacx.models.ecg_encoder import is_ecg_encoder, load_ecg_encoder
-from pacx.serving.encoder import load_encoder
+from pacx.serving.film_embedders import open_film_embedder
+from pacx.serving.film_files import embedded_files, expanded
 
 _WFDB_HEADER = ".hea"
 OptionsT = TypeVar("OptionsT")
@@ -27,21 +27,28 @@ OptionsT = TypeVar("OptionsT")
 class EmbedCall:
     """Embed films with an image encoder, or WFDB records with an ECG encoder.
 
-    The file holds two arrays: `paths` (N) and `embeddings` (N, D) float32, row i for path i. Frozen targets for
-    distillation have words of their own: pacx embed ecg|labs|vitals --help.
+    The file holds two arrays: `paths` (N) and `embeddings` (N, D) float32, row i for path i. Killed among films, it
+    goes on where it stopped when called again. Frozen targets for distillation have words of their own: pacx embed
+    ecg|labs|vitals --help.
     """
 
     encoder: Annotated[Path, tyro.conf.Positional]
     """An encoder folder, for films or for ECGs; write ./ecg for a folder that is named like a modality."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Films or .hea files; of a folder, everything below it that fits."""
+    """Films or .hea files, folders (everything below that fits), or patterns in quotes ("films/**/*.dcm")."""
 
     out: Path
     """The .npz file to write."""
 
     batch_size: int = 64
     """Samples per forward pass."""
+
+    device: str = "cpu"
+    """Of torch: cpu, cuda, cuda:1 ...; an export (pacx export) runs in ONNX Runtime on the processor."""
+
+    max_bad_fraction: float = 0.001
+    """Stop when more films than this share cannot be read; those that cannot are named in OUT.quarantine.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,34 +74,29 @@ class TargetsCall(Generic[OptionsT]):
     """Replace stale targets in OUT."""
 
 
-def _expanded(paths: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UsageError(f"{path} does not exist; give files or folders that do")
-    if not found:
-        raise UsageError(f"nothing to embed: no file ending in {', '.join(suffixes)} in what was given")
-    return found
-
-
 def _embed_files(words: Sequence[str]) -> None:
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
     if is_ecg_encoder(call.encoder):
-        model = load_ecg_encoder(call.encoder)
-        files = _expanded(call.paths, (_WFDB_HEADER,))
-        embeddings = EcgJob(model, read_wfdb(files)).run(EmbeddingSettings()).embeddings
-    else:
-        encoder = load_encoder(call.encoder)
-        files = _expanded(call.paths, IMAGE_SUFFIXES)
-        with progress("Embedding", len(files), "films") as bar:
-            embeddings = encoder.embed(files, batch_size=call.batch_size, advance=bar.advance)
-    with staged_file(call.out) as partial, partial.open("wb") as file:
-        np.savez(file, paths=np.array([str(path) for path in files]), embeddings=embeddings)
-    say(f"{len(files)} embeddings of width {embeddings.shape[1]} written to {call.out}")
+        files = expanded(call.paths, (_WFDB_HEADER,))
+        embeddings = EcgJob(load_ecg_encoder(call.encoder), read_wfdb(files)).run(EmbeddingSettings()).embeddings
+        _save([str(path) for path in files], embeddings, call.out)
+        return
+    embedder = open_film_embedder(call.encoder, device=call.device)
+    with embedded_files(
+        expanded(call.paths),
+        call.out,
+        embedder,
+        batch_size=call.batch_size,
+        max_bad_fraction=call.max_bad_fraction,
+    ) as found:
+        _save(found.paths, found.embeddings, call.out)
+        say_quarantined(found.bad, call.out)
+
+
+def _save(paths: Sequence[str], embeddings: NDArray[np.float32], out: Path) -> None:
+    with staged_file(out) as partial, partial.open("wb") as file:
+        np.savez(file, paths=np.array(paths), embeddings=embeddings)
+    say(f"{len(paths)} embeddings of width {embeddings.shape[1]} written to {out}")
 
 
 def _embed_targets(modality: Modality[Any], words: Sequence[str]) -> None:

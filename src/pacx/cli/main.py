@@ -20,6 +20,7 @@ _VERBS = {
     "convert": "published weights to safetensors: ECGFounder",
     "train": "run a recipe: mae, labs, ecg, vitals, distill and their variants",
     "embed": "images to embeddings; ECGs, labs, vital signs to frozen targets",
+    "predict": "findings and read-outs with intervals, for films, by an exported or trained encoder with heads",
     "evaluate": "everything at once with a certificate (all), or one protocol: result rows with intervals",
     "audit": "what the paper leaves open: class token, splits, threshold, pre-masked films, mask ratio, shuffled pairs",
     "export": "an encoder to ONNX graphs, checked against torch, with its heads and cards",
@@ -27,7 +28,7 @@ _VERBS = {
     "report": "result rows and run folders to one self-contained page; --verify a certificate",
 }
 
-_EXTRAS = {"export": "export", "serve": "serve"}
+_EXTRAS = {"export": "export", "serve": "serve", "predict": "serve"}
 """Which optional dependencies a verb needs, where it is not ``train``."""
 
 _HELP = """usage: pacx VERB ...   (pacx VERB --help explains one, with an example)

@@ -140,6 +140,29 @@ def resumable_directory(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` for the work that leads to it; removed when the block ends without error.
+
+    A kill or an error leaves it, and the next call for the same path yields it again, so whoever fills it must first
+    see whether what it holds is of the same work. Only one process may be at it at a time.
+
+    Raises:
+        UsageError: another process is making ``path`` right now.
+        ArtifactError: the operating system refused (no space, no permission).
+    """
+    folder = path.with_name(f"{_PARTIAL}{path.name}.work")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {folder}: {error.strerror or error}; free space or choose another place, then run again"
+        ) from error
+    with _held(folder):
+        yield folder
+        _discard(folder)
+
+
+@contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone; the operating system lets go of it whatever ends the process."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -179,6 +178,8 @@ def _read(path: Path) -> bytes:
 
 def _grey_from_jpeg(data: bytes, min_side_px: int) -> NDArray[np.uint8] | None:
     """The luma of a grey or YCbCr JPEG; None for the rare colour spaces that Pillow has to convert."""
+    import simplejpeg  # not above: whoever trains on packs decodes no file, and may do without it
+
     try:
         height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
         if colour_space not in ("Gray", "YCbCr"):

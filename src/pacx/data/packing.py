@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json, resumable_directory, write_json
-from pacx.core.errors import ArtifactError, DataError, UsageError
+from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.data.array_images import sha256_of_image
@@ -38,9 +38,9 @@ from pacx.data.pack_files import Chunk, Origin, finished, pack_files
 from pacx.data.parallel import in_order
 from pacx.data.records import Records
 from pacx.data.sources import Film, films, source_fingerprint
+from pacx.data.unreadable import require_few_bad
 
 SHARD_FILE = "shard.json"
-_NUM_BAD_SHOWN = 3
 _NUM_BAD_COLLECTED = 100
 _DEFAULT_PREPROCESSING, _DEFAULT_DECODING = Preprocessing(), Decoding()
 
@@ -190,14 +190,7 @@ def check_bad(bad: tuple[Quarantined, ...], num_films: int, max_bad_fraction: fl
     Raises:
         DataError: more than the share allowed, or everything.
     """
-    if len(bad) > max_bad_fraction * num_films:
-        named = "; ".join(f"{entry.file} ({entry.reason})" for entry in bad[:_NUM_BAD_SHOWN])
-        raise DataError(
-            f"{len(bad)} of {num_films} films cannot be read, more than the {max_bad_fraction:.2%} allowed: {named}"
-            f"{' ...' if len(bad) > _NUM_BAD_SHOWN else ''}; mend or remove them, or allow a larger share of bad files"
-        )
-    if len(bad) == num_films:
-        raise DataError(f"none of {num_films} films can be read, for example {bad[0].file} ({bad[0].reason})")
+    require_few_bad([(entry.file, entry.reason) for entry in bad], num_films, max_bad_fraction)
 
 
 def _write(

@@ -5,6 +5,9 @@ A temperature per head, fitted to the validation patients, brings its probabilit
 it changes no ranking. Refuses what probes refuse.
 """
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -33,22 +36,26 @@ def fit_classifier(
     Raises:
         DataError: no validation label has both classes.
     """
+    training, validation = data.part(features, data.training), data.part(features, data.validation)
+    train = partial(train_heads, training, validation, is_multiclass=data.is_multiclass)
     halves = random_halves(data.patient_ids[data.training], max(num_halves, _FEWEST_HALVES), config.seed)
-    heads = train_heads(
-        data.part(features, data.training),
-        data.part(features, data.validation),
-        subsets=np.concatenate([np.ones((1, len(data.training)), bool), halves]),
-        head_seeds=np.zeros(1 + len(halves), np.int64),  # alike but for their patients
-        is_multiclass=data.is_multiclass,
-        config=config,
+    # All start alike and take equally many steps, so that they differ by nothing but their patients.
+    fits = (
+        train(subsets=np.ones((1, len(data.training)), bool), head_seeds=np.zeros(1, np.int64), config=config),
+        train(
+            subsets=halves,
+            head_seeds=np.zeros(len(halves), np.int64),
+            config=replace(config, batch_size=max(config.batch_size // 2, 1)),
+        ),
     )
-    temperatures = temperature(heads, data.part(features, data.validation))
+    temperatures = np.concatenate([temperature(heads, validation) for heads in fits])
+    weight, bias = (np.concatenate([getattr(heads, part) for heads in fits]) for part in ("weight", "bias"))
     patients = len(np.unique(data.patient_ids[data.training].astype(str)))
     films = f"{len(data.training)} films of {patients} patients of {data.dataset}"
     return Classifier(
         labels=data.label_names,
-        weight=(heads.weight / temperatures[:, None, None]).astype(np.float32),
-        bias=(heads.bias / temperatures[:, None]).astype(np.float32),
+        weight=(weight / temperatures[:, None, None]).astype(np.float32),
+        bias=(bias / temperatures[:, None]).astype(np.float32),
         is_multiclass=data.is_multiclass,
         level=_LEVEL,
         fitted_on=f"{films}, temperature {temperatures[0]:.3f}",

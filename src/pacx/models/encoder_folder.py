@@ -127,6 +127,12 @@ def load_encoder(path: Path) -> LoadedEncoder:
     return LoadedEncoder(vit_with_weights(config, _read_weights(path / _WEIGHTS), pooling), preprocessing, pooling)
 
 
+def is_config_of_ours(config: object) -> bool:
+    """Whether ``save_encoder`` wrote this ``config.json``: timm's own never names all of these arguments."""
+    arguments = config.get("model_args") if isinstance(config, dict) else None
+    return isinstance(arguments, dict) and set(arguments) == set(architecture_arguments(ViTConfig()))
+
+
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -53,13 +53,11 @@ class FullDecoder(Decoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampledDecoder(Decoder):
-    """The paper's blocks over the visible patches and a random sample of the hidden ones.
+class _DecoderOfSample(Decoder):
+    """Decodes a random sample of the hidden patches in training; each film draws other ones in each epoch.
 
     Args:
-        num_sampled: hidden patches decoded per image and step; each film draws other ones in each epoch.
-
-    Source: after the partial reconstruction of Fu et al. 2024 (CrossMAE, arXiv:2401.14391), with self-attention kept.
+        num_sampled: hidden patches decoded per image and step.
     """
 
     num_sampled: int = 49
@@ -70,7 +68,20 @@ class SampledDecoder(Decoder):
         Raises:
             ModelError: more than there are, or none.
         """
-        return _require_sample(self.num_sampled, num_hidden)
+        if not 0 < self.num_sampled <= num_hidden:
+            raise ModelError(
+                f"num_sampled is {self.num_sampled} but the mask hides {num_hidden} patches of an image; "
+                f"give a number from 1 to {num_hidden}"
+            )
+        return self.num_sampled
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledDecoder(_DecoderOfSample):
+    """The paper's blocks over the visible patches and a random sample of the hidden ones.
+
+    Source: after the partial reconstruction of Fu et al. 2024 (CrossMAE, arXiv:2401.14391), with self-attention kept.
+    """
 
     def blocks(self, config: "MAEConfig") -> nn.Module:
         """As the full decoder's."""
@@ -78,37 +89,15 @@ class SampledDecoder(Decoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossDecoder(Decoder):
+class CrossDecoder(_DecoderOfSample):
     """Each decoded patch attends to the visible ones only: no patch's prediction depends on which others are decoded.
-
-    Args:
-        num_sampled: hidden patches decoded per image and step.
 
     Source: Fu et al. 2024 (CrossMAE, arXiv:2401.14391), reading the last encoder layer.
     """
 
-    num_sampled: int = 49
-
-    def num_decoded(self, num_hidden: int) -> int:
-        """The sample.
-
-        Raises:
-            ModelError: more than there are, or none.
-        """
-        return _require_sample(self.num_sampled, num_hidden)
-
     def blocks(self, config: "MAEConfig") -> nn.Module:
         """Cross-attention and a perceptron."""
         return CrossAttentionBlocks(config)
-
-
-def _require_sample(num_sampled: int, num_hidden: int) -> int:
-    if not 0 < num_sampled <= num_hidden:
-        raise ModelError(
-            f"num_sampled is {num_sampled} but the mask hides {num_hidden} patches of an image; "
-            f"give a number from 1 to {num_hidden}"
-        )
-    return num_sampled
 
 
 _norm_layer = cast("type[nn.Module]", partial(LayerNorm, eps=NORM_EPS))

@@ -12,7 +12,7 @@ from pathlib import Path
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.encoder_folder import LoadedEncoder, is_config_of_ours, load_encoder
 from pacx.models.film_encoder import FilmEncoder
 from pacx.models.huggingface_encoder import open_huggingface
 from pacx.models.imagenet import ImageNetModel, imagenet_vit
@@ -97,6 +97,11 @@ def _open_folder(folder: Path) -> FilmEncoder:
             f"{folder} is no encoder: it has no readable config.json; give a folder of ours (with preprocessing.json), "
             "of timm or of transformers, or timm:NAME or hf:NAME"
         ) from error
+    if is_config_of_ours(config):
+        raise ModelError(
+            f"{folder} lacks preprocessing.json, without which nobody can say what its films have to go through; "
+            "copy or export the whole folder again"
+        )
     return open_timm_folder(folder) if "architecture" in config else open_huggingface(str(folder))
 
 

@@ -50,12 +50,18 @@ class MAERun(Run):
         """Train on the pack's training films, measure on its validation films."""
         pack = Pack.open(self.pack)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
-        initial = None if self.init is None else _initial_encoder(self.init, self.task.model)
+        initial = None if self.init is None else initial_encoder(self.init, self.task.model)
         task = MAETask(pack, fitting, held_out, self.task, self.training.seed, initial)
         return train(task, self.training, self.out, resume=self.resume)
 
 
-def _initial_encoder(init: Path, model: MAEConfig) -> LoadedEncoder:
+def initial_encoder(init: Path, model: MAEConfig) -> LoadedEncoder:
+    """What ``--init`` names, for a model of these sizes.
+
+    Raises:
+        UsageError: there is nothing at that place.
+        ModelError: the checkpoint does not fit, or ImageNet's weights are neither in the cache nor to be fetched.
+    """
     if str(init) == IMAGENET:
         return LoadedEncoder(imagenet_vit(), Preprocessing(), Pooling.CLASS_TOKEN)
     if init.is_dir():

@@ -1,28 +1,41 @@
-"""Several small runs at once: each in a process of its own with one thread, which tiny models use best."""
+"""Several small jobs at once: each in a process of its own with one thread, which tiny models use best."""
 
 import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
 
 import torch
 
 from pacx.recipes.recipe import Run
-from pacx.training.loop import TrainingSummary
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _run(run: Run) -> TrainingSummary:
-    return run.run()
+def in_processes(work: Callable[[T], R], jobs: Sequence[T], num_processes: int) -> Iterator[R]:
+    """Yield what ``work`` makes of each job, as they are done; the first error ends the call.
 
-
-def run_side_by_side(runs: Sequence[Run], num_processes: int) -> list[TrainingSummary]:
-    """Run them all, at most ``num_processes`` at a time; the first error ends the call.
-
-    The result of a run does not depend on its neighbours: processes share nothing.
+    The result of a job does not depend on its neighbours: processes share nothing. One process is this one.
     """
+    if num_processes == 1:
+        yield from map(work, jobs)
+        return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_one_thread) as pool:
-        return list(pool.map(_run, runs))
+        for done in as_completed([pool.submit(work, job) for job in jobs]):
+            yield done.result()
+
+
+def _run(run: Run) -> None:
+    run.run()
+
+
+def run_side_by_side(runs: Sequence[Run], num_processes: int) -> None:
+    """Run them all, at most ``num_processes`` at a time."""
+    for _ in in_processes(_run, runs, num_processes):
+        pass

@@ -163,6 +163,12 @@ class Suite:
             for encoder in self.encoders:
                 benchmark.embed(encoder, self.weights[encoder.name])
 
+    def embed_anew(self, folder: Path) -> None:
+        """Embed everything into another folder, from which the steps start then."""
+        for benchmark in self.benchmarks:
+            benchmark.embeddings = folder
+        self.embed()
+
     def run(self) -> list[ResultRow]:
         """Embed what is not embedded, run what has not been run, and return every row in the order of the steps."""
         self.embed()

@@ -34,7 +34,7 @@ class Benchmark:
         self, name: str, packs: Mapping[int, Pack], encoders: Sequence[NamedEncoder], embeddings: Path
     ) -> None:
         self.name, self.packs, self.encoders = name, packs, encoders
-        self._embeddings = embeddings
+        self.embeddings = embeddings
         for encoder in encoders:
             if encoder.preprocessing.image_size_px not in packs:
                 raise UsageError(
@@ -71,7 +71,7 @@ class Benchmark:
 
     def embeddings_file(self, encoder: NamedEncoder) -> Path:
         """Where the encoder's embeddings of this dataset lie."""
-        return self._embeddings / f"{self.name}.{encoder.name}.npz"
+        return self.embeddings / f"{self.name}.{encoder.name}.npz"
 
     def embed(self, encoder: NamedEncoder, weights_sha256: str) -> None:
         """Embed every film, unless the file that is there came of the same pack and weights."""
@@ -86,10 +86,22 @@ class Benchmark:
             np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
-        """Per encoder name float32 (N, D), from the files that ``embed`` wrote."""
+        """Per encoder name float32 (N, D), row i for film i, from the files that ``embed`` wrote.
+
+        Raises:
+            DataError: a file is not there, or holds embeddings of other films, be they as many.
+        """
         found = {}
         for encoder in self.encoders:
-            with np.load(self.embeddings_file(encoder), allow_pickle=False) as kept:
+            file = self.embeddings_file(encoder)
+            if not file.is_file():
+                raise DataError(f"{file} is not there; evaluate again, or verify at the depth 'encoders'")
+            with np.load(file, allow_pickle=False) as kept:
+                if not np.array_equal(kept["sample_ids"], self.pack.sample_ids.astype(np.str_)):
+                    raise DataError(
+                        f"{file} holds embeddings of other films than {self.pack.path} has, or in another order; "
+                        "delete the file, so that they are made anew"
+                    )
                 found[encoder.name] = kept["embeddings"]
         return found
 

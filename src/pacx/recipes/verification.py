@@ -4,7 +4,6 @@ Every check says MATCHES, DIFFERS, or NOT CHECKED with the reason; what cannot b
 """
 
 import math
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -79,13 +78,9 @@ def verify(path: Path, *, depth: Depth = Depth.EMBEDDINGS, tolerance: float = TO
         why = "asked for files only" if is_sound else "the files differ, so results of others would be compared"
         return [*checks, Check(what="results computed again", verdict=Verdict.NOT_CHECKED, detail=why)]
     with tempfile.TemporaryDirectory() as scratch:
-        again = Suite(replace(certificate.call, out=Path(scratch)), "verification")
         if depth is Depth.ENCODERS:
-            again.embed()
-        else:
-            shutil.copytree(path.parent / "embeddings", Path(scratch) / "embeddings")
-        checks += list(_recomputed(again, certificate.rows, depth, tolerance))
-    return checks
+            suite.embed_anew(Path(scratch))
+        return [*checks, *_recomputed(suite, certificate.rows, depth, tolerance)]
 
 
 def _same(what: str, is_same: bool, detail: str = "") -> Check:

@@ -36,11 +36,12 @@ from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
+from pacx.simulation.circumstances import Circumstances
 from pacx.simulation.ecg import NUM_SAMPLES, SAMPLE_RATE_HZ, simulate_ecg
 from pacx.simulation.labels import downstream_labels
 from pacx.simulation.labs import simulate_labs
 from pacx.simulation.physiology import Physiology, Visibility
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, Site, draw_nuisance, draw_physiology
+from pacx.simulation.population import UNIVERSITY_HOSPITAL, Site, draw_physiology
 from pacx.simulation.thorax import Films, render_films
 from pacx.simulation.vitals import simulate_vitals, write_vitals
 
@@ -63,6 +64,7 @@ class HospitalConfig:
     seed: int = 0
     visibility: Visibility = field(default_factory=Visibility)
     site: Site = UNIVERSITY_HOSPITAL
+    circumstances: Circumstances = field(default_factory=Circumstances)
 
     def __post_init__(self) -> None:
         for name in ("num_pretraining_patients", "num_triplet_patients", "num_downstream_patients"):
@@ -72,8 +74,14 @@ class HospitalConfig:
             raise UsageError(f"image_size_px is {self.image_size_px}; a simulated film needs at least 32")
 
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that stand for every byte this config leads to."""
-        world = json.dumps({"config": asdict(self), "world": _WORLD_VERSION}, sort_keys=True)
+        """64 hexadecimal digits that stand for every byte this config leads to.
+
+        Circumstances as in life do not enter: folders from before there were others keep their fingerprint.
+        """
+        config = asdict(self)
+        if self.circumstances == Circumstances():
+            del config["circumstances"]
+        world = json.dumps({"config": config, "world": _WORLD_VERSION}, sort_keys=True)
         return hashlib.sha256(world.encode()).hexdigest()
 
 
@@ -175,7 +183,7 @@ def _make_chunk(task: _Task) -> _Chunk:
     physiology = draw_physiology(task.patient_ids, seed=seed, site=config.site)
     film_ids, rows = _film_rows(task)
     on_film = physiology.take(rows)
-    nuisance = draw_nuisance(film_ids, on_film, seed=seed, site=config.site)
+    nuisance = config.circumstances.nuisance(film_ids, on_film, seed=seed, site=config.site)
     films = render_films(
         on_film,
         nuisance,

@@ -2,9 +2,9 @@
 
 `loop -> checkpoints/step-XXXXXXXX/ -> loop`. One folder holds the module's and the optimiser's tensors (safetensors),
 the moving average's where one is kept, and state.json: counters, configuration fingerprint, the hash of each file and
-of itself. The newest two are kept, and the best one if the task selects by a metric. A damaged newest checkpoint is
-passed over for the one before. Nothing but safetensors and JSON is ever read, so a checkpoint from elsewhere cannot run
-code.
+of itself. Tensors are whole, whatever pieces of them the processes hold, so that a run may go on in other pieces. The
+newest two are kept, and the best one if the task selects by a metric. A damaged newest checkpoint is passed over for
+the one before. Nothing but safetensors and JSON is ever read, so a checkpoint from elsewhere cannot run code.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from pacx.core.artifacts import discard_partials, read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError, TrainingError
 from pacx.models.ema import MovingAverage
+from pacx.training.sharding import piece_like, whole
 
 _FORMAT = 1
 _MODULE, _OPTIMIZER, _AVERAGE = "module.safetensors", "optimizer.safetensors", "average.safetensors"
@@ -82,8 +83,9 @@ def _content_sha256(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+def _pieces(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of whole tensors what this process holds; names that it does not know are left for the loader to refuse."""
+    return {name: piece_like(tensor, own.get(name, tensor)) for name, tensor in tensors.items()}
 
 
 class Checkpoints:
@@ -92,11 +94,13 @@ class Checkpoints:
     Args:
         root: made when the first checkpoint is written.
         config_sha256: fingerprint of the run's configuration; a checkpoint with another one is refused.
+        is_writer: whether this process writes: of several, the first does, and all have to call ``save``.
     """
 
-    def __init__(self, root: Path, *, config_sha256: str) -> None:
+    def __init__(self, root: Path, *, config_sha256: str, is_writer: bool = True) -> None:
         self.root = root
         self.config_sha256 = config_sha256
+        self._is_writer = is_writer
 
     def folders(self) -> list[Path]:
         """All complete checkpoints, oldest first."""
@@ -114,12 +118,15 @@ class Checkpoints:
             ArtifactError: it could not be written whole; earlier checkpoints are untouched.
         """
         tensors, rest = flatten_optimizer(optimizer.state_dict())
+        files = {_MODULE: self._gathered(module.state_dict()), _OPTIMIZER: self._gathered(tensors)}
+        if average is not None:
+            files[_AVERAGE] = self._gathered(average.state_dict())
         folder = self._folder(state.step)
+        if not self._is_writer:
+            return folder
         with staged_directory(folder) as partial:
-            save_file(_on_cpu(module.state_dict()), partial / _MODULE)
-            save_file(_on_cpu(tensors), partial / _OPTIMIZER)
-            if average is not None:
-                save_file(_on_cpu(average.state_dict()), partial / _AVERAGE)
+            for name, content in files.items():
+                save_file(content, partial / name)
             record: dict[str, Any] = {
                 "format": _FORMAT,
                 "config_sha256": self.config_sha256,
@@ -150,10 +157,13 @@ class Checkpoints:
                 reasons.append(str(error))
                 continue
             self._load_module(module, folder)
-            tensors = load_file(folder / _OPTIMIZER)
+            parameters = [each for group in optimizer.param_groups for each in group["params"]]
+            tensors = {
+                key: piece_like(tensor, parameters[int(key.split(".", 1)[0])])
+                for key, tensor in load_file(folder / _OPTIMIZER).items()
+            }
             optimizer.load_state_dict(unflatten_optimizer(tensors, record["optimizer"]))
-            if average is not None:
-                average.load_state_dict(load_file(folder / _AVERAGE))
+            self._load_average(average, folder)
             return RunState(**record["state"])
         if reasons:
             raise TrainingError(
@@ -173,8 +183,12 @@ class Checkpoints:
         except DataError as error:
             raise TrainingError(f"the best checkpoint cannot be released: {error}") from error
         self._load_module(module, folder)
-        if average is not None:
-            average.load_state_dict(load_file(folder / _AVERAGE))
+        self._load_average(average, folder)
+
+    def _gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole and on the CPU, one after the other; only the writer keeps them."""
+        gathered = ((name, whole(tensor)) for name, tensor in tensors.items())
+        return {name: tensor.to("cpu").contiguous() for name, tensor in gathered if self._is_writer}
 
     def _verified(self, folder: Path) -> dict[str, Any]:
         """The checkpoint's record, after every hash was checked; DataError if it is damaged."""
@@ -195,9 +209,13 @@ class Checkpoints:
 
     def _load_module(self, module: nn.Module, folder: Path) -> None:
         try:
-            module.load_state_dict(load_file(folder / _MODULE))
+            module.load_state_dict(_pieces(load_file(folder / _MODULE), module.state_dict()))
         except RuntimeError as error:
             raise TrainingError(f"{folder / _MODULE} does not fit the module this task builds: {error}") from error
+
+    def _load_average(self, average: MovingAverage | None, folder: Path) -> None:
+        if average is not None:
+            average.load_state_dict(_pieces(load_file(folder / _AVERAGE), average.state_dict()))
 
     def discard_after(self, step: int) -> None:
         """Remove checkpoints later than ``step`` (damaged, or they would have been restored) and half-written ones."""

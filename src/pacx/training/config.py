@@ -17,13 +17,22 @@ from pacx.models.ema import require_decay
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
+class Strategy(Enum):
+    """What each of several processes holds; the batches and the arithmetic are the same."""
+
+    DDP = "ddp"
+    """All weights, gradients and moments."""
+    FSDP = "fsdp"
+    """A piece of each, the rest gathered block by block, for models that fill a device; not every stage has it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """The optimiser, its schedule and the machine.
 
-    Two runs whose configs differ only in ``num_workers``, ``devices``, ``num_nodes``, ``accumulate``, ``accelerator``,
-    ``compile``, ``log_every_steps``, ``checkpoint_every_epochs``, ``tensorboard`` or ``wandb`` see the same batches;
-    these may therefore change when a run is resumed.
+    Two runs whose configs differ only in ``num_workers``, ``devices``, ``num_nodes``, ``strategy``, ``accumulate``,
+    ``accelerator``, ``compile``, ``log_every_steps``, ``checkpoint_every_epochs``, ``tensorboard`` or ``wandb`` see
+    the same batches; these may therefore change when a run is resumed.
 
     Args:
         epochs: passes over the training samples, at least 1.
@@ -43,6 +52,7 @@ class TrainingConfig:
         accelerator: "cpu", "cuda", "mps" or "auto".
         devices: how many of them, on each node.
         num_nodes: machines; each runs ``pacx train`` once per device under torchrun or srun.
+        strategy: what each of several processes holds of the model; FSDP neither with ``compile`` nor with 16-mixed.
         accumulate: passes a device takes for one optimiser step, each over an equal part of its batch, for batches
             that do not fit its memory. Only stages whose loss is a mean over samples allow it.
         compile: let torch.compile fuse the loss, where the stage supports it: minutes at the start, fewer kernels
@@ -70,6 +80,7 @@ class TrainingConfig:
     accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
+    strategy: Strategy = Strategy.DDP
     accumulate: int = 1
     compile: bool = False
     log_every_steps: int = 50
@@ -103,13 +114,30 @@ class TrainingConfig:
             raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
         if self.ema_decay is not None:
             require_decay(self.ema_decay)
-        shares = self.devices * self.num_nodes * self.accumulate
+        self._require_shardable()
+        shares = self.num_processes * self.accumulate
         if self.batch_size % shares:
             raise UsageError(
                 f"training: batch_size {self.batch_size} does not divide into {shares} parts ({self.num_nodes} nodes x "
                 f"{self.devices} devices x {self.accumulate} accumulated); it counts the samples of one optimiser step "
                 "on all devices together, so give a multiple"
             )
+
+    @property
+    def num_processes(self) -> int:
+        """Devices on all nodes together."""
+        return self.devices * self.num_nodes
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the model is in pieces: a single process holds all of it."""
+        return self.strategy is Strategy.FSDP and self.num_processes > 1
+
+    def _require_shardable(self) -> None:
+        if self.strategy is Strategy.FSDP and self.compile:
+            raise UsageError("training: a compiled loss cannot be had with FSDP; leave out compile, or choose DDP")
+        if self.strategy is Strategy.FSDP and self.precision == "16-mixed":
+            raise UsageError("training: FSDP knows no gradient scaling; choose precision bf16-mixed, or DDP")
 
 
 MAY_CHANGE_ON_RESUME = frozenset(
@@ -118,6 +146,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "num_workers",
         "devices",
         "num_nodes",
+        "strategy",
         "accumulate",
         "accelerator",
         "compile",

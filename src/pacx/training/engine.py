@@ -6,6 +6,7 @@ Refuses to touch a global random generator: what torch must draw itself, it draw
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -14,7 +15,8 @@ from torch.optim import AdamW
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import seed_of
-from pacx.training.config import TrainingConfig
+from pacx.training.config import Strategy, TrainingConfig
+from pacx.training.sharding import sharding_strategy
 from pacx.training.task import StageTask, StepLoss
 
 
@@ -45,15 +47,17 @@ class LossModule(nn.Module):
         return compute()
 
 
-def build_fabric(config: TrainingConfig) -> Fabric:
-    """Fabric for the configured accelerator, devices and precision, launched.
+def build_fabric(task: StageTask, config: TrainingConfig) -> Fabric:
+    """Fabric for the configured accelerator, devices, strategy and precision, launched.
 
     Raises:
-        UsageError: the accelerator is not on this machine, or has fewer devices.
+        UsageError: the accelerator is not on this machine, or has fewer devices; or the stage cannot be sharded.
     """
+    units = task.shards() if config.strategy is Strategy.FSDP else ()
     try:
         fabric = Fabric(
             accelerator=config.accelerator,
+            strategy=sharding_strategy(units, config.num_processes) if config.is_sharded else "auto",
             devices=config.devices,
             num_nodes=config.num_nodes,
             precision=config.precision,
@@ -67,7 +71,16 @@ def build_fabric(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def build_optimizer(task: StageTask, config: TrainingConfig, device: torch.device) -> AdamW:
+def set_up(fabric: Fabric, task: StageTask, config: TrainingConfig) -> tuple[Any, Any]:
+    """The task's loss and its optimiser, as Fabric wraps them; the task's own module moves to the device.
+
+    The optimiser comes second: where the module is sharded, its parameters are other ones afterwards.
+    """
+    module = fabric.setup_module(LossModule(task.module))
+    return module, fabric.setup_optimizers(_build_optimizer(task, config, fabric.device))
+
+
+def _build_optimizer(task: StageTask, config: TrainingConfig, device: torch.device) -> AdamW:
     """AdamW over the task's parameter groups, in one fused kernel where gradient scaling allows it."""
     groups = [
         {"params": list(group.parameters), "weight_decay": group.weight_decay}

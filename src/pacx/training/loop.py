@@ -24,7 +24,7 @@ from pacx.core.progress import Progress, announce, progress
 from pacx.models.ema import MovingAverage
 from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
-from pacx.training.engine import LossModule, build_fabric, build_optimizer, seeded
+from pacx.training.engine import build_fabric, seeded, set_up
 from pacx.training.guard import Guard, looking_is_free
 from pacx.training.interruption import StopRequest
 from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, read_journal
@@ -32,6 +32,7 @@ from pacx.training.meter import Meter, mean_outcome
 from pacx.training.peak import share_of_peak
 from pacx.training.run_folder import TrainingSummary, open_run
 from pacx.training.schedules import learning_rate
+from pacx.training.sharding import WholeModule, whole
 from pacx.training.task import B, StageTask, StepLoss
 from pacx.training.tracking import require_trackers, tracking
 
@@ -69,7 +70,7 @@ class _Loop(Generic[B]):
                 f"{config.accumulate} parts; leave --training.accumulate out"
             )
         require_trackers(config)
-        self.fabric = build_fabric(config)
+        self.fabric = build_fabric(task, config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)
         shares = self.fabric.world_size * config.accumulate
@@ -88,8 +89,8 @@ class _Loop(Generic[B]):
         """Resume or begin, train every epoch that is left, release."""
         if self.config.compile:
             self.task.compile()
-        optimizer = build_optimizer(self.task, self.config, self.fabric.device)
-        self.module, self.optimizer = self.fabric.setup(LossModule(self.task.module), optimizer)
+        self.whole = WholeModule(self.task, is_sharded=self.config.is_sharded)
+        self.module, self.optimizer = set_up(self.fabric, self.task, self.config)
         decay = self.config.ema_decay
         self.average = None if decay is None else MovingAverage(self.task.module, decay)
         if decay is not None:
@@ -189,7 +190,7 @@ class _Loop(Generic[B]):
         limit = self.config.gradient_clip or math.inf
         norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         assert norm is not None
-        return mean_outcome(outcomes), norm
+        return mean_outcome(outcomes), whole(norm)
 
     def _refuse_if_bad(self, epoch: int) -> None:
         """Stop the run, and name the samples, if a loss or gradient was not a number; no weight moved since."""
@@ -237,10 +238,10 @@ class _Loop(Generic[B]):
         return f"loss {means['loss']:.4f}" + (f", {share:.0%} of peak FLOP/s" if share is not None else "")
 
     def _validate(self, state: RunState) -> tuple[RunState, bool]:
-        self.task.module.eval()
         seeds = seeded(self.config.seed, "validate", device=self.fabric.device)
         released = self.average.in_place() if self.average is not None else nullcontext()
-        with torch.no_grad(), self.fabric.autocast(), seeds, released:
+        with torch.no_grad(), self.fabric.autocast(), seeds, released, self.whole.in_place():
+            self.task.module.eval()
             values = self.task.validate()
             if self.fabric.is_global_zero:
                 self.task.illustrate(self.run.path)
@@ -261,8 +262,7 @@ class _Loop(Generic[B]):
 
     def _checkpoint(self, state: RunState) -> None:
         state = replace(state, precision=self.fabric.strategy.precision.state_dict())
-        if self.fabric.is_global_zero:
-            self.run.checkpoints.save(self.task.module, self.optimizer.optimizer, state, self.average)
+        self.run.checkpoints.save(self.task.module, self.optimizer.optimizer, state, self.average)
         self.fabric.barrier()
 
     def _write(self, entry: JournalEntry) -> None:
@@ -277,7 +277,6 @@ class _Loop(Generic[B]):
             self.run.checkpoints.load_best(self.task.module, state.best_step, self.average)
         if self.average is not None:
             self.average.put_in_place()
-        self.task.module.eval()
         entries = read_journal(self.run.journal.path)
         last = {entry.kind: entry.values for entry in entries}
         summary = TrainingSummary(
@@ -291,8 +290,10 @@ class _Loop(Generic[B]):
             validation=last.get(VALIDATION, {}),
             advice=self.task.advice(last.get(VALIDATION, {})),
         )
-        if self.fabric.is_global_zero:
-            self.task.release(self.run.path)
-            self.run.finish(summary)
+        with self.whole.in_place():
+            self.task.module.eval()
+            if self.fabric.is_global_zero:
+                self.task.release(self.run.path)
+                self.run.finish(summary)
         self.fabric.barrier()
         return summary

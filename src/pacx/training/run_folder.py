@@ -109,5 +109,5 @@ def open_run(path: Path, task: StageTask, config: TrainingConfig, *, resume: boo
             raise UsageError(f"{path} is not empty; {remedy}")
         discard_partials(path)
         write_json(config_path, {**asked, "provenance": provenance(f"train {task.name}", config.seed).to_json()})
-    checkpoints = Checkpoints(path / "checkpoints", config_sha256=config_sha256(asked))
+    checkpoints = Checkpoints(path / "checkpoints", config_sha256=config_sha256(asked), is_writer=is_writer)
     return RunFolder(path=path, journal=Journal(path / "journal.jsonl"), checkpoints=checkpoints)

@@ -105,6 +105,14 @@ class StageTask(ABC, Generic[B]):
         """
         raise UsageError(f"{self.name}: this stage cannot be compiled; leave --training.compile out")
 
+    def shards(self) -> Sequence[nn.Module]:
+        """Parts of the module that may be in pieces on several devices and are gathered one at a time, such as blocks.
+
+        Raises:
+            UsageError: this stage does not support it.
+        """
+        raise UsageError(f"{self.name}: this stage cannot be sharded; leave out --training.strategy, which is then DDP")
+
     def advice(self, values: Mapping[str, float]) -> str:
         """What a person has to be told of a validation that went wrong, and what to do; "" where nothing has.
 

@@ -173,6 +173,25 @@ def test_another_encoder_under_the_same_name_is_noticed(copied):
     assert verdicts(copied, Depth.FILES) == ["weights of encoder mae"]
 
 
+def test_embeddings_of_another_pack_of_as_many_films_are_refused_and_so_are_missing_ones(copied):
+    """Under one name and size: kept rows would be joined to other films' labels by position."""
+    file = copied / "out" / "embeddings" / "discs.mae.npz"
+    with np.load(file) as kept:
+        values = dict(kept)
+    names = np.array([f"other-{name}" for name in values["sample_ids"]])
+    np.savez(file, **{**values, "sample_ids": names})
+    path = copied / "out" / "certificate.json"
+    suite = Suite(Certificate.read(path).call, "")
+    with pytest.raises(DataError, match=r"discs\.mae\.npz holds embeddings of other films than .*discs has"):
+        suite.benchmarks[0].features()
+    np.savez(file, **{**values, "sample_ids": values["sample_ids"][::-1]})
+    with pytest.raises(DataError, match="or in another order"):
+        suite.benchmarks[0].features()
+    file.unlink()
+    with pytest.raises(DataError, match=r"discs\.mae\.npz is not there; evaluate again"):
+        verify(path)
+
+
 def test_what_is_not_here_is_said_and_not_passed_over(copied):
     shutil.rmtree(copied / "discs")
     checks = verify(copied / "out" / "certificate.json")
@@ -219,7 +238,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same_rows(finished, tmp
     steps = here / "out" / "steps"
     process = subprocess.Popen([sys.executable, "-m", "pacx.cli.main", *call_of(here / "out")])
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while len(list(steps.glob("*.json"))) < 2:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline

@@ -178,7 +178,7 @@ def test_killed_in_the_middle_it_leaves_no_cohort_that_looks_whole(root, tmp_pat
     )
     run = subprocess.Popen([sys.executable, "-c", program], env=dict(os.environ))
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not any(tmp_path.rglob("films/*.png")) and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
     finally:

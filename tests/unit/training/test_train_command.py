@@ -45,6 +45,8 @@ def one_patients_pack(root: Path) -> Path:
         ("--task.model.mask-ratio 0.0", "mask_ratio is 0.0; give a share between 0 and 1"),
         ("--task.model.mask-ratio nan", "mask_ratio is nan; give a share between 0 and 1"),
         ("--task.model.patch-size 5", "img_size is 32; give a multiple of patch_size (5)"),
+        ("--training.strategy FSDP --training.compile", "a compiled loss cannot be had with FSDP; leave out compile"),
+        ("--training.strategy FSDP --training.precision 16-mixed", "no gradient scaling; choose precision bf16-mixed"),
         ("--task.model.img-size 64", "pack with --image-size-px 64 or train with --task.model.img-size 32"),
     ],
 )

@@ -8,7 +8,7 @@ from torch import nn
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys
-from pacx.training.config import TrainingConfig, changed_fields, config_sha256, plain
+from pacx.training.config import Strategy, TrainingConfig, changed_fields, config_sha256, plain
 from pacx.training.schedules import learning_rate
 from pacx.training.task import Selection, decay_matrices_only, shuffled_rows
 
@@ -58,7 +58,7 @@ def test_impossible_settings_are_refused(change):
 
 def test_fingerprint_ignores_what_does_not_change_the_result():
     asked = plain({"training": LABS})
-    harmless = plain({"training": replace(LABS, num_workers=4, devices=2, accelerator="cpu")})
+    harmless = plain({"training": replace(LABS, num_workers=4, devices=2, accelerator="cpu", strategy=Strategy.FSDP)})
     other = plain({"training": replace(LABS, betas=(0.9, 0.95))})
     assert config_sha256(asked) == config_sha256(harmless) != config_sha256(other)
     assert changed_fields(asked, harmless) == {}

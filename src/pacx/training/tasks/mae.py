@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import ModelError, TrainingError, UsageError
@@ -141,6 +141,10 @@ class MAETask(StageTask[Batch]):
     def compile(self) -> None:
         """Fuse the model's loss; augmentation stays outside of the compiled graph."""
         self._loss = torch.compile(self.module.loss, dynamic=False)
+
+    def shards(self) -> Sequence[nn.Module]:
+        """The blocks of encoder and decoder."""
+        return [*self.module.blocks.children(), *self.module.decoder_blocks.children()]
 
     @property
     def flops_per_sample(self) -> float:

@@ -1,0 +1,79 @@
+"""``pacx predict``: what the heads beside an encoder say of films, as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pacx.cli.terminal import parse, say
+from pacx.core.artifacts import write_json
+from pacx.serving.export_folder import RESEARCH_USE, Precision
+from pacx.serving.film_embedders import open_film_embedder
+from pacx.serving.film_files import BadFile, embedded_files, expanded
+from pacx.serving.predictions import check_table_path, load_heads, write_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCall:
+    """Write findings, read-outs and how usual each film is, one row per film.
+
+    DIR decides what runs: an export (pacx export) runs in ONNX Runtime, without torch; an encoder folder runs in torch.
+    Columns: path; per finding its probability, and NAME:low and NAME:high, the ends of its interval; the same per
+    read-out, in the quantity's own unit; distance, percentile and is_unusual, where the folder has a reference. An end
+    nobody can know is empty. Killed, it goes on where it stopped when called again. Research software, not a medical
+    device.
+    """
+
+    dir: Annotated[Path, tyro.conf.Positional]
+    """An export or an encoder folder, with heads beside it."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Films (PNG, JPEG, TIFF, BMP, DICOM), folders, or patterns in quotes ("films/**/*.dcm")."""
+
+    out: Path
+    """The table to write: .csv, .jsonl or .parquet."""
+
+    precision: Precision = Precision.FP32
+    """Which graph of an export."""
+
+    device: str = "cpu"
+    """Of torch, for an encoder folder: cpu, cuda, cuda:1 ..."""
+
+    batch_size: int = 32
+    """Films per forward pass."""
+
+    max_bad_fraction: float = 0.001
+    """Stop when more films than this share cannot be read; those that cannot are named in OUT.quarantine.json."""
+
+    num_threads: int = 0
+    """Of ONNX Runtime; 0 takes every core."""
+
+
+def say_quarantined(bad: Sequence[BadFile], out: Path) -> None:
+    """Name what was left out, and keep the list beside the result."""
+    place = out.with_name(f"{out.name}.quarantine.json")
+    if not bad:
+        place.unlink(missing_ok=True)  # of an earlier run
+        return
+    write_json(place, [entry._asdict() for entry in bad])
+    for entry in bad:
+        say(f"quarantined: {entry.file} ({entry.reason})")
+    say(f"{len(bad)} files left out, named in {place}")
+
+
+def main(words: Sequence[str]) -> None:
+    """Run the verb."""
+    call = parse(PredictCall, words, verb="predict", example="pacx predict exports/pacx films/ --out findings.csv")
+    check_table_path(call.out)
+    files, heads = expanded(call.paths), load_heads(call.dir)
+    embedder = open_film_embedder(call.dir, precision=call.precision, device=call.device, num_threads=call.num_threads)
+    with embedded_files(
+        files, call.out, embedder, batch_size=call.batch_size, max_bad_fraction=call.max_bad_fraction
+    ) as found:
+        write_table(call.out, {"path": found.paths, **heads.columns(found.embeddings)})
+        say_quarantined(found.bad, call.out)
+    if heads.abstaining:
+        say(f"left out, as the film says too little about them: {', '.join(heads.abstaining)}")
+    say(f"{len(found.paths)} films, written to {call.out}. {RESEARCH_USE}")

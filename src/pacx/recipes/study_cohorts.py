@@ -1,0 +1,118 @@
+"""The study's patients: simulated, packed, divided; nobody is in two cohorts, which is checked and not assumed."""
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from pacx.core.errors import DataError
+from pacx.core.preprocessing import Preprocessing
+from pacx.data.dataset import SplitPlan
+from pacx.data.datasets.folder import DATASET as FOLDER
+from pacx.data.datasets.folder import FolderOptions
+from pacx.data.pack import Pack
+from pacx.data.packing import pack_records
+from pacx.data.records import Records
+from pacx.recipes.rows import UNTESTED, with_splits
+from pacx.recipes.side_by_side import in_processes
+from pacx.recipes.study_design import IN_LIFE, WORLDS, StudyFolders, StudySizes
+from pacx.simulation.hospital import HospitalConfig, write_hospital
+from pacx.simulation.population import COMMUNITY_HOSPITAL
+
+PRETRAINING, TRIPLETS, DOWNSTREAM, MASKED = "pretraining", "triplets", "downstream", "masked"
+ELSEWHERE = "elsewhere"
+_PROBED = SplitPlan(fractions=(0.5, 0.1, 0.4))
+_DECODED = SplitPlan(fractions=(0.4, 0.1, 0.5))
+"""Large test splits: the question is how small a difference can be told."""
+
+
+def simulate(folders: StudyFolders, sizes: StudySizes, *, seed: int, num_processes: int) -> None:
+    """Write the hospital of every world, and the other site's labelled films; what is there stays."""
+    home = HospitalConfig(
+        num_pretraining_patients=sizes.num_pretraining_patients,
+        num_triplet_patients=sizes.num_triplet_patients,
+        num_downstream_patients=sizes.num_downstream_patients,
+        image_size_px=sizes.image_size_px,
+        seed=seed,
+    )
+    others = replace(home, num_pretraining_patients=1)  # Stage 1 is the same in every world
+    wanted = {
+        world.name: replace(
+            home if world == IN_LIFE else others, visibility=world.seen, circumstances=world.circumstances
+        )
+        for world in WORLDS
+    }
+    wanted[ELSEWHERE] = replace(
+        others,
+        num_triplet_patients=1,
+        num_downstream_patients=sizes.num_elsewhere_patients,
+        site=COMMUNITY_HOSPITAL,
+    )
+    jobs = [_Hospital(root=folders.hospital(name), config=config) for name, config in wanted.items()]
+    for _ in in_processes(_write, jobs, num_processes):
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hospital:
+    root: Path
+    config: HospitalConfig
+
+
+def _write(hospital: _Hospital) -> None:
+    write_hospital(hospital.root, hospital.config)
+
+
+def pack_cohorts(folders: StudyFolders, sizes: StudySizes, seed: int) -> None:
+    """Pack every cohort that is not packed yet."""
+    wanted = [(PRETRAINING, IN_LIFE.name), (MASKED, IN_LIFE.name), (DOWNSTREAM, ELSEWHERE)]
+    wanted += [(cohort, world.name) for world in WORLDS for cohort in (TRIPLETS, DOWNSTREAM)]
+    for cohort, name in wanted:
+        records = _records(folders.hospital(name), cohort, sizes, seed)
+        if name == ELSEWHERE:
+            records = replace(records, table=records.table.assign(split="test"))
+        pack_records(
+            records, folders.pack(cohort, name), preprocessing=Preprocessing(image_size_px=sizes.image_size_px)
+        )
+
+
+def _records(hospital: Path, cohort: str, sizes: StudySizes, seed: int) -> Records:
+    """A cohort's films with splits: some masks without labels for the decoder, labels without masks for the probes."""
+    if cohort == MASKED:
+        records = FOLDER.read(hospital / DOWNSTREAM, FolderOptions())
+        patients = records.table["patient_id"].unique()[: sizes.num_masked_patients]
+        kept = records.table[records.table["patient_id"].isin(patients)]
+        return with_splits(replace(records, table=kept), seed, _DECODED)
+    labels = ("*",) if cohort == DOWNSTREAM else ()
+    records = replace(FOLDER.read(hospital / cohort, FolderOptions(label_columns=labels)), mask_names=())
+    return with_splits(records, seed, _PROBED if cohort == DOWNSTREAM else UNTESTED)
+
+
+def require_strangers(folders: StudyFolders) -> dict[str, int]:
+    """Make sure that no patient is in two cohorts or on two sides of a split, and that worlds have the same patients.
+
+    Returns:
+        The number of patients per cohort.
+
+    Raises:
+        DataError: a patient is; the message says between which cohorts.
+    """
+    places = [(PRETRAINING, IN_LIFE.name), (TRIPLETS, IN_LIFE.name), (DOWNSTREAM, IN_LIFE.name)]
+    packs = {f"{cohort}, {name}": Pack.open(folders.pack(cohort, name)) for cohort, name in places}
+    packs[ELSEWHERE] = Pack.open(folders.pack(DOWNSTREAM, ELSEWHERE))
+    patients = {name: set(pack.patient_ids) for name, pack in packs.items()}
+    for first, second in combinations(patients, 2):
+        if shared := patients[first] & patients[second]:
+            raise DataError(f"{len(shared)} patients are in two cohorts of the study: {first} and {second}")
+    for name, pack in packs.items():
+        sides = pack.table.groupby("patient_id")["split"].nunique()
+        if (sides > 1).any():
+            raise DataError(f"{int((sides > 1).sum())} patients of {name} are in two splits")
+    for world in WORLDS:
+        for cohort in (TRIPLETS, DOWNSTREAM):
+            here, there = (Pack.open(folders.pack(cohort, name)) for name in (IN_LIFE.name, world.name))
+            is_same = np.array_equal(here.sample_ids, there.sample_ids)
+            if not is_same or not (here.table["split"] == there.table["split"]).all():
+                raise DataError(f"the {cohort} cohort of the world '{world.name}' has other films or splits")
+    return {name: len(ids) for name, ids in patients.items()}

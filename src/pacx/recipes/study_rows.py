@@ -1,0 +1,285 @@
+"""From the draws that the study's steps left to result rows: scores, paired gains, shares of a gain, masks, cost.
+
+Stage 2 seeds are drawn anew in every draw, as probe seeds and patients were before, so that an interval holds for
+another training too, as far as so few seeds can tell. A condition of which only some seeds are done has rows of those,
+which say how many; one that is not done has none.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.randomness import seed_of
+from pacx.data.pack import Pack
+from pacx.evaluation.low_data import FRACTIONS
+from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
+from pacx.evaluation.segmentation import Overlap
+from pacx.evaluation.statistics import (
+    MACRO,
+    Column,
+    Float,
+    RowMaker,
+    mean_over_seeds,
+    patient_bootstrap,
+    ratio,
+    with_differences,
+)
+from pacx.models.vit import Pooling
+from pacx.recipes.study_cohorts import DOWNSTREAM, ELSEWHERE, MASKED
+from pacx.recipes.study_design import (
+    CONDITIONS,
+    IN_LIFE,
+    MAE,
+    NO_WIRES,
+    NOTHING,
+    PACX,
+    RANDOM,
+    RANDOM_TARGETS,
+    SHUFFLED,
+    UNSEEN,
+    World,
+)
+from pacx.recipes.study_steps import (
+    ABOUT,
+    AWAY,
+    GROUPS,
+    PROBE_SEEDS,
+    STANDARDIZED,
+    BaselineStep,
+    MaskStep,
+    Stage2Step,
+    Step,
+    Study,
+    view,
+)
+
+PROTOCOL, COST = "study", "study-cost"
+SHARE = "share_of_gain"
+DATASET = "simulated hospital"
+WITHOUT_WIRES = f"{PACX}, read without wires"
+_TOKEN, _MEAN = Pooling.CLASS_TOKEN, Pooling.PATCH_MEAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """What one encoder's probes scored in one view of one group of labels.
+
+    Args:
+        draws: macro AUROC, (F, R).
+        num_seeds: Stage 2 trainings behind it.
+        abouts: of the steps behind it.
+    """
+
+    draws: Float
+    num_seeds: int
+    abouts: tuple[Mapping[str, object], ...]
+
+
+class _Done:
+    """The steps that are done, read once."""
+
+    def __init__(self, study: Study, steps: Sequence[Step]) -> None:
+        self.study = study
+        self.steps = [step for step in steps if step.file.exists()]
+
+    @cached_property
+    def files(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """Arrays by step."""
+        return {step.name: dict(np.load(step.file)) for step in self.steps}
+
+    def about(self, step: Step) -> Mapping[str, object]:
+        """What a step says of itself."""
+        found: Mapping[str, object] = json.loads(str(self.files[step.name][ABOUT]))
+        return found
+
+    def scored(self, steps: Iterable[Step], key: str) -> _Scored | None:
+        """The mean over some steps that have this view; None if none has."""
+        having = [step for step in steps if key in self.files[step.name]]
+        if not having:
+            return None
+        values = np.stack([_macro(self.files[step.name][key].astype(np.float64)) for step in having])  # (S, F, R)
+        seed = seed_of(self.study.seed, "stage 2")
+        pooled = [mean_over_seeds(values[:, row, :, None], seed=seed)[:, 0] for row in range(values.shape[1])]
+        return _Scored(draws=np.stack(pooled), num_seeds=len(having), abouts=tuple(map(self.about, having)))
+
+
+def _macro(draws: Float) -> Float:
+    """Mean over the labels that are defined, (F, R, L) to (F, R)."""
+    known = ~np.isnan(draws)
+    return ratio(np.where(known, draws, 0.0).sum(axis=2), known.sum(axis=2))
+
+
+def _columns(done: _Done, group: str) -> dict[str, _Scored]:
+    """Every encoder in every view that there is, by the name of its rows."""
+    found: dict[str, _Scored | None] = {}
+
+    def add(name: str, world: World, steps: Sequence[Step]) -> None:
+        found[world.encoder(name)] = done.scored(steps, f"{group}|{view(_TOKEN)}")
+        found[world.encoder(f"{name}-mean")] = done.scored(steps, f"{group}|{view(_MEAN)}")
+        for pooling, short in ((_TOKEN, name), (_MEAN, f"{name}-mean")):
+            key = f"{group}|{view(pooling, standardize=True)}"
+            found[f"{world.encoder(short)}, {STANDARDIZED}"] = done.scored(steps, key)
+
+    for step in done.steps:
+        if isinstance(step, BaselineStep):
+            add(step.encoder, step.world, [step])
+    for number, condition in enumerate(CONDITIONS):
+        members = [step for step in done.steps if isinstance(step, Stage2Step) and step.condition_number == number]
+        add(condition.name, condition.world, members)
+        if condition.name == PACX and condition.world == IN_LIFE:
+            found[WITHOUT_WIRES] = done.scored(members, f"{NO_WIRES.name}|{group}|{view(_TOKEN)}")
+    return {name: scored for name, scored in found.items() if scored is not None}
+
+
+def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Which differences are asked for; whoever is not there is left out."""
+    known = list(names)
+    unseen, nothing = (world.encoder for world in (UNSEEN, NOTHING))
+    pairs = [(MAE, RANDOM), (f"{MAE}-mean", MAE), (PACX, RANDOM_TARGETS), (PACX, RANDOM)]
+    for condition in CONDITIONS:
+        for base in (MAE, f"{MAE}-mean"):
+            pairs.append((condition.encoder, condition.world.encoder(base)))
+            if condition.is_followed:
+                pairs.append((f"{condition.name}-mean", base))
+        if condition.is_followed:
+            for short in ("", "-mean"):
+                pairs.append((f"{condition.name}{short}, {STANDARDIZED}", f"{MAE}{short}, {STANDARDIZED}"))
+    pairs += [(encoder(PACX), encoder(SHUFFLED)) for encoder in (unseen, nothing)]
+    pairs += [(f"{PACX}, {STANDARDIZED}", f"{RANDOM_TARGETS}, {STANDARDIZED}")]
+    pairs += [(WITHOUT_WIRES, NO_WIRES.encoder(MAE))]
+    return [(first, second) for first, second in dict.fromkeys(pairs) if first in known and second in known]
+
+
+def _shares(names: Iterable[str]) -> list[tuple[str, str, str, str]]:
+    """(encoder, its baseline, the full method, its baseline): whose gain over whose."""
+    known = set(names)
+    wanted = [
+        (condition.encoder, condition.world.encoder(MAE), PACX, MAE)
+        for condition in CONDITIONS
+        if condition.encoder != PACX
+    ]
+    whole, base = f"{PACX}, {STANDARDIZED}", f"{MAE}, {STANDARDIZED}"
+    wanted += [(f"{name}, {STANDARDIZED}", base, whole, base) for name in (SHUFFLED, RANDOM_TARGETS)]
+    wanted += [(WITHOUT_WIRES, NO_WIRES.encoder(MAE), PACX, MAE)]
+    return [each for each in wanted if set(each) <= known]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writer:
+    """Rows of one group of labels."""
+
+    done: _Done
+    dataset: str
+    n: int
+    remark: str
+    columns: Mapping[str, _Scored]
+
+    def rows(self) -> list[ResultRow]:
+        """Scores, differences, shares, for each share of the labels."""
+        columns, found = self.columns, []
+        for number, fraction in enumerate(FRACTIONS):
+            value = {name: scored.draws[number] for name, scored in columns.items()}
+            for name in columns:
+                found.append(self._row(Column(name, "auroc", value[name]), [name], fraction))
+            for first, second in _pairs(columns):
+                name, metric = difference_name(first, second), difference_metric("auroc")
+                found.append(self._row(Column(name, metric, value[first] - value[second]), [first, second], fraction))
+            for ours, base, whole, whole_base in _shares(columns):
+                share = ratio(value[ours] - value[base], value[whole] - value[whole_base])
+                found.append(self._row(Column(f"{ours} / {whole}", SHARE, share), [ours, whole], fraction))
+        return found
+
+    def _row(self, column: Column, behind: Sequence[str], fraction: float) -> ResultRow:
+        scored = [self.columns[name] for name in behind]
+        most = max(each.num_seeds for each in scored)
+        remark = f"{most} Stage 2 seed{'s' * (most > 1)}, {PROBE_SEEDS} probe seeds"
+        maker = RowMaker(
+            protocol=PROTOCOL,
+            dataset=self.dataset,
+            seed=self.done.study.seed,
+            provenance=_origin(self.remark, [about for each in scored for about in each.abouts]),
+        )
+        return maker.row(column, column.draws, label=MACRO, n=self.n, fraction=fraction, remark=remark)
+
+
+def _origin(remark: str, abouts: Sequence[Mapping[str, object]]) -> str:
+    """Command, commits and chips behind a row."""
+    commits, chips = (" + ".join(sorted({str(about[name]) for about in abouts})) for name in ("commit", "chip"))
+    return f"{remark}; commit {commits}; {chips}"
+
+
+def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
+    steps = [step for step in done.steps if isinstance(step, MaskStep)]
+    if not steps:
+        return []
+    study = done.study
+    pack = Pack.open(study.folders.pack(MASKED, IN_LIFE.name))
+    test = pack.rows("test")
+    draws = patient_bootstrap(pack.patient_ids[test], num_draws=study.sizes.num_draws, seed=study.seed)
+    values: dict[str, Float] = {}
+    for encoder in dict.fromkeys(step.encoder for step in steps):
+        counts = [_overlap(done.files[step.name]) for step in steps if step.encoder == encoder]
+        stacked = np.stack([draws.weighted_mean(count.iou()) for count in counts])  # (S, R, K)
+        values[encoder] = mean_over_seeds(stacked, seed=seed_of(study.seed, "stage 2"))
+    maker = RowMaker(
+        protocol=SEGMENTATION,
+        dataset=DATASET,
+        seed=study.seed,
+        provenance=_origin(remark, [done.about(step) for step in steps]),
+    )
+    count = sum(step.encoder == PACX for step in steps)
+    remark = f"{count} Stage 2 seed{'s' * (count > 1)}, one decoder each"
+    return [
+        maker.row(column, column.draws[:, k], label=mask, n=len(test), remark=remark)
+        for column in with_differences(values, "iou", MAE if MAE in values else None)
+        for k, mask in enumerate(pack.mask_names)
+    ]
+
+
+def _overlap(arrays: Mapping[str, NDArray[np.generic]]) -> Overlap:
+    names = ("intersection", "predicted", "inside", "judged")
+    return Overlap(**{name: arrays[name].astype(np.int64) for name in names})
+
+
+def _cost_rows(done: _Done, remark: str, num_steps: int) -> list[ResultRow]:
+    """Processor and wall seconds of the finished steps together."""
+    abouts = [done.about(step) for step in done.steps]
+    maker = RowMaker(protocol=COST, dataset=DATASET, seed=done.study.seed, provenance=_origin(remark, abouts))
+    return [
+        replace(
+            maker.row(Column("all", name, total), total, label="steps", n=len(abouts)),
+            ci_low=np.nan,
+            ci_high=np.nan,
+            provenance=f"{maker.provenance}; {len(abouts)} of {num_steps} steps are done",
+        )
+        for name in ("processor_seconds", "seconds")
+        for total in [np.array([sum(float(str(about[name])) for about in abouts)])]
+    ]
+
+
+def study_rows(study: Study, steps: Sequence[Step], *, command: str, is_rehearsal: bool) -> list[ResultRow]:
+    """Rows of everything that is done.
+
+    Args:
+        study: what the steps share.
+        steps: all of them, done or not.
+        command: what makes these numbers again.
+        is_rehearsal: every row says that it means nothing.
+    """
+    done = _Done(study, steps)
+    if not done.steps:
+        return []
+    remark = f"{'REHEARSAL, no result; ' * is_rehearsal}{command}; {study.sizes.num_draws} draws"
+    home = len(Pack.open(study.folders.pack(DOWNSTREAM, IN_LIFE.name)).rows("test"))
+    away = len(Pack.open(study.folders.pack(DOWNSTREAM, ELSEWHERE)))
+    rows: list[ResultRow] = []
+    for group in GROUPS:
+        for name, n in ((group, home), (f"{group} {AWAY}", away)):
+            writer = _Writer(done=done, dataset=f"{DATASET}, {name}", n=n, remark=remark, columns=_columns(done, name))
+            rows += writer.rows()
+    return rows + _mask_rows(done, remark) + _cost_rows(done, remark, len(steps))

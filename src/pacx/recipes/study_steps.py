@@ -1,0 +1,301 @@
+"""The study's steps: train and probe an encoder, decode its masks. Each is done in its own process and leaves one file.
+
+A file of draws holds, for every group of labels and view of the encoder, the AUROC of its probes under every draw of
+test patients, (F, R, L) for F shares of the labels, R draws and L labels, already the mean over probe seeds and label
+subsets drawn anew in every draw. Equal seeds draw equally for every encoder, so whatever is subtracted is paired.
+"""
+
+import json
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pacx.core.artifacts import staged_file
+from pacx.core.provenance import provenance
+from pacx.data.pack import Pack
+from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.low_data import FRACTIONS, train_low_data
+from pacx.evaluation.metrics import auroc
+from pacx.evaluation.segmentation import decode_test_films
+from pacx.evaluation.statistics import Float, mean_over_seeds, patient_bootstrap
+from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.vit import Pooling
+from pacx.recipes.encoders import NamedEncoder, random_like
+from pacx.recipes.study_cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
+from pacx.recipes.study_design import (
+    CONDITIONS,
+    IN_LIFE,
+    MAE,
+    NO_WIRES,
+    PACX,
+    RANDOM,
+    Condition,
+    StudyFolders,
+    StudySizes,
+    World,
+)
+from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
+
+GROUPS: Mapping[str, tuple[str, ...]] = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
+AWAY = "at the other site"
+STANDARDIZED, MEAN = "standardized", "mean"
+PROBE_SEEDS = 5
+ABOUT = "about"
+
+
+def device() -> torch.device:
+    """Where encoders and probes run."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def chip() -> str:
+    """The processor that does the arithmetic, by name."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{named[0]}, CPU" if named else "CPU"
+
+
+def view(pooling: Pooling, *, standardize: bool = False) -> str:
+    """How an encoder is looked at: "token" or "mean", perhaps standardized."""
+    return f"{pooling.value}{f' {STANDARDIZED}' * standardize}"
+
+
+def _carried(home: ClassificationData, away: Pack, dataset: str) -> ClassificationData:
+    """Probes that learn and choose at home and are tested on the other site's films."""
+    columns = [away.label_names.index(name) for name in home.label_names]
+    return replace(
+        home,
+        dataset=dataset,
+        labels=np.concatenate([home.labels, away.labels[:, columns]]),
+        patient_ids=np.concatenate([home.patient_ids, away.patient_ids]),
+        keys=np.concatenate([home.keys, away.keys]),
+        test=len(home.keys) + np.arange(len(away)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What all steps share."""
+
+    folders: StudyFolders
+    sizes: StudySizes
+    seed: int
+
+
+def probe_draws(
+    study: Study, data: ClassificationData, features: NDArray[np.float32], *, standardize: bool
+) -> NDArray[np.float32]:
+    """AUROC of the probes on each share of the labels, (F, 1 + num_draws, L)."""
+    seed, num_draws = study.seed, study.sizes.num_draws
+    config = ProbeConfig(seed=seed, num_seeds=PROBE_SEEDS, standardize=standardize)
+    heads = train_low_data(data, features, FRACTIONS, config=config, device=device())
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=seed)
+    scores = [auroc(chance, data.labels[data.test], draws) for chance in heads.probabilities(features[data.test])]
+    parts: list[Float] = np.split(np.stack(scores), len(FRACTIONS))
+    return np.stack([mean_over_seeds(part, seed=seed) for part in parts]).astype(np.float32)
+
+
+def probed(
+    study: Study,
+    encoder: LoadedEncoder,
+    world: World,
+    *,
+    poolings: tuple[Pooling, ...],
+    is_followed: bool,
+) -> dict[str, NDArray[np.float32]]:
+    """Draws by "group|view"; in life at the other site too, followed encoders with standardized features as well."""
+    pack = Pack.open(study.folders.pack(DOWNSTREAM, world.name))
+    away = Pack.open(study.folders.pack(DOWNSTREAM, ELSEWHERE)) if world == IN_LIFE else None
+    found: dict[str, NDArray[np.float32]] = {}
+    for pooling in poolings:
+        pooled = encoder.pooled_by(pooling)
+        home = embed_pack(pooled, pack, device=device())
+        both = None if away is None else np.concatenate([home, embed_pack(pooled, away, device=device())])
+        for group, names in GROUPS.items():
+            data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
+            for standardize in (False, True) if is_followed else (False,):
+                key = f"{group}|{view(pooling, standardize=standardize)}"
+                found[key] = probe_draws(study, data, home, standardize=standardize)
+            if away is not None and both is not None:
+                carried = _carried(data, away, f"{group} {AWAY}")
+                key = f"{carried.dataset}|{view(pooling)}"
+                found[key] = probe_draws(study, carried, both, standardize=False)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Something that leaves one file of arrays; done once."""
+
+    name: str
+    study: Study
+
+    @property
+    def file(self) -> Path:
+        """Where its arrays are."""
+        return self.study.folders.scores(self.name)
+
+    def is_of(self, encoders: Sequence[str]) -> bool:
+        """Whether it is about one of these encoders, or about the MAE; about anything if none is named."""
+        return not encoders or self.named.startswith(MAE) or self.named in encoders
+
+    @property
+    def named(self) -> str:
+        """The encoder it is about, as in result rows."""
+        raise NotImplementedError
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Do it."""
+        raise NotImplementedError
+
+    def run(self) -> str:
+        """Do it unless it is done, in one thread; returns its name."""
+        if self.file.exists():
+            return self.name
+        began, used = time.monotonic(), _processor_seconds()
+        arrays = self.arrays()
+        about = {
+            "seconds": round(time.monotonic() - began, 1),
+            "processor_seconds": round(_processor_seconds() - used, 1),
+            "commit": provenance("study", self.study.seed).commit,
+            "chip": chip(),
+        }
+        with staged_file(self.file) as partial, partial.open("wb") as stream:
+            kept: dict[str, Any] = {**arrays, ABOUT: np.array(json.dumps(about))}
+            np.savez(stream, **kept)
+        return self.name
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineStep(Step):
+    """Probe an encoder that no Stage 2 has seen, on both poolings, in one world."""
+
+    encoder: str
+    world: World
+
+    @property
+    def named(self) -> str:
+        """See ``Step``."""
+        return self.world.encoder(self.encoder)
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Draws."""
+        return probed(
+            self.study,
+            open_baseline(self.study, self.encoder),
+            self.world,
+            poolings=tuple(Pooling),
+            is_followed=self.world == IN_LIFE,
+        )
+
+
+def open_baseline(study: Study, name: str) -> LoadedEncoder:
+    """The Stage 1 encoder, or one of its shape that has seen nothing."""
+    stage_1 = load_encoder(study.folders.mae)
+    if name == MAE:
+        return stage_1
+    untrained = random_like(NamedEncoder(name=MAE, encoder=stage_1), study.seed).encoder
+    assert isinstance(untrained, LoadedEncoder)
+    return untrained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage2Step(Step):
+    """Train one condition with one seed and probe what it releases."""
+
+    condition_number: int
+    seed: int
+
+    @property
+    def condition(self) -> Condition:
+        """Which."""
+        return CONDITIONS[self.condition_number]
+
+    @property
+    def named(self) -> str:
+        """See ``Step``."""
+        return self.condition.encoder
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return self.study.folders.stage_2(self.condition, self.seed)
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Train, go on with a run that was killed, then draws."""
+        sizes, folders, condition = self.study.sizes, self.study.folders, self.condition
+        run = replace(
+            sizes.distill,
+            encoder=folders.mae,
+            pack=folders.pack(TRIPLETS, condition.world.name),
+            targets=tuple(folders.run(name) / "targets" for name in ("ecg", "labs")),
+            out=self.out,
+            training=replace(sizes.distill.training, seed=self.seed),
+            resume=True,
+        )
+        condition.adapted(run).run()
+        encoder = load_encoder(self.out / "encoder")
+        is_whole = condition.is_followed
+        poolings = tuple(Pooling) if is_whole else (encoder.pooling,)
+        found = probed(self.study, encoder, condition.world, poolings=poolings, is_followed=is_whole)
+        if condition.name == PACX and condition.world == IN_LIFE:  # the same encoder where wires are taken away
+            without = probed(self.study, encoder, NO_WIRES, poolings=(encoder.pooling,), is_followed=False)
+            found |= {f"{NO_WIRES.name}|{key}": draws for key, draws in without.items()}
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskStep(Step):
+    """Train a decoder on an encoder's patch tokens and count pixels on the test films."""
+
+    encoder: str
+    seed: int = 0
+
+    @property
+    def named(self) -> str:
+        """See ``Step``."""
+        return self.encoder
+
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Counts, each (N, K)."""
+        folders, config = self.study.folders, replace(self.study.sizes.decoder, seed=self.study.seed)
+        if self.encoder == PACX:
+            encoder = load_encoder(folders.stage_2(CONDITIONS[0], self.seed) / "encoder")
+        else:
+            encoder = open_baseline(self.study, self.encoder)
+        pack = Pack.open(folders.pack(MASKED, IN_LIFE.name))
+        counts = decode_test_films(pack, encoder, name=self.encoder, config=config, device=device())
+        return {name: getattr(counts, name) for name in ("intersection", "predicted", "inside", "judged")}
+
+
+def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[Step]:
+    """Every step, what decides most first; a step of masks comes after the run it decodes."""
+    worlds = list(dict.fromkeys([IN_LIFE, *(condition.world for condition in CONDITIONS)]))
+    steps: list[Step] = [
+        BaselineStep(name=world.encoder(MAE), encoder=MAE, world=world, study=study) for world in worlds
+    ]
+    steps += [BaselineStep(name=RANDOM, encoder=RANDOM, world=IN_LIFE, study=study)]
+    steps += [MaskStep(name=f"masks {name}", encoder=name, study=study) for name in (MAE, RANDOM)]
+    for one in stage_2_seeds:
+        steps += [
+            Stage2Step(name=f"{condition.encoder} seed {one}", condition_number=number, seed=one, study=study)
+            for number, condition in enumerate(CONDITIONS)
+        ]
+    steps += [MaskStep(name=f"masks {PACX} seed {one}", encoder=PACX, seed=one, study=study) for one in stage_2_seeds]
+    return steps

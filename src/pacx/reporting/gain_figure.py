@@ -1,0 +1,36 @@
+"""One picture of the study: gain over the MAE by what Stage 2 was taught, with intervals, controls among them."""
+
+from pacx.evaluation.results import difference_name
+from pacx.reporting.study_tables import DENSE, SHOWN, WORLDS, baseline_of, study_row
+from pacx.reporting.style import GREY, INK, drawing, encoder_colour, png_bytes
+from pacx.reporting.tables import Rows
+
+_FRACTIONS = {0.01: "1 % of the labels", 1.0: "all labels"}
+_CONTROLS = ("shuffled-pairs", "random-targets", "age-and-sex", "pacx (visibility 0, film taken blindly)")
+
+
+def draw_gains(rows: Rows) -> bytes:
+    """A PNG: one line per Stage 2, one panel per share of the labels; what was not measured is left out."""
+    names = {**SHOWN, **{f"{name}": f"PaCX: {called}" for name, called in WORLDS.items() if name != "pacx"}}
+    pairs = {name: difference_name(name, baseline_of(name)) for name in names}
+    measured = [name for name in names if study_row(rows, DENSE, pairs[name], 1.0) is not None]
+    with drawing(9.6, 0.9 + 0.3 * len(measured)) as figure:
+        panels = figure.subplots(1, len(_FRACTIONS), sharey=True)
+        for axes, (fraction, called) in zip(panels, _FRACTIONS.items(), strict=True):
+            axes.axvline(0, color=GREY, linewidth=0.8)
+            for place, name in enumerate(measured):
+                row = study_row(rows, DENSE, pairs[name], fraction)
+                if row is None:
+                    continue
+                colour = encoder_colour("pacx") if name == "pacx" else GREY if name in _CONTROLS else INK
+                ends = [[100 * (row.value - row.ci_low)], [100 * (row.ci_high - row.value)]]
+                axes.errorbar([100 * row.value], [place], xerr=ends, fmt="o", color=colour, markersize=5, linewidth=1.6)
+            axes.set_title(called)
+            axes.set_xlabel("gain over the MAE, points of AUROC")
+            axes.grid(axis="x", color="#e6e9ec", linewidth=0.6)
+            axes.set_axisbelow(True)
+        panels[0].set_yticks(range(len(measured)), [names[name] for name in measured])
+        panels[0].invert_yaxis()
+        for label, name in zip(panels[0].get_yticklabels(), measured, strict=True):
+            label.set_color(GREY if name in _CONTROLS else INK)
+        return png_bytes(figure)

@@ -1,0 +1,144 @@
+"""Result rows to a Markdown page: for each file of rows the text that lies beside it, its numbers filled in.
+
+``FILE.json`` holds rows, ``FILE.md.j2`` what is to be said of them. A text names numbers and never writes them: what it
+asks for and the rows do not hold is an error, so that page and rows cannot drift apart. A file without a text gets a
+table of where its rows come from.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, TemplateError
+
+from pacx.core.artifacts import write_text
+from pacx.core.errors import DataError, UsageError
+from pacx.evaluation.results import ResultRow, difference_metric, difference_name, read_rows
+from pacx.reporting import study_tables
+from pacx.reporting.exports import to_markdown
+from pacx.reporting.tables import Rows, is_distinguishable
+
+_HEADER = """# Results
+
+<!-- Made by `pacx report {names} --markdown {out}`; change the rows or the texts beside them, never this page. -->
+
+Research software, not a medical device. Every number stands with a 95 % interval (patient-level bootstrap;
+differences are paired on the same draws); *n. d.* = not distinguishable: the paired interval includes 0.
+"""
+
+
+class Numbers:
+    """What a text may ask of its rows.
+
+    Args:
+        rows: of one file.
+        path: that file, for messages.
+
+    Raises:
+        DataError: a row that is asked for is not there.
+    """
+
+    def __init__(self, rows: Sequence[ResultRow], path: Path) -> None:
+        self.rows, self._path = Rows(rows=tuple(rows)), path
+
+    def row(self, **fields: object) -> ResultRow:
+        """The row whose fields equal those given."""
+        found = self.rows.find(**fields)
+        if found is None:
+            raise DataError(
+                f"{self._path} has no row {fields}, for which its text asks; correct the text or add the row"
+            )
+        return found
+
+    def score(self, digits: int = 3, **fields: object) -> str:
+        """A value with its interval, without leading zeros: .640 [.581, .693]."""
+        return _with_interval(self.row(**fields), digits)
+
+    def difference(self, encoder: str, baseline: str, metric: str, digits: int = 3, **fields: object) -> str:
+        """A paired difference; bold where its interval excludes 0."""
+        name = difference_name(encoder, baseline)
+        row = self.row(encoder=name, metric=difference_metric(metric), **fields)
+        text = _with_interval(row, digits, sign="+")
+        return f"**{text}**" if is_distinguishable(row) else f"{text} *n. d.*"
+
+    def points(self, encoder: str, fraction: float, dataset: str = study_tables.DENSE) -> str:
+        """A gain of the study in points."""
+        row = self.row(protocol=study_tables.STUDY, dataset=dataset, encoder=encoder, fraction=fraction, label="macro")
+        low, high = (f"{100 * end:.1f}" for end in (row.ci_low, row.ci_high))
+        return f"{100 * row.value:+.1f} [{low}, {high}]"
+
+    def n(self, **fields: object) -> int:
+        """Films or patients behind a row."""
+        return self.row(**fields).n
+
+    def has(self, **fields: object) -> bool:
+        """Whether there is such a row."""
+        return self.rows.find(**fields) is not None
+
+    def bars(self) -> str:
+        """What the study had to show."""
+        return to_markdown(study_tables.bar_table(self.rows))
+
+    def gains(self, kind: str, suffix: str = "", base: str = "mae") -> str:
+        """Gains by what is taught ("taught") or by what films show ("worlds")."""
+        names = {"taught": study_tables.SHOWN, "worlds": study_tables.WORLDS, "pacx": {"pacx": "PaCX"}}[kind]
+        return to_markdown(study_tables.gain_table(self.rows, names, suffix=suffix, base=base))
+
+    def scores(self, names: dict[str, str], suffix: str = "") -> str:
+        """Macro AUROC of some encoders of the study."""
+        return to_markdown(study_tables.score_table(self.rows, names, suffix))
+
+    def shares(self) -> str:
+        """What controls and ablations keep of the gain."""
+        return to_markdown(study_tables.share_table(self.rows))
+
+    def masks(self) -> str:
+        """Segmentation of the study."""
+        return to_markdown(study_tables.mask_table(self.rows))
+
+    def origins(self) -> str:
+        """Where all rows come from."""
+        return to_markdown(study_tables.origin_table(self.rows.rows))
+
+
+def _with_interval(row: ResultRow, digits: int, sign: str = "") -> str:
+    def short(value: float, sign: str = "") -> str:
+        return f"{value:{sign}.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.{digits}f}"
+
+    if math.isnan(row.ci_low):
+        return short(row.value, sign)
+    return f"{short(row.value, sign)} [{short(row.ci_low)}, {short(row.ci_high)}]"
+
+
+def results_page(files: Sequence[Path], out: Path) -> str:
+    """The page as text.
+
+    Args:
+        files: of rows.
+        out: the page, only named in it.
+
+    Raises:
+        UsageError: a file is not there.
+        DataError: a file's text is no template, or asks for a row that is not there.
+    """
+    for file in files:
+        if not file.is_file():
+            raise UsageError(f"{file} does not exist; give files of result rows")
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    parts = [_HEADER.format(names=" ".join(map(str, files)), out=out)]
+    for file in files:
+        numbers, text = Numbers(read_rows(file), file), file.with_name(f"{file.stem}.md.j2")
+        source = text.read_text(encoding="utf-8") if text.is_file() else f"## {file.stem}\n\n{{{{ origins() }}}}"
+        offered: dict[str, Callable[..., object]] = {
+            name: getattr(numbers, name) for name in vars(Numbers) if not name.startswith("_")
+        }
+        try:
+            parts.append(environment.from_string(source).render(offered))
+        except TemplateError as error:
+            raise DataError(f"{text} cannot be filled in: {error}; correct the text") from error
+    return "\n".join(part.strip("\n") + "\n" for part in parts)
+
+
+def write_results_page(files: Sequence[Path], out: Path) -> None:
+    """Write the page; arguments and errors as ``results_page``."""
+    write_text(out, results_page(files, out))

@@ -1,0 +1,37 @@
+"""A folder to whatever embeds films with it: an export runs in ONNX Runtime and without torch, any other in torch."""
+
+from pathlib import Path
+
+from pacx.serving.export_folder import Precision, is_export_folder
+from pacx.serving.film_files import FilmEmbedder
+
+
+def open_film_embedder(
+    folder: Path, *, precision: Precision = Precision.FP32, device: str = "cpu", num_threads: int = 0
+) -> FilmEmbedder:
+    """Open an export or an encoder folder.
+
+    Args:
+        folder: what ``pacx export`` or ``pacx train`` wrote.
+        precision: which graph of an export; an encoder folder has none, and is run in single precision.
+        device: of torch; an export runs on the processor.
+        num_threads: of ONNX Runtime; 0 = as many as there are cores.
+
+    Raises:
+        ModelError: the folder is not whole, or lacks what was asked for.
+    """
+    if is_export_folder(folder):
+        from pacx.serving.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
+
+        opened = open_embedder(folder, precision, num_threads=num_threads)
+        return FilmEmbedder(
+            run=opened, preprocessing=opened.export.preprocessing, identity=f"onnxruntime {opened.graph.sha256}"
+        )
+    from pacx.serving.encoder import load_encoder
+
+    encoder = load_encoder(folder, device=device)
+    return FilmEmbedder(
+        run=encoder.embed_squares,
+        preprocessing=encoder.preprocessing,
+        identity=f"torch {device} {encoder.weights_sha256}",
+    )

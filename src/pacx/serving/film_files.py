@@ -1,0 +1,201 @@
+"""Films as files through an encoder, however many and however often interrupted: embeddings, and which files are bad.
+
+`paths -> squares -> embeddings, kept chunk by chunk beside the result`. A chunk holds the same files whenever it is
+computed, so that a run that was killed goes on to the same bytes. A file that cannot be read is named and left out; too
+many of them stop the run. Knows no torch: what embeds is handed in.
+"""
+
+import glob
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.artifacts import discard_partials, read_json, scratch_directory, sha256_of, staged_file, write_json
+from pacx.core.errors import DataError, UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.core.progress import progress
+from pacx.data.array_images import file_of, is_there
+from pacx.data.images import IMAGE_SUFFIXES, decode_grey, to_square
+from pacx.data.unreadable import UnreadableImage, require_few_bad
+
+_NUM_BAD_COLLECTED = 100
+_WORK = "work.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmEmbedder:
+    """Something that embeds prepared films.
+
+    Attributes:
+        run: grey uint8 squares (N, S, S) to float32 (N, D).
+        preprocessing: how a film becomes such a square.
+        identity: of weights and runtime; another identity may give other numbers.
+    """
+
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    preprocessing: Preprocessing
+    identity: str
+
+
+class BadFile(NamedTuple):
+    """A file that is no film.
+
+    Attributes:
+        file: its path.
+        reason: in a few words, without any of its content.
+        sha256: of its bytes; "" where they cannot be read.
+    """
+
+    file: str
+    reason: str
+    sha256: str
+
+
+class FilmEmbeddings(NamedTuple):
+    """What came of N + M files.
+
+    Attributes:
+        paths: of the N films, in order.
+        embeddings: float32 (N, D).
+        bad: the M others.
+    """
+
+    paths: tuple[str, ...]
+    embeddings: NDArray[np.float32]
+    bad: tuple[BadFile, ...]
+
+
+def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """The files that paths stand for: themselves; of a folder everything below it that fits; of a pattern its matches.
+
+    Raises:
+        UsageError: a path is not there, or there is nothing to embed.
+    """
+    found: list[Path] = []
+    for word in words:
+        if word.is_dir():
+            found += sorted(file for file in word.rglob("*") if file.suffix.lower() in suffixes)
+        elif is_there(word):
+            found.append(word)
+        elif matches := _matches(word):
+            found += matches
+        else:
+            raise UsageError(f"{word} does not exist; give files, folders or patterns that do")
+    if not found:
+        raise UsageError(f"nothing to embed: no file ending in {', '.join(suffixes)} in what was given")
+    return list(dict.fromkeys(found))
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """The files that a pattern such as ``films/**/*.dcm`` stands for; the shell expands only what is not in quotes."""
+    first = next((place for place, part in enumerate(pattern.parts) if glob.has_magic(part)), None)
+    if first is None:
+        return []
+    below = Path(*pattern.parts[:first])
+    return sorted(path for path in below.glob(str(Path(*pattern.parts[first:]))) if path.is_file())
+
+
+@contextmanager
+def embedded_files(
+    files: Sequence[Path], out: Path, embedder: FilmEmbedder, *, batch_size: int, max_bad_fraction: float
+) -> Iterator[FilmEmbeddings]:
+    """Embed files on the way to ``out``, which the block is to write; what is done survives a kill until it has.
+
+    Args:
+        files: films.
+        out: the file that will be made of them; the work lies beside it until the block ends without error.
+        embedder: the encoder.
+        batch_size: films per forward pass, and per chunk that is kept.
+        max_bad_fraction: share of the files that may be unreadable.
+
+    Raises:
+        DataError: more files are unreadable; the message names some.
+        UsageError: another process is making ``out`` right now, or an option is out of range.
+        ArtifactError: the work cannot be written.
+    """
+    if batch_size < 1 or not 0 <= max_bad_fraction <= 1:
+        raise UsageError(
+            f"batch size {batch_size} and bad fraction {max_bad_fraction}: expected at least 1 and a share in [0, 1]"
+        )
+    with scratch_directory(out) as folder:
+        _claim(folder, files, embedder, batch_size)
+        yield _embed(files, folder, embedder, batch_size, max_bad_fraction)
+
+
+def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_size: int) -> None:
+    """Keep what is in the folder if it is of this very work; else begin anew."""
+    digest = hashlib.sha256()
+    for file in files:
+        about = file_of(file).stat()
+        digest.update(json.dumps([str(file), about.st_size, about.st_mtime_ns]).encode())
+    asked = {
+        "encoder": embedder.identity,
+        "preprocessing": json.loads(json.dumps(embedder.preprocessing.to_json())),
+        "files": digest.hexdigest(),
+        "batch_size": batch_size,
+    }
+    discard_partials(folder)
+    try:
+        is_same = read_json(folder / _WORK) == asked
+    except DataError:
+        is_same = False
+    if not is_same:
+        for path in folder.iterdir():
+            path.unlink()
+        write_json(folder / _WORK, asked)
+
+
+def _embed(
+    files: Sequence[Path], folder: Path, embedder: FilmEmbedder, batch_size: int, max_bad_fraction: float
+) -> FilmEmbeddings:
+    paths: list[str] = []
+    parts: list[NDArray[np.float32]] = []
+    bad: list[BadFile] = []
+    with progress("embedding", len(files), "films") as shown:
+        for start in range(0, len(files), batch_size):
+            some = files[start : start + batch_size]
+            kept = folder / f"{start:09d}.npz"
+            if not kept.is_file():
+                _write_chunk(kept, *_chunk(some, embedder))
+            with np.load(kept, allow_pickle=False) as chunk:
+                parts.append(chunk["embeddings"])
+                named = [BadFile(*entry) for entry in json.loads(str(chunk["bad"]))]
+            excluded = {entry.file for entry in named}
+            paths += [str(file) for file in some if str(file) not in excluded]
+            bad += named
+            shown.advance(len(some), note=f"{len(bad)} bad" if bad else "")
+            if len(bad) > _NUM_BAD_COLLECTED + max_bad_fraction * len(files):
+                break
+    require_few_bad([(entry.file, entry.reason) for entry in bad], len(files), max_bad_fraction)
+    return FilmEmbeddings(tuple(paths), np.concatenate([part for part in parts if len(part)]), tuple(bad))
+
+
+def _chunk(files: Sequence[Path], embedder: FilmEmbedder) -> tuple[NDArray[np.float32], list[BadFile]]:
+    size = embedder.preprocessing.image_size_px
+    squares: list[NDArray[np.uint8]] = []
+    bad: list[BadFile] = []
+    for file in files:
+        try:
+            squares.append(to_square(decode_grey(file), size))
+        except UnreadableImage as error:
+            bad.append(BadFile(str(file), error.reason, _sha256(file)))
+    return embedder.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32), bad
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return sha256_of(file_of(file))
+    except OSError:
+        return ""
+
+
+def _write_chunk(path: Path, embeddings: NDArray[np.float32], bad: list[BadFile]) -> None:
+    with staged_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, embeddings=embeddings, bad=np.array(json.dumps(bad)))

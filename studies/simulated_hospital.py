@@ -1,0 +1,23 @@
+"""Does the method do what it claims? Everything that can be measured on simulated patients, with controls.
+
+    python studies/simulated_hospital.py                       tiny: two CPU cores
+    python studies/simulated_hospital.py --preset base --num-processes 1      ViT-B/16 at 224 pixels: one GPU
+    python studies/simulated_hospital.py --rows-only           rows of what is done so far
+
+Killed, the same command goes on. Ends in OUT/results.json, from which ``pacx report --markdown`` makes the page.
+"""
+
+import tyro
+
+from pacx.cli.terminal import say
+from pacx.recipes.study import StudyConfig, run_study
+
+
+def main(config: StudyConfig) -> None:
+    """Do what is missing and say where the rows are."""
+    rows = run_study(config)
+    say(f"{len(rows)} result rows written to {config.folders.out / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(StudyConfig, description=__doc__))

@@ -1,0 +1,85 @@
+"""The table of predictions: a column per finding and end, the same numbers in every format."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pacx.core.errors import UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.models.classifier import Classifier, save_classifier
+from pacx.models.encoder_folder import save_encoder
+from pacx.models.readouts import ReadoutHead, save_readouts
+from pacx.models.reference import Reference, save_reference
+from pacx.models.vit import Pooling, ViTConfig, random_vit
+from pacx.serving.predictions import check_table_path, load_heads, write_table
+
+FILMS = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("encoder") / "encoder"
+    vit = random_vit(ViTConfig(img_size=32, embed_dim=8, depth=1, num_heads=2), seed=0)
+    contract = Preprocessing(image_size_px=32)
+    save_encoder(vit, out, preprocessing=contract, pooling=Pooling.CLASS_TOKEN, card="# A", provenance={})
+    with pytest.raises(UsageError, match="has no heads"):
+        load_heads(out)
+    rng = np.random.default_rng(1)
+    weight, bias = rng.standard_normal((5, 8, 1)).astype(np.float32), np.zeros((5, 1), np.float32)
+    save_classifier(
+        out, Classifier(labels=("Edema",), weight=weight, bias=bias, is_multiclass=False, level=0.9, fitted_on="")
+    )
+    quantiles, chances = np.linspace(0, 10, 11), np.linspace(0, 1, 11)
+    save_readouts(
+        out,
+        {
+            "potassium": ReadoutHead(np.eye(8)[0], 0.0, quantiles, chances, 0.5, 0.8, 0.9, False),
+            "open": ReadoutHead(np.eye(8)[0], 0.0, quantiles, chances, math.inf, 1.0, 0.9, False),
+            "chloride": ReadoutHead(np.eye(8)[0], 0.0, quantiles, chances, 0.5, 0.99, 0.9, True),
+        },
+    )
+    reference = Reference(mean=np.zeros(8), factor=np.eye(8), held_out=np.arange(199.0) / 100, fitted_on="")
+    save_reference(out, reference)
+    return out
+
+
+def test_every_head_has_its_columns(folder: Path) -> None:
+    heads = load_heads(folder)
+    assert heads.abstaining == ("chloride",)
+    columns = heads.columns(FILMS)
+    assert list(columns) == [
+        *("Edema", "Edema:low", "Edema:high", "potassium", "potassium:low", "potassium:high"),
+        *("open", "open:low", "open:high", "distance", "percentile", "is_unusual"),
+    ]
+    wanted = heads.classifier.predict(FILMS)[:, 0]
+    np.testing.assert_array_equal(np.stack([columns[f"Edema{end}"] for end in (":low", "", ":high")], axis=1), wanted)
+    assert columns["open:low"] == [None] * 3
+    np.testing.assert_allclose(columns["distance"], np.linalg.norm(FILMS.astype(float), axis=1))
+    assert all(type(value) is bool for value in columns["is_unusual"])
+
+
+def test_the_formats_say_the_same(folder: Path, tmp_path: Path) -> None:
+    columns = {"path": ["a", "b,c", 'd"e'], **load_heads(folder).columns(FILMS)}
+    for suffix in ("csv", "jsonl", "parquet"):
+        write_table(tmp_path / f"table.{suffix}", columns)
+    with (tmp_path / "table.csv").open(newline="") as file:
+        by_csv = list(csv.DictReader(file))
+    by_json = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().splitlines()]
+    by_parquet = pd.read_parquet(tmp_path / "table.parquet")
+    assert [row["path"] for row in by_csv] == columns["path"] == [row["path"] for row in by_json]
+    for number in range(3):
+        assert float(by_csv[number]["Edema"]) == by_json[number]["Edema"] == by_parquet["Edema"][number]
+        assert by_csv[number]["open:low"] == ""
+        assert by_json[number]["open:low"] is None
+    assert list(by_parquet) == list(columns)
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_the_work() -> None:
+    with pytest.raises(UsageError, match=r"ends in '\.xlsx'"):
+        check_table_path(Path("table.xlsx"))
+    check_table_path(Path("table.CSV"))
