@@ -1,6 +1,8 @@
 """The serve extra alone, in an environment of its own: no torch, no pandas, and the server answers as anywhere."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -8,24 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dockerfile import ROOT, all_of, pip_words
 from film_bytes import dicom, film
-from running_server import serving
+from running_server import TOKEN, Running, serving
 
 import pacx
 
-ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("torch", "timm", "pandas", "sklearn", "scipy", "matplotlib", "onnx")
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment into which pacx[serve] was installed."""
+    """The interpreter of a new environment into which pacx[serve] was installed, as the Dockerfile installs it."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     found = folder / "bin" / "python"
-    install = [str(found), "-m", "pip", "install", "-q", "--retries", "1", "--timeout", "10", "--no-compile"]
-    build = [*install, "-c", str(ROOT / "constraints.txt"), f"{ROOT}[serve]"]
-    done = subprocess.run(build, capture_output=True, text=True, timeout=300, check=False)
+    build = [str(found), "-m", "pip", *pip_words(), "-q", "--retries", "1", "--timeout", "10", "--no-compile"]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         if "NewConnectionError" in done.stderr or "No matching distribution" in done.stderr:
             pytest.skip("no package registry can be reached from here")
@@ -48,3 +49,36 @@ def test_the_serve_extra_alone_serves(python: Path, export: Path, tmp_path: Path
         said = np.array(answer.json()["models"]["mae"]["embedding"])
         assert server.stop() == 0
     assert np.abs(said - pacx.load_encoder(export).embed([tmp_path / "film.dcm"])[0]).max() < 1e-4
+
+
+def files_of(*folders: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_the_images_command_serves_the_page_and_writes_to_its_cache_alone(
+    python: Path, export: Path, tmp_path: Path
+) -> None:
+    image = python.parents[1]
+    before = files_of(image, export)
+    elsewhere = {"8080": "0", "0.0.0.0": "127.0.0.1", "/tmp/pacx": str(tmp_path / "cache"), "pacx": f"{image}/bin/pacx"}
+    words = [elsewhere.get(word, word) for word in json.loads(all_of("ENTRYPOINT")[0])]
+    settings = dict(each.split("=", 1) for rest in all_of("ENV") for each in rest.split())
+    environment = {**settings, "PATH": "/usr/bin:/bin", "PACX_TOKEN": TOKEN, "TMPDIR": str(tmp_path)}
+    command = [*words, f"mae={export}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=tmp_path, text=True) as process:
+        try:
+            said = next(line for line in process.stdout if " at http://" in line)
+            running = Running(process, int(re.findall(r":(\d+)/", said)[0]), tmp_path / "log", said)
+            with running.client() as client:
+                for path in (ROOT / "src" / "pacx" / "serving" / "page").iterdir():
+                    served = client.get("/" if path.name == "index.html" else f"/{path.name}")
+                    assert served.content == path.read_bytes()
+            check = json.loads(all_of("HEALTHCHECK")[0].partition("CMD ")[2].replace(":8080/", f":{running.port}/"))
+            check[0] = str(image / "bin" / check[0])
+            assert subprocess.run(check, check=False).returncode == 0
+            assert running.stop() == 0
+            assert subprocess.run(check, capture_output=True, check=False).returncode != 0
+        finally:
+            process.kill()
+    assert files_of(image, export) == before

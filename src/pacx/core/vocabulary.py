@@ -76,3 +76,9 @@ LAB_TESTS = (
 
 NUM_LABS = len(LAB_TESTS)
 LAB_ITEM_IDS = tuple(test.item_id for test in LAB_TESTS)
+
+
+def quantity_title(name: str) -> str:
+    """What people call a quantity: a laboratory test given by item id gets name and unit, others stay as they are."""
+    titles = {str(test.item_id): f"{test.name}, {test.unit}" for test in LAB_TESTS}
+    return titles.get(name, name)

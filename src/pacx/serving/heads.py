@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.core.vocabulary import quantity_title
 from pacx.models import classifier, readouts, reference
 from pacx.models.classifier import Classifier, load_classifier
 from pacx.models.readouts import ReadoutHead, load_readouts
@@ -70,7 +71,7 @@ class Heads:
         if abstaining:
             sentences.append(
                 f"{len(abstaining)} of {len(self.readouts)} quantities, of which a film says too little for a value to "
-                f"be shown: {', '.join(abstaining)}."
+                f"be shown: {'; '.join(abstaining)}."
             )
         if not self.readouts:
             sentences.append("It has no read-outs: nothing of ECGs or laboratory values was fitted to it.")
@@ -92,8 +93,9 @@ def load_heads(export: ExportFolder) -> Heads:
         ModelError: one was altered, or belongs to another encoder.
     """
     has = set(export.heads)
+    heads = load_readouts(export.folder) if readouts.FOLDER in has else {}
     return Heads(
-        readouts=load_readouts(export.folder) if readouts.FOLDER in has else {},
+        readouts={quantity_title(name): head for name, head in heads.items()},
         classifier=load_classifier(export.folder) if classifier.FOLDER in has else None,
         reference=load_reference(export.folder) if reference.FOLDER in has else None,
     )

@@ -97,7 +97,7 @@ function readouts(answer, names, marks) {
   const silent = quantities.filter((quantity) => !said.includes(quantity));
   return section("Read-outs",
     said.length ? forest(caption, header("Quantity", ""), groups) : null,
-    silent.length ? element("p", { class: "silent" }, `${names.length > 1 ? "All encoders abstain" : "It abstains"} from ${listed(silent)}: the film says too little about ${silent.length > 1 ? "them" : "it"}.`) : null);
+    silent.length ? element("p", { class: "silent" }, `${names.length > 1 ? "All encoders abstain" : "It abstains"} from ${silent.join("; ")}: the film says too little about ${silent.length > 1 ? "them" : "it"}.`) : null);
 }
 
 function distance(name, { percentile, is_unusual: isUnusual }, colour) {
