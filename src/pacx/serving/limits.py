@@ -30,7 +30,7 @@ class Limits:
     deadline_s: float = 30.0
     """From the first byte to the answer; later: 503."""
 
-    body_grace_s: float = 5.0
+    body_grace_s: float = 1.5
     """How long a body may be slower than `body_kib_per_s`; then: 408."""
 
     body_kib_per_s: float = 16.0

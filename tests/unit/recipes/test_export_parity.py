@@ -55,6 +55,8 @@ def test_comparing_takes_the_worst_film() -> None:
 def test_eight_bit_weights_pass_and_are_measured(tmp_path: Path) -> None:
     source = _save_encoder(tmp_path / "encoder")
     assert export_encoder(source, tmp_path / "out", ExportConfig(rollout=False, num_parity_films=256)) == ()
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len({path.stat().st_mode for path in files}) == 1, "a server under another user could not read them all"
     report = json.loads((tmp_path / "out" / "parity.json").read_text())
     full, quantized = report["graphs"]
     assert (full["file"], full["compared_with"], full["films"]) == ("onnx/fp32.onnx", "torch", 64)
