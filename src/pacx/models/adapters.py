@@ -103,8 +103,9 @@ def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftMo
     """
     adapted = copy.deepcopy(vit)
     _set_norm_eps(adapted, config.norm_eps)
-    names = [name for name, layer in adapted.blocks.named_modules() if isinstance(layer, nn.Linear)]
-    unknown = [target for target in config.targets if not any(name.endswith(f".{target}") for name in names)]
+    linear = (name for name, layer in adapted.blocks.named_modules() if isinstance(layer, nn.Linear))
+    known = {name.rpartition(".")[2] for name in linear}
+    unknown = [target for target in config.targets if target not in known]
     if unknown:
         raise ModelError(
             f"LoRA target '{unknown[0]}' is no linear layer of the encoder's blocks; use qkv, proj, fc1, fc2"
