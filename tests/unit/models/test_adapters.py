@@ -117,7 +117,7 @@ def test_unusable_configurations_are_refused(options: dict):
 def test_unknown_target_is_named():
     with pytest.raises(ModelError, match="'fc3'"):
         add_lora(random_vit(TINY, 0), LoRAConfig(targets=("qkv", "fc3")), seed=0)
-    with pytest.raises(ModelError, match="'attn.qkv' is no linear layer"):  # a path, where a name is asked for
+    with pytest.raises(ModelError, match=r"'attn\.qkv' is no linear layer"):  # a path, where a name is asked for
         add_lora(random_vit(TINY, 0), LoRAConfig(targets=("attn.qkv",)), seed=0)
 
 
