@@ -215,7 +215,7 @@ def _tiny() -> StudySizes:
         ecg=ecg_tiny(),
         labs=labs_tiny(),
         distill=replace(stage_2, training=replace(stage_2.training, validate_every_epochs=stage_2.training.epochs)),
-        decoder=SegmentationConfig(epochs=10, learning_rate=2e-3, batch_size=32, warmup_epochs=1),
+        decoder=SegmentationConfig(learning_rate=2e-3, batch_size=32, warmup_epochs=1),
     )
 
 
@@ -246,7 +246,7 @@ def _base() -> StudySizes:
                 checkpoint_every_epochs=4,
             ),
         ),
-        decoder=SegmentationConfig(epochs=20, learning_rate=1e-3, batch_size=64, warmup_epochs=1),
+        decoder=SegmentationConfig(learning_rate=1e-3, batch_size=64, warmup_epochs=1),
     )
 
 
