@@ -5,11 +5,11 @@ from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
 from pacx.serving.export_folder import ExportFolder, Graph
+from pacx.serving.onnx_encoder import OnnxEncoder
 
 
 class Engine(Protocol):
@@ -31,40 +31,6 @@ class Runtime(enum.Enum):
         return find_spec(self.value) is not None
 
 
-class OnnxRuntimeEngine:
-    """A graph in ONNX Runtime, on the processor.
-
-    Args:
-        export: the folder.
-        graph: one of its graphs.
-        num_threads: that share one call.
-
-    Raises:
-        ModelError: it is not a graph that this version runs.
-    """
-
-    def __init__(self, export: ExportFolder, graph: Graph, num_threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # its errors are raised anyway, and its lines may quote a pixel
-        # Threads that spin while they wait take the processor from decoding and from each other.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._export, self._graph = export, graph
-        try:  # from bytes, so that a graph cannot point at files beside it
-            data = export.path(graph).read_bytes()
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions have no common base
-            raise ModelError(
-                f"{export.path(graph)} cannot be run by ONNX Runtime ({type(error).__name__}); export it again"
-            ) from error
-
-    def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the graph gives of grey squares (N, S, S), row by row."""
-        (found,) = self._session.run([self._graph.output.value], self._export.feed(self._graph, squares))
-        return np.asarray(found, np.float32)
-
-
 class OpenVinoEngine:
     """A graph in OpenVINO, on the processor; one request object per call, so that threads do not meet.
 
@@ -80,7 +46,7 @@ class OpenVinoEngine:
         try:
             core = openvino.Core()
             self._compiled = core.compile_model(core.read_model(export.path(graph)), "CPU", settings)
-        except Exception as error:  # as above
+        except Exception as error:  # OpenVINO's exceptions have no common base
             raise ModelError(f"{export.path(graph)} cannot be run by OpenVINO ({type(error).__name__})") from error
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -97,4 +63,5 @@ def open_engine(runtime: Runtime, export: ExportFolder, graph: Graph, num_thread
     """
     if runtime is Runtime.OPENVINO:
         return OpenVinoEngine(export, graph, num_threads)
-    return OnnxRuntimeEngine(export, graph, num_threads)
+    # Beside decoding and other batches, a thread that spins takes the processor from them.
+    return OnnxEncoder(export, graph, num_threads=num_threads, may_spin=False)

@@ -17,15 +17,17 @@ class OnnxEncoder:
         export: the folder.
         graph: one of its graphs.
         num_threads: of ONNX Runtime; 0 = as many as the machine has cores.
+        may_spin: whether its threads spin while they wait: faster alone, but they take the processor from others.
 
     Raises:
         ModelError: ONNX Runtime cannot open the graph.
     """
 
-    def __init__(self, export: ExportFolder, graph: Graph, *, num_threads: int = 0) -> None:
+    def __init__(self, export: ExportFolder, graph: Graph, *, num_threads: int = 0, may_spin: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised anyway, and its lines may quote a pixel
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(may_spin)))
         self.export, self.graph = export, graph
         try:  # from bytes, so that a graph cannot point at files beside it
             data = export.path(graph).read_bytes()
