@@ -8,6 +8,7 @@ subsets drawn anew in every draw. Equal seeds draw equally for every encoder, so
 import json
 import resource
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,7 +136,7 @@ def probed(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(ABC):
     """Something that leaves one file of arrays; done once."""
 
     name: str
@@ -151,13 +152,13 @@ class Step:
         return not encoders or self.named.startswith(MAE) or self.named in encoders
 
     @property
+    @abstractmethod
     def named(self) -> str:
         """The encoder it is about, as in result rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Do it."""
-        raise NotImplementedError
 
     def run(self) -> str:
         """Do it unless it is done, in one thread; returns its name."""
