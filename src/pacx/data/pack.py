@@ -127,13 +127,14 @@ class Pack:
         )
 
     @classmethod
-    def open(cls, path: Path) -> "Pack":
+    def open(cls, path: Path | str) -> "Pack":
         """Open a pack after checking that its files agree with its manifest.
 
         Raises:
             UsageError: there is no pack at ``path``.
             DataError: a file is missing, cut short, changed, or of another version.
         """
+        path = Path(path)
         if not (path / MANIFEST_FILE).is_file():
             raise UsageError(f"{path} is not a pack: it has no {MANIFEST_FILE}; make one with `pacx data pack`")
         try:

@@ -5,7 +5,8 @@ autoencoding never supervises it; these controls say by how much. Their fingerpr
 one is never taken for a run towards the real thing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
@@ -18,17 +19,40 @@ _AGE, _SEX = "age", "sex"
 _SEX_VALUES = {"F": 1.0, "M": -1.0}
 
 
-def with_shuffled_pairs(targets: FrozenTargets, sample_ids: Sequence[str], *, seed: int) -> FrozenTargets:
+def with_shuffled_pairs(
+    targets: FrozenTargets, sample_ids: Sequence[str], *, seed: int, strata: Sequence[Hashable] | None = None
+) -> FrozenTargets:
     """Give the targets of some samples (the training films) to each other; all others keep their own.
 
     The distribution of the targets stays what it is; only whose they are is lost.
+
+    Args:
+        targets: what is exchanged.
+        sample_ids: N samples among which; those without a target are passed over.
+        seed: fixes who gets what.
+        strata: N values, one per sample, such as the film's view; only samples of equal value exchange, so that what
+            the value tells of a patient stays right. None = everybody with everybody.
+
+    Raises:
+        DataError: a stratum has a single sample with a target, which could only keep its own.
     """
-    chosen = set(sample_ids)
-    rows = np.array([row for row, sample in enumerate(targets.sample_ids) if sample in chosen])
-    keys = sample_keys([targets.sample_ids[row] for row in rows])
+    stratum = dict(zip(sample_ids, strata if strata is not None else repeat(None), strict=False))
+    members: dict[Hashable, list[int]] = {}
+    for row, sample in enumerate(targets.sample_ids):
+        if sample in stratum:
+            members.setdefault(stratum[sample], []).append(row)
     embeddings = np.array(targets.embeddings)
-    embeddings[rows] = embeddings[rows[order(seed, "shuffled-pairs", 0, keys)]]
-    return FrozenTargets(targets.modality, targets.sample_ids, embeddings, f"shuffled-{seed}-{targets.fingerprint}")
+    for value, rows in members.items():
+        if strata is not None and len(rows) == 1:
+            raise DataError(
+                f"only one training film with a target for {targets.modality} has {value!r}, so it would keep its own "
+                "pair; exchange within fewer or coarser columns"
+            )
+        keys = sample_keys([targets.sample_ids[row] for row in rows])
+        stream = "shuffled-pairs" if strata is None else f"shuffled-pairs/{value!r}"
+        embeddings[rows] = embeddings[np.array(rows)[order(seed, stream, 0, keys)]]
+    kind = "shuffled" if strata is None else f"shuffled-within-{len(members)}"
+    return FrozenTargets(targets.modality, targets.sample_ids, embeddings, f"{kind}-{seed}-{targets.fingerprint}")
 
 
 def random_targets(targets: FrozenTargets, *, seed: int) -> FrozenTargets:

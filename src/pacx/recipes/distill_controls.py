@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.core.errors import UsageError
 from pacx.data.pack import Pack
 from pacx.modalities.controls import age_and_sex, random_targets, with_shuffled_pairs
 from pacx.modalities.targets import FrozenTargets
@@ -18,11 +19,22 @@ from pacx.recipes.distill import DistillRun, distill
 class ShuffledPairsRun(DistillRun):
     """Distil towards the right targets of the wrong patients; validation patients keep their own."""
 
+    within: tuple[str, ...] = ()
+    """Columns of the pack's records, such as view: only films equal in all of them exchange targets. What a run then
+    gains over this control is more than these columns tell."""
+
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
         """Targets exchanged among the training films."""
-        ids = pack.sample_ids[fitting].tolist()
+        rows = pack.table.iloc[fitting]
+        if missing := [name for name in self.within if name not in rows.columns]:
+            raise UsageError(
+                f"{self.pack} has no column {' and '.join(missing)} to exchange within; it has "
+                f"{', '.join(map(str, rows.columns))}"
+            )
+        strata = rows[list(self.within)].astype(str).agg(", ".join, axis=1).tolist() if self.within else None
+        ids, seed = rows["sample_id"].tolist(), self.training.seed
         opened = super().frozen_targets(pack, fitting)
-        return [with_shuffled_pairs(target, ids, seed=self.training.seed) for target in opened]
+        return [with_shuffled_pairs(target, ids, seed=seed, strata=strata) for target in opened]
 
 
 @dataclass(frozen=True, kw_only=True)

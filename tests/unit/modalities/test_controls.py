@@ -23,6 +23,25 @@ def test_shuffling_exchanges_training_pairs_and_leaves_the_others():
     assert (with_shuffled_pairs(TARGETS, fitted, seed=1).embeddings != shuffled.embeddings).any()
 
 
+def test_shuffling_within_strata_keeps_what_the_strata_tell():
+    views = ["AP" if number % 3 else "PA" for number in range(40)]
+    shuffled = with_shuffled_pairs(TARGETS, IDS, seed=0, strata=views)
+    for view in ("AP", "PA"):
+        members = [sample for sample, its in zip(IDS, views, strict=True) if its == view]
+        ours, theirs = shuffled.for_samples(members), TARGETS.for_samples(members)
+        np.testing.assert_array_equal(np.sort(ours, axis=0), theirs)
+        assert (ours == theirs).all(axis=1).mean() < 0.3
+    backwards = with_shuffled_pairs(TARGETS, IDS[::-1], seed=0, strata=views[::-1])
+    np.testing.assert_array_equal(backwards.embeddings, shuffled.embeddings)
+    everybody = with_shuffled_pairs(TARGETS, IDS, seed=0)
+    assert len({TARGETS.fingerprint, everybody.fingerprint, shuffled.fingerprint}) == 3
+
+
+def test_a_film_alone_in_its_stratum_is_refused():
+    with pytest.raises(DataError, match=r"only one training film.*'lateral'"):
+        with_shuffled_pairs(TARGETS, IDS, seed=0, strata=["lateral", *["AP"] * 39])
+
+
 def test_random_targets_have_the_shape_and_nothing_else():
     noise = random_targets(TARGETS, seed=0)
     assert noise.embeddings.shape == (40, 3)
