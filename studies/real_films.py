@@ -22,7 +22,7 @@ import pandas as pd
 import tyro
 from numpy.typing import NDArray
 
-from pacx.cli.terminal import say
+from pacx.cli.terminal import explained, say
 from pacx.core.artifacts import read_json, staged_file, write_json
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
@@ -252,4 +252,6 @@ def main(study: Study) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Study, description=__doc__))
+    asked = tyro.cli(Study, description=__doc__)
+    with explained():
+        main(asked)

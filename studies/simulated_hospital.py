@@ -9,7 +9,7 @@ Killed, the same command goes on. Ends in OUT/results.json, from which ``pacx re
 
 import tyro
 
-from pacx.cli.terminal import say
+from pacx.cli.terminal import explained, say
 from pacx.recipes.study import StudyConfig, run_study
 
 
@@ -20,4 +20,6 @@ def main(config: StudyConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(StudyConfig, description=__doc__))
+    asked = tyro.cli(StudyConfig, description=__doc__)
+    with explained():
+        main(asked)

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from pacx.cli.terminal import complain, say
-from pacx.core.errors import PacxError
+from pacx.cli.terminal import complain, explained, say
 
 _VERBS = {
     "demo": "the whole method on a simulated hospital, ending in a report (ten minutes on two cores, no data needed)",
@@ -65,12 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(f"'{verb}' is not a verb of pacx; it knows {', '.join(_VERBS)}")
         sys.exit(2)
     try:
-        importlib.import_module(f"pacx.cli.{verb}").main(rest)
-    except PacxError as error:
-        if is_debug:
-            raise
-        complain(str(error))
-        sys.exit(error.exit_code)
+        with explained(is_debug=is_debug):
+            importlib.import_module(f"pacx.cli.{verb}").main(rest)
     except ModuleNotFoundError as error:
         if is_debug or (error.name or "").partition(".")[0] == "pacx":
             raise
@@ -79,9 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        complain("interrupted; what was finished is on disk, run the same command again to go on")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

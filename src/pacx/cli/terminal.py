@@ -2,10 +2,13 @@
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar, get_origin
 
 import tyro
+
+from pacx.core.errors import PacxError
 
 T = TypeVar("T")
 
@@ -18,6 +21,21 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print an error to standard error."""
     sys.stderr.write(f"pacx: {text}\n")
+
+
+@contextmanager
+def explained(*, is_debug: bool = False) -> Iterator[None]:
+    """Turn errors within into one sentence and an exit code; in debugging, show their traceback."""
+    try:
+        yield
+    except PacxError as error:
+        if is_debug:
+            raise
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted; what was finished is on disk, run the same command again to go on")
+        sys.exit(130)
 
 
 def parse(kind: type[T], words: Sequence[str], *, verb: str, example: str, default: T | None = None) -> T:

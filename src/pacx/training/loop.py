@@ -224,7 +224,7 @@ class _Loop(Generic[B]):
         raise InterruptedRunError(
             f"training {self.task.name} was asked to stop ({self.stop.signal_name or 'by another process'}) and is "
             f"saved at step {state.step} of {self.config.epochs * self.num_batches} in {self.run.path}; run the same "
-            "command with --resume to go on"
+            "command again (pacx train: with --resume) to go on"
         )
 
     def _note(self, means: dict[str, float]) -> str:
