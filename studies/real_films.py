@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 import tyro
 from numpy.typing import NDArray
 
@@ -246,6 +247,7 @@ def main(study: Study) -> None:
     if settings.is_file() and read_json(settings) != asked:
         raise UsageError(f"{study.out} holds the study of {read_json(settings)}; give another --out")
     write_json(settings, asked)
+    torch.set_num_threads(1)  # what a tiny model trains to depends on their number, and one is fastest for it
     rows = evaluate(study, study.packs(), study.encoders())
     write_rows(study.out / "results.json", rows)
     say(f"{len(rows)} result rows written to {study.out / 'results.json'}")

@@ -97,10 +97,23 @@ def test_seeds_widen_the_interval_and_keep_the_value():
     pooled = mean_over_seeds(per_seed, seed=1)
     assert pooled[0, 0] == pytest.approx(0)
     wide, narrow = interval(pooled[:, 0]), interval(over_patients[0, :, 0])
-    # seeds: population sd .0707 over sqrt(5) = .0316; patients .01; together .0332, times 2 x 1.96
-    assert wide.high - wide.low == pytest.approx(0.130, abs=0.01)
+    # seeds: sample sd .0791 over sqrt(5) = .0354, times Student's 2.776 = .0982; patients 1.96 x .01 = .0196
+    assert wide.high - wide.low == pytest.approx(2 * np.hypot(0.0982, 0.0196), abs=0.015)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     np.testing.assert_allclose(mean_over_seeds(over_patients, seed=1), over_patients[0])
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5])
+@pytest.mark.parametrize("share_of_patients", [0.0, 0.5])
+def test_an_interval_over_few_seeds_holds_as_often_as_it_says(num_seeds: int, share_of_patients: float):
+    random = np.random.default_rng(num_seeds)
+    patient_sd = np.sqrt(share_of_patients / num_seeds)
+    held = []
+    for repetition in range(400):
+        of_patients = random.normal() * patient_sd + random.normal(size=(1, 401, 1)) * patient_sd
+        found = interval(mean_over_seeds(random.normal(size=(num_seeds, 1, 1)) + of_patients, seed=repetition)[:, 0])
+        held.append(found.low <= 0 <= found.high)
+    assert 0.91 <= np.mean(held) <= 1.0, "a plain bootstrap holds 0.75 and 0.83 of the time"
 
 
 def test_macro_average_names_what_it_leaves_out():
