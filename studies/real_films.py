@@ -53,7 +53,7 @@ NIH, ANY_FINDING, PAEDIATRIC, LUNGS = "nih", "nih-any-finding", "paediatric", "l
 SOURCES = "sources"
 FINDING, BACTERIAL, IS_NIH = "any_finding", "bacterial", "is_nih"
 ADULTS, CHILDREN = "NIH ChestX-ray14", "Kermany pediatric pneumonia"
-DECODER = SegmentationConfig(learning_rate=1e-3, batch_size=32, warmup_epochs=2)
+DECODER = SegmentationConfig(learning_rate=1e-3, batch_size=32, warmup_epochs=2, num_seeds=5)
 """Ten times the paper's rate in batches of 32 instead of 256, for 381 training films; 50 epochs as in the paper."""
 
 

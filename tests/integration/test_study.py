@@ -1,6 +1,6 @@
 """The study in small: every kind of step, a kill in between, rows that say what they are; strangers in every cohort."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
 from pacx.recipes.study import StudyConfig, run_study
 from pacx.recipes.study_design import CONDITIONS, SIZES, WORLDS, HalfMissingRun, Preset, StudyFolders
+from pacx.simulation.labels import PHYSIOLOGY_DENSE
+from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
 
-ONLY = ("pacx", "half-missing", "shuffled-pairs (visibility 0)")
+ONLY = ("pacx", "half-missing", "shuffled-within-acuity")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,11 @@ def test_rows_of_what_is_done_with_paired_gains_and_their_origin(config: StudyCo
     assert value("pacx - mae", "auroc_difference") == pytest.approx(gain)
     half = value("half-missing", "auroc") - value("mae", "auroc")
     assert value("half-missing / pacx", "share_of_gain") == pytest.approx(half / gain, rel=1e-4)
+    ours = "pacx - shuffled-within-acuity"
+    by_label = [row for row in study if row.encoder == ours and row.dataset.endswith("dense") and row.fraction == 1.0]
+    assert [row.label for row in by_label] == ["macro", *PHYSIOLOGY_DENSE]
+    known = [row.value for row in by_label[1:] if not np.isnan(row.value)]
+    assert by_label[0].value == pytest.approx(np.mean(known))
     masks = {(row.encoder, row.label) for row in rows if row.protocol == "segmentation"}
     assert {("pacx - mae", "lung"), ("pacx - mae", "heart")} <= masks
 
@@ -107,15 +114,54 @@ def test_every_condition_differs_from_the_method_in_what_it_says(tmp_path: Path)
     assert runs["regression-only"].task.contrastive_weight == 0
     assert runs["tokens"].task.further
     assert runs["half-missing"].task.partial_pairs
+    shuffled = {name: run for name, run in runs.items() if isinstance(run, ShuffledPairsRun)}
+    assert {name: run.within for name, run in shuffled.items()} == {
+        name: ("view",) if "view" in name else ("acuity_tenth",) if "acuity" in name else () for name in shuffled
+    }
     kinds = {name: type(run) for name, run in runs.items() if type(run) is not DistillRun}
     assert kinds == {
         "shuffled-pairs": ShuffledPairsRun,
         "shuffled-pairs (visibility 0)": ShuffledPairsRun,
+        "shuffled-within-view": ShuffledPairsRun,
+        "shuffled-within-view (visibility 0)": ShuffledPairsRun,
+        "shuffled-within-acuity": ShuffledPairsRun,
         "shuffled-pairs (visibility 0, film taken blindly)": ShuffledPairsRun,
         "random-targets": RandomTargetsRun,
         "age-and-sex": AgeAndSexRun,
         "half-missing": HalfMissingRun,
     }
+
+
+@pytest.mark.slow
+def test_tenths_of_acuity_put_the_less_ill_before_the_more_ill(config: StudyConfig) -> None:
+    pack = Pack.open(config.folders.pack("triplets", "visibility 0"))
+    acuity = draw_physiology(pack.patient_ids.tolist(), seed=0, site=UNIVERSITY_HOSPITAL).acuity
+    tenths = pack.table["acuity_tenth"].to_numpy()
+    assert set(np.bincount(tenths)) == {6}
+    assert all(acuity[tenths == low].max() <= acuity[tenths == low + 1].min() for low in range(9))
+
+
+@pytest.mark.slow
+def test_pairs_shuffled_within_the_view_go_to_films_of_that_view(config: StudyConfig) -> None:
+    folders = config.folders
+    pack = Pack.open(folders.pack("triplets", "in life"))
+    fitting = pack.rows("train")
+    targets = tuple(folders.run(name) / "targets" for name in ("ecg", "labs"))
+    run = replace(distill_tiny(), encoder=folders.mae, pack=pack.path, targets=targets)
+    told = {each.name: getattr(run, each.name) for each in fields(DistillRun)}
+    ids, views = pack.sample_ids[fitting].tolist(), pack.table["view"].to_numpy()[fitting]
+    assert len(set(views)) == 2
+    true = run.frozen_targets(pack, fitting)[0].for_samples(ids)
+    share = {}
+    for within in ((), ("view",)):
+        shuffled = ShuffledPairsRun(**told, within=within).frozen_targets(pack, fitting)[0].for_samples(ids)
+        owner = np.abs(shuffled[:, None] - true[None]).sum(axis=2).argmin(axis=1)
+        share[within] = (views[owner] == views).mean()
+        assert (owner != np.arange(len(ids))).mean() > 0.8
+    assert share["view",] == 1.0
+    assert share[()] < 0.9
+    with pytest.raises(UsageError, match="no column colour to exchange within; it has sample_id"):
+        ShuffledPairsRun(**told, within=("colour",)).frozen_targets(pack, fitting)
 
 
 @pytest.mark.parametrize("preset", Preset)

@@ -1,41 +1,44 @@
 """Protocol: segmentation. A small decoder on frozen patch tokens, judged by IoU and Dice per film and pooled.
 
-Pack with masks -> patch tokens, cached once -> decoder (best epoch on validation) -> pixel counts per film -> rows.
+Pack with masks -> patch tokens, cached once -> decoders (best epoch on validation) -> pixel counts per film -> rows.
+Several decoders per encoder, differing in their seed: two decoders on the same tokens can differ by more than encoders.
 Pixels with mask value 255 belong to nothing: not to the loss, not to the score. Where mask and prediction are both
 empty the film's IoU and Dice are 1 by convention, and the share of such films is a row of its own; pooled scores have
 no need of the convention. Refuses packs without masks.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacx.core.errors import DataError, ModelError
+from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
 from pacx.core.randomness import order
 from pacx.data.pack import Pack
 from pacx.evaluation.embeddings import embed_patches
+from pacx.evaluation.overlap import Overlap, overlap
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import (
     NUM_DRAWS,
     Float,
     PatientDraws,
     RowMaker,
+    mean_over_seeds,
     patient_bootstrap,
     ratio,
     with_differences,
 )
 from pacx.models.film_encoder import FilmEncoder
-from pacx.models.segmenter import IGNORED, SegmentationDecoder, dice_bce_loss
+from pacx.models.segmenter import SegmentationDecoder, dice_bce_loss
 
 PROTOCOL = "segmentation"
 
 Keep = Callable[[str, SegmentationDecoder], None]
-"""Takes an encoder's name and its trained decoder."""
+"""Takes an encoder's name and its first decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +51,11 @@ class SegmentationConfig:
         batch_size: films per step.
         weight_decay: AdamW's.
         warmup_epochs: epochs of linear warm-up.
-        seed: of initial weights, order and bootstrap.
+        seed: of the first decoder's initial weights and order, and of the bootstrap.
+        num_seeds: decoders per encoder, each with the next seed; scores are their mean, intervals know of their spread.
 
     Source: paper appendix A.2.2 (50 epochs, 1e-4, Dice + BCE); optimiser, warm-up and batch size, which the paper
-    leaves out, as the authors released them.
+    leaves out, as the authors released them. They train one decoder.
     """
 
     learning_rate: float = 1e-4
@@ -60,6 +64,16 @@ class SegmentationConfig:
     weight_decay: float = 1e-4
     warmup_epochs: int = 5
     seed: int = 0
+    num_seeds: int = 3
+
+    def __post_init__(self) -> None:
+        if self.num_seeds < 1:
+            raise UsageError(f"num_seeds is {self.num_seeds}; at least one decoder is needed")
+
+    @property
+    def seeds(self) -> range:
+        """Of the decoders."""
+        return range(self.seed, self.seed + self.num_seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,78 +91,25 @@ class MaskedTokens:
     keys: NDArray[np.uint64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overlap:
-    """Pixel counts over the judged pixels, each int64 (N, K) for N films and K masks.
-
-    Args:
-        intersection: pixels inside both prediction and mask.
-        predicted: pixels inside the prediction.
-        inside: pixels inside the mask.
-        judged: pixels that are not 255.
-    """
-
-    intersection: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    inside: NDArray[np.int64]
-    judged: NDArray[np.int64]
-
-    @property
-    def union(self) -> NDArray[np.int64]:
-        """Pixels inside either."""
-        return self.predicted + self.inside - self.intersection
-
-    @property
-    def is_both_empty(self) -> Float:
-        """1 where mask and prediction are empty, 0 elsewhere, NaN where no pixel is judged."""
-        return np.where(self.judged > 0, (self.union == 0).astype(float), np.nan)
-
-    def iou(self) -> Float:
-        """Intersection over union per film; 1 where both are empty, NaN where no pixel is judged."""
-        return self._per_film(ratio(self.intersection, self.union))
-
-    def dice(self) -> Float:
-        """Dice coefficient per film; conventions as ``iou``."""
-        return self._per_film(ratio(2 * self.intersection, self.predicted + self.inside))
-
-    def _per_film(self, score: Float) -> Float:
-        return np.where(self.judged == 0, np.nan, np.where(self.union == 0, 1.0, score))
-
-
-def overlap(predicted: NDArray[np.bool_], masks: NDArray[np.uint8]) -> Overlap:
-    """Count pixels of predictions (N, K, S, S) against masks (N, K, S, S), leaving out those marked 255."""
-    is_judged, is_inside = masks != IGNORED, masks == 1
-    chosen = predicted & is_judged
-
-    def count(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return pixels.sum(axis=(2, 3), dtype=np.int64)
-
-    return Overlap(
-        intersection=count(chosen & is_inside),
-        predicted=count(chosen),
-        inside=count(is_inside),
-        judged=count(is_judged),
-    )
-
-
 def train_decoder(
     training: MaskedTokens,
     validation: MaskedTokens,
     *,
     patch_size: int,
     config: SegmentationConfig,
+    seed: int,
     device: torch.device | str = "cpu",
 ) -> SegmentationDecoder:
     """Train a decoder on frozen tokens and return it as it was at its best validation epoch (mean Dice)."""
     num_masks = training.masks.shape[1]
-    decoder = SegmentationDecoder(training.tokens.shape[2], patch_size, num_masks, seed=config.seed).to(device)
+    decoder = SegmentationDecoder(training.tokens.shape[2], patch_size, num_masks, seed=seed).to(device)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps_per_epoch = math.ceil(len(training.keys) / config.batch_size)
     warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
     best, kept, step = -math.inf, decoder.state_dict(), 0
     with progress("segmentation", config.epochs, "epochs") as shown:
         for epoch in range(config.epochs):
-            shuffled = order(config.seed, "segmentation-order", epoch, training.keys)
+            shuffled = order(seed, "segmentation-order", epoch, training.keys)
             for begin in range(0, len(shuffled), config.batch_size):
                 rows = shuffled[begin : begin + config.batch_size]
                 optimizer.param_groups[0]["lr"] = config.learning_rate * _rate(step, warmup, total)
@@ -213,17 +174,17 @@ def segmentation(
     keep: Keep | None = None,
     device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
-    """Train a decoder per encoder and judge it on the test films.
+    """Train decoders per encoder and judge them on the test films.
 
     Args:
         pack: films with masks and splits.
         encoders: by name; only one encoder's tokens are held at a time.
         dataset: the name that rows carry.
         baseline: encoder the others are compared with, paired over patients; None = no comparison.
-        config: the decoder's training.
+        config: the decoders' training.
         provenance: goes into every row.
         num_draws: bootstrap draws of patients.
-        keep: what happens to each encoder's trained decoder; None = it is forgotten.
+        keep: what happens to each encoder's first decoder; None = it is forgotten.
         device: where encoder and decoder run.
 
     Raises:
@@ -233,7 +194,7 @@ def segmentation(
     Source: paper appendix A.2.2 and Table 1.
     """
     counts = {
-        name: decode_test_films(pack, encoder, name=name, config=config, keep=keep, device=device)
+        name: decode_test_films(pack, encoder, name=name, config=config, seeds=config.seeds, keep=keep, device=device)
         for name, encoder in encoders.items()
     }
     draws = patient_bootstrap(pack.patient_ids[pack.rows("test")], num_draws=num_draws, seed=config.seed)
@@ -247,10 +208,11 @@ def decode_test_films(
     *,
     name: str,
     config: SegmentationConfig,
+    seeds: Sequence[int],
     keep: Keep | None = None,
     device: torch.device | str = "cpu",
-) -> Overlap:
-    """Train a decoder on one encoder's tokens and count its overlap with the masks of the test films, (N, K).
+) -> tuple[Overlap, ...]:
+    """Train a decoder per seed on one encoder's tokens and count overlaps with the masks of the test films, (N, K).
 
     Arguments and errors as ``segmentation``; ``name`` is the encoder's, for messages.
     """
@@ -268,10 +230,15 @@ def decode_test_films(
         for split, rows in splits.items()
     }
     patch_size = _patch_size(name, parts["train"])
-    decoder = train_decoder(parts["train"], parts["val"], patch_size=patch_size, config=config, device=device)
-    if keep is not None:
-        keep(name, decoder)
-    return predict_overlap(decoder, parts["test"], device=device)
+    counts: list[Overlap] = []
+    for seed in seeds:
+        decoder = train_decoder(
+            parts["train"], parts["val"], patch_size=patch_size, config=config, seed=seed, device=device
+        )
+        if keep is not None and not counts:
+            keep(name, decoder)
+        counts.append(predict_overlap(decoder, parts["test"], device=device))
+    return tuple(counts)
 
 
 def _patch_size(name: str, films: MaskedTokens) -> int:
@@ -288,7 +255,7 @@ def _patch_size(name: str, films: MaskedTokens) -> int:
 
 def segmentation_rows(
     maker: RowMaker,
-    counts: Mapping[str, Overlap],
+    counts: Mapping[str, Sequence[Overlap]],
     draws: PatientDraws,
     *,
     mask_names: tuple[str, ...],
@@ -298,23 +265,32 @@ def segmentation_rows(
 
     Args:
         maker: what the rows have in common.
-        counts: per encoder over the N test films.
+        counts: per encoder and decoder over the N test films.
         draws: patient draws over the same films.
         mask_names: the K masks.
         baseline: see ``segmentation``.
     """
-    metrics = {
-        "iou": {name: draws.weighted_mean(count.iou()) for name, count in counts.items()},
-        "dice": {name: draws.weighted_mean(count.dice()) for name, count in counts.items()},
-        "iou_pooled": {name: _pooled(draws, c.intersection, c.union) for name, c in counts.items()},
-        "dice_pooled": {name: _pooled(draws, 2 * c.intersection, c.predicted + c.inside) for name, c in counts.items()},
-        "both_empty_fraction": {name: draws.weighted_mean(count.is_both_empty) for name, count in counts.items()},
+    metrics: dict[str, Callable[[Overlap], Float]] = {
+        "iou": lambda count: draws.weighted_mean(count.iou()),
+        "dice": lambda count: draws.weighted_mean(count.dice()),
+        "iou_pooled": lambda count: _pooled(draws, count.intersection, count.union),
+        "dice_pooled": lambda count: _pooled(draws, 2 * count.intersection, count.predicted + count.inside),
+        "both_empty_fraction": lambda count: draws.weighted_mean(count.is_both_empty),
     }
-    num_judged = (next(iter(counts.values())).judged > 0).sum(axis=0)
+    first = next(iter(counts.values()))
+    num_judged = (first[0].judged > 0).sum(axis=0)
+    remark = f"mean of {len(first)} decoder{'s' * (len(first) > 1)}"
     return [
-        maker.row(column, column.draws[:, k], label=mask, n=int(num_judged[k]))
-        for metric, values in metrics.items()
-        for column in with_differences(values, metric, baseline)
+        maker.row(column, column.draws[:, k], label=mask, n=int(num_judged[k]), remark=remark)
+        for metric, measure in metrics.items()
+        for column in with_differences(
+            {
+                name: mean_over_seeds(np.stack([measure(count) for count in each]), seed=maker.seed)
+                for name, each in counts.items()
+            },
+            metric,
+            baseline,
+        )
         for k, mask in enumerate(mask_names)
     ]
 

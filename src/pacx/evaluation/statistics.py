@@ -25,6 +25,13 @@ from pacx.evaluation.results import ResultRow, difference_metric, difference_nam
 Float = NDArray[np.float64]
 NUM_DRAWS = 2000
 MACRO = "macro"
+UNIT_METRICS = frozenset(
+    {
+        *("auroc", "auprc", "f1", "f1_tuned", "brier", "ece", "sensitivity_at_90_specificity"),
+        *("iou", "dice", "iou_pooled", "dice_pooled", "both_empty_fraction"),
+    }
+)
+"""Scores between 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,8 +254,11 @@ class RowMaker:
         remark: str = "",
         subgroup: str = "",
     ) -> ResultRow:
-        """One statistic over draws (R,), belonging to ``column``, as a row with its percentile interval."""
-        estimate = interval(draws)
+        """One statistic over draws (R,), belonging to ``column``, as a row with its percentile interval.
+
+        The interval of a metric that lies between 0 and 1 ends there, however far few seeds stretch it.
+        """
+        estimate = interval(np.clip(draws, 0.0, 1.0) if column.metric in UNIT_METRICS else draws)
         return ResultRow(
             protocol=self.protocol,
             dataset=self.dataset,

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.data.pack import Pack
+from pacx.evaluation.overlap import overlap
 from pacx.evaluation.results import difference_metric, difference_name
-from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, overlap, segmentation_rows
+from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
 from pacx.evaluation.statistics import patient_bootstrap
 from pacx.recipes.audit import Audit, Findings, in_words
 from pacx.recipes.encoders import open_encoders
@@ -55,12 +56,14 @@ class PreMaskedAudit(Audit):
         draws = patient_bootstrap(real.patient_ids[test], num_draws=self.num_draws, seed=self.decoder.seed)
         maker = self.maker(real.path.name)
         rule = overlap(masked.images[test][:, None] > 0, masks[test])
-        rows = segmentation_rows(maker, {RULE: rule}, draws, mask_names=(self.mask,), baseline=None)
+        rows = segmentation_rows(maker, {RULE: (rule,)}, draws, mask_names=(self.mask,), baseline=None)
         answers = []
         for encoder in opened:
             xrays, black = f"{encoder.name} on X-rays", f"{encoder.name} on pre-masked films"
             counts = {
-                name: decode_test_films(pack, encoder.encoder, name=encoder.name, config=self.decoder)
+                name: decode_test_films(
+                    pack, encoder.encoder, name=encoder.name, config=self.decoder, seeds=self.decoder.seeds
+                )
                 for name, pack in ((xrays, real), (black, masked))
             }
             made = segmentation_rows(maker, counts, draws, mask_names=real.mask_names, baseline=xrays)

@@ -22,7 +22,7 @@ from pacx.data.splits import patients_in_two_splits
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
 from pacx.recipes.suite import Suite, SuiteConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CERTIFICATE_FILE = "certificate.json"
 T = TypeVar("T")
 
@@ -123,7 +123,10 @@ class Certificate:
         """
         values = read_json(path)
         if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
-            raise DataError(f"{path} is no certificate of version {FORMAT_VERSION}; `pacx evaluate all` writes one")
+            raise DataError(
+                f"{path} is no certificate of version {FORMAT_VERSION}; an older one is verified with the PaCX that "
+                "wrote it (its commit stands under made_by), a new one is written by `pacx evaluate all`"
+            )
         said = values.pop("sha256", "")
         if said != _digest(values):
             raise DataError(f"{path} was changed after it was written: its digest does not fit its text")

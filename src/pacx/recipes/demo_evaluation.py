@@ -30,7 +30,7 @@ from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 
 _Features = dict[str, NDArray[np.float32]]
 _GROUPS = (("physiology-dense", PHYSIOLOGY_DENSE), ("anatomical", ANATOMICAL))
-_DECODER = SegmentationConfig(epochs=12, learning_rate=2e-3, batch_size=32, warmup_epochs=1)
+_DECODER = SegmentationConfig(epochs=12, learning_rate=2e-3, batch_size=32, warmup_epochs=1, num_seeds=2)
 """Shorter and steeper than the paper's 50 epochs at 1e-4, for some hundred films on two cores."""
 
 

@@ -1,10 +1,12 @@
 """The study's patients: simulated, packed, divided; nobody is in two cohorts, which is checked and not assumed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
@@ -16,9 +18,9 @@ from pacx.data.packing import pack_records
 from pacx.data.records import Records
 from pacx.recipes.rows import UNTESTED, with_splits
 from pacx.recipes.side_by_side import in_processes
-from pacx.recipes.study_design import IN_LIFE, WORLDS, StudyFolders, StudySizes
+from pacx.recipes.study_design import ACUITY_TENTH, IN_LIFE, WORLDS, StudyFolders, StudySizes
 from pacx.simulation.hospital import HospitalConfig, write_hospital
-from pacx.simulation.population import COMMUNITY_HOSPITAL
+from pacx.simulation.population import COMMUNITY_HOSPITAL, draw_physiology
 
 PRETRAINING, TRIPLETS, DOWNSTREAM, MASKED = "pretraining", "triplets", "downstream", "masked"
 ELSEWHERE = "elsewhere"
@@ -86,7 +88,17 @@ def _records(hospital: Path, cohort: str, sizes: StudySizes, seed: int) -> Recor
         return with_splits(replace(records, table=kept), seed, _DECODED)
     labels = ("*",) if cohort == DOWNSTREAM else ()
     records = replace(FOLDER.read(hospital / cohort, FolderOptions(label_columns=labels)), mask_names=())
+    if cohort == TRIPLETS:
+        tenths = _acuity_tenths(records.table["patient_id"].tolist(), seed)
+        records = replace(records, table=records.table.assign(**{ACUITY_TENTH: tenths}))
     return with_splits(records, seed, _PROBED if cohort == DOWNSTREAM else UNTESTED)
+
+
+def _acuity_tenths(patient_ids: Sequence[str], seed: int) -> NDArray[np.int64]:
+    """How ill each patient is, from 0, the least ill tenth, to 9; no file of the hospital says it."""
+    acuity = draw_physiology(patient_ids, seed=seed, site=HospitalConfig().site).acuity
+    ranks = np.argsort(np.argsort(acuity, kind="stable"))
+    return ranks * 10 // len(ranks)
 
 
 def require_strangers(folders: StudyFolders) -> dict[str, int]:

@@ -29,6 +29,9 @@ from pacx.training.config import TrainingConfig
 
 MAE, RANDOM, PACX = "mae", "random", "pacx"
 SHUFFLED, RANDOM_TARGETS, AGE_AND_SEX = "shuffled-pairs", "random-targets", "age-and-sex"
+WITHIN_VIEW, WITHIN_ACUITY = "shuffled-within-view", "shuffled-within-acuity"
+ACUITY_TENTH = "acuity_tenth"
+"""Column of the triplets' packs: how ill a patient is, in tenths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +114,9 @@ def _as_is(run: DistillRun) -> DistillRun:
     return run
 
 
-def _told(kind: type[DistillRun]) -> Adapt:
+def _told(kind: type[DistillRun], **more: Any) -> Adapt:  # noqa: ANN401 - the class's own fields
     """The same run as another class, which changes what is taught."""
-    return lambda run: kind(**{each.name: getattr(run, each.name) for each in fields(run)})
+    return lambda run: kind(**{each.name: getattr(run, each.name) for each in fields(run)}, **more)
 
 
 def _one_modality(name: str) -> Adapt:
@@ -129,12 +132,17 @@ def _half_missing(run: DistillRun) -> DistillRun:
 
 
 _SHUFFLED, _RANDOM = _told(ShuffledPairsRun), _told(RandomTargetsRun)
+_VIEW = _told(ShuffledPairsRun, within=("view",))
+_ACUITY = _told(ShuffledPairsRun, within=(ACUITY_TENTH,))
 CONDITIONS = (
     Condition(name=PACX, adapted=_as_is, is_followed=True),
     Condition(name=SHUFFLED, adapted=_SHUFFLED, is_followed=True),
     Condition(name=RANDOM_TARGETS, adapted=_RANDOM, is_followed=True),
     Condition(name=PACX, adapted=_as_is, world=UNSEEN),
     Condition(name=SHUFFLED, adapted=_SHUFFLED, world=UNSEEN),
+    Condition(name=WITHIN_VIEW, adapted=_VIEW, world=UNSEEN),
+    Condition(name=WITHIN_VIEW, adapted=_VIEW),
+    Condition(name=WITHIN_ACUITY, adapted=_ACUITY, is_followed=True),
     Condition(name="ecg-only", adapted=_one_modality("ecg")),
     Condition(name="labs-only", adapted=_one_modality("labs")),
     Condition(name=PACX, adapted=_as_is, world=NO_WIRES),
@@ -198,7 +206,7 @@ class StudySizes:
             ecg=replace(self.ecg, training=shortened(self.ecg.training)),
             labs=replace(self.labs, training=shortened(self.labs.training)),
             distill=replace(self.distill, training=shortened(self.distill.training)),
-            decoder=replace(self.decoder, epochs=1, warmup_epochs=0),
+            decoder=replace(self.decoder, epochs=1, warmup_epochs=0, num_seeds=2),
             num_draws=50,
         )
 
@@ -215,7 +223,7 @@ def _tiny() -> StudySizes:
         ecg=ecg_tiny(),
         labs=labs_tiny(),
         distill=replace(stage_2, training=replace(stage_2.training, validate_every_epochs=stage_2.training.epochs)),
-        decoder=SegmentationConfig(learning_rate=2e-3, batch_size=32, warmup_epochs=1),
+        decoder=SegmentationConfig(learning_rate=2e-3, batch_size=32, warmup_epochs=1, num_seeds=5),
     )
 
 

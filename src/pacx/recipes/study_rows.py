@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pacx.core.randomness import seed_of
 from pacx.data.pack import Pack
 from pacx.evaluation.low_data import FRACTIONS
+from pacx.evaluation.overlap import Overlap
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
-from pacx.evaluation.segmentation import Overlap
 from pacx.evaluation.statistics import (
     MACRO,
     Column,
@@ -42,6 +42,8 @@ from pacx.recipes.study_design import (
     RANDOM_TARGETS,
     SHUFFLED,
     UNSEEN,
+    WITHIN_ACUITY,
+    WITHIN_VIEW,
     World,
 )
 from pacx.recipes.study_steps import (
@@ -71,12 +73,14 @@ class _Scored:
 
     Args:
         draws: macro AUROC, (F, R).
-        num_seeds: Stage 2 trainings behind it.
+        by_label: AUROC of each label, (F, R, L).
+        num_trainings: of Stage 2 behind it; 0 for an encoder that has seen none.
         abouts: of the steps behind it.
     """
 
     draws: Float
-    num_seeds: int
+    by_label: Float
+    num_trainings: int
     abouts: tuple[Mapping[str, object], ...]
 
 
@@ -102,10 +106,18 @@ class _Done:
         having = [step for step in steps if key in self.files[step.name]]
         if not having:
             return None
-        values = np.stack([_macro(self.files[step.name][key].astype(np.float64)) for step in having])  # (S, F, R)
+        each = np.stack([self.files[step.name][key].astype(np.float64) for step in having])  # (S, F, R, L)
+        return _Scored(
+            draws=self._over_seeds(np.stack(list(map(_macro, each)))[..., None])[..., 0],
+            by_label=self._over_seeds(each),
+            num_trainings=sum(isinstance(step, Stage2Step) for step in having),
+            abouts=tuple(map(self.about, having)),
+        )
+
+    def _over_seeds(self, values: Float) -> Float:
+        """(S, F, R, K) to (F, R, K)."""
         seed = seed_of(self.study.seed, "stage 2")
-        pooled = [mean_over_seeds(values[:, row, :, None], seed=seed)[:, 0] for row in range(values.shape[1])]
-        return _Scored(draws=np.stack(pooled), num_seeds=len(having), abouts=tuple(map(self.about, having)))
+        return np.stack([mean_over_seeds(values[:, part], seed=seed) for part in range(values.shape[1])])
 
 
 def _macro(draws: Float) -> Float:
@@ -149,7 +161,9 @@ def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
         if condition.is_followed:
             for short in ("", "-mean"):
                 pairs.append((f"{condition.name}{short}, {STANDARDIZED}", f"{MAE}{short}, {STANDARDIZED}"))
+    pairs += [(PACX, f"{MAE}{short}, {STANDARDIZED}") for short in ("", "-mean")]
     pairs += [(encoder(PACX), encoder(SHUFFLED)) for encoder in (unseen, nothing)]
+    pairs += [(unseen(PACX), unseen(WITHIN_VIEW)), (PACX, WITHIN_VIEW), (PACX, WITHIN_ACUITY)]
     pairs += [(f"{PACX}, {STANDARDIZED}", f"{RANDOM_TARGETS}, {STANDARDIZED}")]
     pairs += [(WITHOUT_WIRES, NO_WIRES.encoder(MAE))]
     return [(first, second) for first, second in dict.fromkeys(pairs) if first in known and second in known]
@@ -164,7 +178,7 @@ def _shares(names: Iterable[str]) -> list[tuple[str, str, str, str]]:
         if condition.encoder != PACX
     ]
     whole, base = f"{PACX}, {STANDARDIZED}", f"{MAE}, {STANDARDIZED}"
-    wanted += [(f"{name}, {STANDARDIZED}", base, whole, base) for name in (SHUFFLED, RANDOM_TARGETS)]
+    wanted += [(f"{name}, {STANDARDIZED}", base, whole, base) for name in (SHUFFLED, RANDOM_TARGETS, WITHIN_ACUITY)]
     wanted += [(WITHOUT_WIRES, NO_WIRES.encoder(MAE), PACX, MAE)]
     return [each for each in wanted if set(each) <= known]
 
@@ -175,6 +189,7 @@ class _Writer:
 
     done: _Done
     dataset: str
+    labels: Sequence[str]
     n: int
     remark: str
     columns: Mapping[str, _Scored]
@@ -189,22 +204,33 @@ class _Writer:
             for first, second in _pairs(columns):
                 name, metric = difference_name(first, second), difference_metric("auroc")
                 found.append(self._row(Column(name, metric, value[first] - value[second]), [first, second], fraction))
+                if (first, second) in ((PACX, MAE), (PACX, WITHIN_ACUITY)):
+                    gains = (columns[first].by_label - columns[second].by_label)[number]  # (R, L)
+                    found += [
+                        self._row(Column(name, metric, gains[:, k]), [first, second], fraction, label)
+                        for k, label in enumerate(self.labels)
+                    ]
             for ours, base, whole, whole_base in _shares(columns):
                 share = ratio(value[ours] - value[base], value[whole] - value[whole_base])
                 found.append(self._row(Column(f"{ours} / {whole}", SHARE, share), [ours, whole], fraction))
         return found
 
-    def _row(self, column: Column, behind: Sequence[str], fraction: float) -> ResultRow:
+    def _row(self, column: Column, behind: Sequence[str], fraction: float, label: str = MACRO) -> ResultRow:
         scored = [self.columns[name] for name in behind]
-        most = max(each.num_seeds for each in scored)
-        remark = f"{most} Stage 2 seed{'s' * (most > 1)}, {PROBE_SEEDS} probe seeds"
+        most = max(each.num_trainings for each in scored)
+        remark = f"{_stage_2(most)}, {PROBE_SEEDS[fraction]} probe seeds"
         maker = RowMaker(
             protocol=PROTOCOL,
             dataset=self.dataset,
             seed=self.done.study.seed,
             provenance=_origin(self.remark, [about for each in scored for about in each.abouts]),
         )
-        return maker.row(column, column.draws, label=MACRO, n=self.n, fraction=fraction, remark=remark)
+        return maker.row(column, column.draws, label=label, n=self.n, fraction=fraction, remark=remark)
+
+
+def _stage_2(num_trainings: int) -> str:
+    """How many trainings a row rests on, in words."""
+    return f"{num_trainings} Stage 2 seed{'s' * (num_trainings > 1)}" if num_trainings else "no Stage 2"
 
 
 def _origin(remark: str, abouts: Sequence[Mapping[str, object]]) -> str:
@@ -221,19 +247,30 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
     pack = Pack.open(study.folders.pack(MASKED, IN_LIFE.name))
     test = pack.rows("test")
     draws = patient_bootstrap(pack.patient_ids[test], num_draws=study.sizes.num_draws, seed=study.seed)
-    values: dict[str, Float] = {}
-    for encoder in dict.fromkeys(step.encoder for step in steps):
-        counts = [_overlap(done.files[step.name]) for step in steps if step.encoder == encoder]
-        stacked = np.stack([draws.weighted_mean(count.iou()) for count in counts])  # (S, R, K)
-        values[encoder] = mean_over_seeds(stacked, seed=seed_of(study.seed, "stage 2"))
+    decoded = {
+        encoder: {
+            seed: _overlap(done.files[step.name], place)
+            for step in steps
+            if step.encoder == encoder
+            for place, seed in enumerate(step.decoder_seeds)
+        }
+        for encoder in dict.fromkeys(step.encoder for step in steps)
+    }
+    common = sorted(set.intersection(*(set(counts) for counts in decoded.values())))
+    values = {
+        encoder: mean_over_seeds(
+            np.stack([draws.weighted_mean(counts[seed].iou()) for seed in common]),  # (D, R, K)
+            seed=seed_of(study.seed, "decoder"),
+        )
+        for encoder, counts in decoded.items()
+    }
     maker = RowMaker(
         protocol=SEGMENTATION,
         dataset=DATASET,
         seed=study.seed,
         provenance=_origin(remark, [done.about(step) for step in steps]),
     )
-    count = sum(step.encoder == PACX for step in steps)
-    remark = f"{count} Stage 2 seed{'s' * (count > 1)}, one decoder each"
+    remark = f"{_stage_2(sum(step.encoder == PACX for step in steps))}, {len(common)} decoder seeds"
     return [
         maker.row(column, column.draws[:, k], label=mask, n=len(test), remark=remark)
         for column in with_differences(values, "iou", MAE if MAE in values else None)
@@ -241,9 +278,9 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
     ]
 
 
-def _overlap(arrays: Mapping[str, NDArray[np.generic]]) -> Overlap:
+def _overlap(arrays: Mapping[str, NDArray[np.generic]], place: int) -> Overlap:
     names = ("intersection", "predicted", "inside", "judged")
-    return Overlap(**{name: arrays[name].astype(np.int64) for name in names})
+    return Overlap(**{name: arrays[name][place].astype(np.int64) for name in names})
 
 
 def _cost_rows(done: _Done, remark: str, num_steps: int) -> list[ResultRow]:
@@ -278,8 +315,14 @@ def study_rows(study: Study, steps: Sequence[Step], *, command: str, is_rehearsa
     home = len(Pack.open(study.folders.pack(DOWNSTREAM, IN_LIFE.name)).rows("test"))
     away = len(Pack.open(study.folders.pack(DOWNSTREAM, ELSEWHERE)))
     rows: list[ResultRow] = []
-    for group in GROUPS:
+    for group, labels in GROUPS.items():
         for name, n in ((group, home), (f"{group} {AWAY}", away)):
-            writer = _Writer(done=done, dataset=f"{DATASET}, {name}", n=n, remark=remark, columns=_columns(done, name))
-            rows += writer.rows()
+            rows += _Writer(
+                done=done,
+                dataset=f"{DATASET}, {name}",
+                labels=labels,
+                n=n,
+                remark=remark,
+                columns=_columns(done, name),
+            ).rows()
     return rows + _mask_rows(done, remark) + _cost_rows(done, remark, len(steps))

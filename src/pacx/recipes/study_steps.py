@@ -27,7 +27,7 @@ from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.low_data import FRACTIONS, train_low_data
 from pacx.evaluation.metrics import auroc
 from pacx.evaluation.segmentation import decode_test_films
-from pacx.evaluation.statistics import Float, mean_over_seeds, patient_bootstrap
+from pacx.evaluation.statistics import mean_over_seeds, patient_bootstrap
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.vit import Pooling
 from pacx.recipes.encoders import NamedEncoder, random_like
@@ -49,7 +49,8 @@ from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 GROUPS: Mapping[str, tuple[str, ...]] = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
 AWAY = "at the other site"
 STANDARDIZED, MEAN = "standardized", "mean"
-PROBE_SEEDS = 5
+PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
+"""Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
 ABOUT = "about"
 
 
@@ -99,12 +100,14 @@ def probe_draws(
 ) -> NDArray[np.float32]:
     """AUROC of the probes on each share of the labels, (F, 1 + num_draws, L)."""
     seed, num_draws = study.seed, study.sizes.num_draws
-    config = ProbeConfig(seed=seed, num_seeds=PROBE_SEEDS, standardize=standardize)
-    heads = train_low_data(data, features, FRACTIONS, config=config, device=device())
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=seed)
-    scores = [auroc(chance, data.labels[data.test], draws) for chance in heads.probabilities(features[data.test])]
-    parts: list[Float] = np.split(np.stack(scores), len(FRACTIONS))
-    return np.stack([mean_over_seeds(part, seed=seed) for part in parts]).astype(np.float32)
+    found = []
+    for fraction in FRACTIONS:
+        config = ProbeConfig(seed=seed, num_seeds=PROBE_SEEDS[fraction], standardize=standardize)
+        heads = train_low_data(data, features, (fraction,), config=config, device=device())
+        scores = [auroc(chance, data.labels[data.test], draws) for chance in heads.probabilities(features[data.test])]
+        found.append(mean_over_seeds(np.stack(scores), seed=seed))
+    return np.stack(found).astype(np.float32)
 
 
 def probed(
@@ -263,9 +266,16 @@ class Stage2Step(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskStep(Step):
-    """Train a decoder on an encoder's patch tokens and count pixels on the test films."""
+    """Train decoders on an encoder's patch tokens and count pixels on the test films.
+
+    Args:
+        encoder: the MAE, random weights, or PaCX.
+        decoder_seeds: one decoder each; arrays are stacked in this order.
+        seed: of Stage 2, where there was one.
+    """
 
     encoder: str
+    decoder_seeds: tuple[int, ...]
     seed: int = 0
 
     @property
@@ -274,29 +284,47 @@ class MaskStep(Step):
         return self.encoder
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Counts, each (N, K)."""
-        folders, config = self.study.folders, replace(self.study.sizes.decoder, seed=self.study.seed)
+        """Counts, each (D, N, K) for D decoders."""
+        folders = self.study.folders
         if self.encoder == PACX:
             encoder = load_encoder(folders.stage_2(CONDITIONS[0], self.seed) / "encoder")
         else:
             encoder = open_baseline(self.study, self.encoder)
-        pack = Pack.open(folders.pack(MASKED, IN_LIFE.name))
-        counts = decode_test_films(pack, encoder, name=self.encoder, config=config, device=device())
-        return {name: getattr(counts, name) for name in ("intersection", "predicted", "inside", "judged")}
+        counts = decode_test_films(
+            Pack.open(folders.pack(MASKED, IN_LIFE.name)),
+            encoder,
+            name=self.encoder,
+            config=self.study.sizes.decoder,
+            seeds=[self.study.seed + seed for seed in self.decoder_seeds],
+            device=device(),
+        )
+        names = ("intersection", "predicted", "inside", "judged")
+        return {name: np.stack([getattr(count, name) for count in counts]) for name in names}
 
 
 def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[Step]:
-    """Every step, what decides most first; a step of masks comes after the run it decodes."""
+    """Every step, what decides most first; a step of masks comes after the run it decodes.
+
+    The MAE and random weights get every decoder seed; PaCX's runs share them out, so that pairs of equal decoder seed
+    resample decoders and Stage 2 at once.
+    """
     worlds = list(dict.fromkeys([IN_LIFE, *(condition.world for condition in CONDITIONS)]))
     steps: list[Step] = [
         BaselineStep(name=world.encoder(MAE), encoder=MAE, world=world, study=study) for world in worlds
     ]
     steps += [BaselineStep(name=RANDOM, encoder=RANDOM, world=IN_LIFE, study=study)]
-    steps += [MaskStep(name=f"masks {name}", encoder=name, study=study) for name in (MAE, RANDOM)]
-    for one in stage_2_seeds:
+    decoders = tuple(study.sizes.decoder.seeds)
+    steps += [
+        MaskStep(name=f"masks {name}", encoder=name, decoder_seeds=decoders, study=study) for name in (MAE, RANDOM)
+    ]
+    for number_of_seed, one in enumerate(stage_2_seeds):
         steps += [
             Stage2Step(name=f"{condition.encoder} seed {one}", condition_number=number, seed=one, study=study)
             for number, condition in enumerate(CONDITIONS)
         ]
-    steps += [MaskStep(name=f"masks {PACX} seed {one}", encoder=PACX, seed=one, study=study) for one in stage_2_seeds]
+        shared = decoders[number_of_seed :: len(stage_2_seeds)]
+        if shared:
+            steps += [
+                MaskStep(name=f"masks {PACX} seed {one}", encoder=PACX, decoder_seeds=shared, seed=one, study=study)
+            ]
     return steps

@@ -6,7 +6,14 @@ from pacx.reporting.style import GREY, INK, drawing, encoder_colour, png_bytes
 from pacx.reporting.tables import Rows
 
 _FRACTIONS = {0.01: "1 % of the labels", 1.0: "all labels"}
-_CONTROLS = ("shuffled-pairs", "random-targets", "age-and-sex", "pacx (visibility 0, film taken blindly)")
+_CONTROLS = (
+    "shuffled-pairs",
+    "shuffled-within-view",
+    "shuffled-within-acuity",
+    "random-targets",
+    "age-and-sex",
+    "pacx (visibility 0, film taken blindly)",
+)
 
 
 def draw_gains(rows: Rows) -> bytes:

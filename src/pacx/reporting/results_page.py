@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from pacx.core.artifacts import write_text
 from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name, read_rows
-from pacx.reporting import study_tables
+from pacx.reporting import study_bars, study_tables
 from pacx.reporting.exports import to_markdown
 from pacx.reporting.tables import Rows, is_distinguishable
 
@@ -77,7 +77,7 @@ class Numbers:
 
     def bars(self) -> str:
         """What the study had to show."""
-        return to_markdown(study_tables.bar_table(self.rows))
+        return to_markdown(study_bars.bar_table(self.rows))
 
     def gains(self, kind: str, suffix: str = "", base: str = "mae") -> str:
         """Gains by what is taught ("taught") or by what films show ("worlds")."""
@@ -91,6 +91,14 @@ class Numbers:
     def shares(self) -> str:
         """What controls and ablations keep of the gain."""
         return to_markdown(study_tables.share_table(self.rows))
+
+    def standardized(self) -> str:
+        """Gains with standardized features."""
+        return to_markdown(study_tables.standardized_table(self.rows))
+
+    def labels(self) -> str:
+        """Gains of single labels."""
+        return to_markdown(study_tables.label_table(self.rows))
 
     def masks(self) -> str:
         """Segmentation of the study."""

@@ -1,4 +1,4 @@
-"""Result rows of the study on a simulated hospital as tables: what was asked of it, gains, controls, doses, masks.
+"""Result rows of the study on a simulated hospital as tables: gains, controls, doses, labels, masks.
 
 Every function takes rows and says "not measured" where there is none; none knows how the rows were made.
 """
@@ -6,7 +6,6 @@ Every function takes rows and says "not measured" where there is none; none know
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 from pacx.reporting.tables import Cell, Rows, Table, format_interval, is_distinguishable
@@ -30,6 +29,8 @@ SHOWN = {
     "half-missing": "half of each modality missing (partial pairs)",
     "random-targets": "control: random vectors",
     "shuffled-pairs": "control: another patient's (shuffled)",
+    "shuffled-within-view": "control: another patient's of the same view",
+    "shuffled-within-acuity": "control: an equally ill patient's",
     "age-and-sex": "control: age and sex",
 }
 """What each Stage 2 is taught, in words; also the order of a table."""
@@ -44,9 +45,11 @@ WORLDS = {
 """The full method where films show less or are taken otherwise."""
 
 
-def study_row(rows: Rows, dataset: str, encoder: str, fraction: float, metric: str = _GAIN) -> ResultRow | None:
+def study_row(
+    rows: Rows, dataset: str, encoder: str, fraction: float, metric: str = _GAIN, label: str = "macro"
+) -> ResultRow | None:
     """One row of the study."""
-    return rows.find(protocol=STUDY, dataset=dataset, encoder=encoder, metric=metric, fraction=fraction, label="macro")
+    return rows.find(protocol=STUDY, dataset=dataset, encoder=encoder, metric=metric, fraction=fraction, label=label)
 
 
 def points(row: ResultRow | None) -> Cell:
@@ -122,6 +125,42 @@ def score_table(rows: Rows, names: dict[str, str], suffix: str = "") -> Table:
     return Table(caption=caption, header=("encoder", *heads), rows=tuple(body))
 
 
+def standardized_table(rows: Rows) -> Table:
+    """Gains where probes of both encoders see standardized features, which even out how fast a probe learns."""
+    body = []
+    for name, called in SHOWN.items():
+        pair = difference_name(f"{name}, standardized", "mae, standardized")
+        found = [[study_row(rows, dataset, pair, part) for part in FRACTIONS] for dataset in _DATASETS]
+        if any(row for group in found for row in group):
+            body.append((Cell(text=called), *[points(row) for group in found for row in group]))
+    heads = [f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS]
+    return Table(
+        caption=f"Gain over the MAE in points of macro AUROC, features of both standardized, n = {_num_films(rows)} "
+        "test films.",
+        header=("Stage 2", *heads),
+        rows=tuple(body),
+    )
+
+
+def label_table(rows: Rows) -> Table:
+    """PaCX over the MAE, and over the control whose pairs are of equally ill patients, label by label."""
+    pairs = ("pacx - mae", "pacx - shuffled-within-acuity")
+    parts = (FRACTIONS[0], FRACTIONS[-1])
+    body = []
+    for dataset in _DATASETS:
+        for label in rows.values_of("label", protocol=STUDY, dataset=dataset):
+            if label != "macro":
+                cells = [points(study_row(rows, dataset, pair, part, label=label)) for pair in pairs for part in parts]
+                body.append((Cell(text=label.replace("_", " ")), Cell(text=_DATASETS[dataset]), *cells))
+    heads = [f"{called}, {100 * part:g} %" for called in ("over the MAE", "over equally ill") for part in parts]
+    return Table(
+        caption=f"Points of AUROC of single labels, n = {_num_films(rows)} test films; intervals are not corrected for "
+        "the number of labels.",
+        header=("label", "kind", *heads),
+        rows=tuple(body),
+    )
+
+
 def share_table(rows: Rows) -> Table:
     """How much of the full method's gain a control or an ablation keeps, on physiology-dense labels."""
     body = []
@@ -130,7 +169,7 @@ def share_table(rows: Rows) -> Table:
             asked = f"{name}{suffix} / pacx{suffix}"
             found = [study_row(rows, DENSE, asked, part, SHARE) for part in FRACTIONS]
             if any(found):
-                cells = [NOT_MEASURED if row is None else _share(row) for row in found]
+                cells = [NOT_MEASURED if row is None else share(row) for row in found]
                 body.append((Cell(text=f"{called}{how}"), *cells))
     heads = [f"at {100 * part:g} %" for part in FRACTIONS]
     return Table(
@@ -140,7 +179,8 @@ def share_table(rows: Rows) -> Table:
     )
 
 
-def _share(row: ResultRow) -> Cell:
+def share(row: ResultRow) -> Cell:
+    """A share of the full method's gain."""
     return Cell(text=f"{row.value:.2f}", small=format_interval(row, digits=2))
 
 
@@ -150,94 +190,19 @@ def mask_table(rows: Rows) -> Table:
     body = []
     for label in rows.values_of("label", protocol="segmentation", dataset="simulated hospital"):
         scores = [rows.find(**query, encoder=name, label=label, metric="iou") for name in ("random", "mae", "pacx")]
-        gain = rows.find(**query, encoder="pacx - mae", label=label, metric=difference_metric("iou"))
+        gains = [
+            points(rows.find(**query, encoder=f"{name} - mae", label=label, metric=difference_metric("iou")))
+            for name in ("pacx", "random")
+        ]
         cells = [
             NOT_MEASURED if row is None else Cell(text=f"{row.value:.3f}", small=format_interval(row)) for row in scores
         ]
         known = next((row.n for row in scores if row is not None), "")
-        body.append((Cell(text=label), *cells, points(gain), Cell(text=str(known))))
+        body.append((Cell(text=label), *cells, *gains, Cell(text=str(known))))
     return Table(
-        caption="IoU, mean over films, of a decoder on frozen patch tokens; the difference is in points.",
-        header=("mask", "random weights", "MAE", "PaCX", "PaCX - MAE", "n"),
+        caption="IoU, mean over films and decoders, on frozen patch tokens; differences are in points.",
+        header=("mask", "random weights", "MAE", "PaCX", "PaCX - MAE", "random - MAE", "n"),
         rows=tuple(body),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """Something that was asked for before it was measured.
-
-    Args:
-        asked: in words.
-        row: what was measured; None = not measured.
-        is_met: whether that is enough.
-        shown: the number.
-    """
-
-    asked: str
-    row: ResultRow | None
-    is_met: bool
-    shown: Cell
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """A line of the table of bars."""
-        if self.row is None:
-            return (Cell(text=self.asked), NOT_MEASURED, Cell(text="", is_quiet=True))
-        return (Cell(text=self.asked), self.shown, Cell(text="met" if self.is_met else "MISSED"))
-
-
-def _at_least(asked: str, row: ResultRow | None, least: float) -> Bar:
-    is_met = row is not None and row.value >= least and row.ci_low > 0
-    return Bar(asked=asked, row=row, is_met=is_met, shown=points(row))
-
-
-def bars(rows: Rows) -> list[Bar]:
-    """What had to hold, and whether it does."""
-    found = [
-        _at_least(
-            f"PaCX over MAE, physiology-dense, {100 * part:g} % of the labels: at least +{least:g}, interval above 0",
-            study_row(rows, DENSE, "pacx - mae", part),
-            least / 100,
-        )
-        for part, least in ((1.0, 2.5), (0.01, 5.0))
-    ]
-    found += [_over_stronger(rows, part) for part in FRACTIONS]
-    for part in FRACTIONS:
-        row = study_row(rows, DENSE, "shuffled-pairs / pacx", part, SHARE)
-        asked = f"shuffled pairs keep at most a quarter of the gain, {100 * part:g} % of the labels"
-        shown = NOT_MEASURED if row is None else _share(row)
-        found.append(Bar(asked=asked, row=row, is_met=row is not None and row.value <= 0.25, shown=shown))
-    for part in FRACTIONS:
-        for world, words in ((UNSEEN, "visibility 0"), (BLIND, "visibility 0, films taken blindly")):
-            row = study_row(rows, DENSE, f"pacx{world} - shuffled-pairs{world}", part)
-            asked = f"{words}: nothing beyond shuffled pairs, {100 * part:g} % of the labels (interval reaches 0)"
-            found.append(Bar(asked=asked, row=row, is_met=row is not None and row.ci_low <= 0, shown=points(row)))
-    for label in ("lung", "heart"):
-        row = rows.find(
-            protocol="segmentation", dataset="simulated hospital", encoder="pacx - mae", label=label,
-            metric=difference_metric("iou"), fraction=1.0,
-        )  # fmt: skip
-        is_met = row is not None and abs(row.value) <= 0.005
-        found.append(Bar(asked=f"{label}: IoU within 0.5 points of the MAE", row=row, is_met=is_met, shown=points(row)))
-    return found
-
-
-def _over_stronger(rows: Rows, part: float) -> Bar:
-    """The smaller of the gains over the MAE's two poolings: that over the one that scores more on the test films."""
-    both = [study_row(rows, DENSE, f"pacx - {base}", part) for base in ("mae", "mae-mean")]
-    known = [row for row in both if row is not None]
-    row = min(known, key=lambda each: each.value) if len(known) == len(both) else None
-    asked = f"PaCX over the stronger of the MAE's poolings, {100 * part:g} % of the labels: interval above 0"
-    return Bar(asked=asked, row=row, is_met=row is not None and row.ci_low > 0, shown=points(row))
-
-
-def bar_table(rows: Rows) -> Table:
-    """What had to hold."""
-    return Table(
-        caption="Asked for before it was measured; differences in points with 95 % intervals.",
-        header=("what had to hold", "measured", ""),
-        rows=tuple(bar.cells for bar in bars(rows)),
     )
 
 

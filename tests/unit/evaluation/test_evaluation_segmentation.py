@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order
 from pacx.evaluation.embeddings import embed_patches
+from pacx.evaluation.overlap import overlap
 from pacx.evaluation.segmentation import (
     MaskedTokens,
     SegmentationConfig,
-    overlap,
     predict_overlap,
     segmentation,
     segmentation_rows,
@@ -56,7 +56,7 @@ def test_scores_equal_a_loop_over_pixels():
                 assert counts.iou()[i, k] == pytest.approx(both / either if either else 1.0, abs=1e-9)
                 assert counts.dice()[i, k] == pytest.approx(2 * both / sizes if sizes else 1.0, abs=1e-9)
     draws = patient_bootstrap(["a", "a", "b", "c", "d", "e", "f"], num_draws=50, seed=0)
-    rows = segmentation_rows(MAKER, {"pacx": counts}, draws, mask_names=("heart", "lung"), baseline=None)
+    rows = segmentation_rows(MAKER, {"pacx": (counts,)}, draws, mask_names=("heart", "lung"), baseline=None)
     table = {(row.label, row.metric): row for row in rows}
     for k, mask in enumerate(("heart", "lung")):
         both, either, sizes = totals[k]
@@ -65,6 +65,9 @@ def test_scores_equal_a_loop_over_pixels():
         assert table[mask, "iou"].value == pytest.approx(np.nanmean(counts.iou()[:, k]), abs=1e-9)
     assert table["heart", "both_empty_fraction"].value == pytest.approx(2 / 6)
     assert (table["heart", "iou"].n, table["lung", "iou"].n) == (6, 7)
+
+
+PACX_DICE = ("pacx", "heart", "dice_pooled")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,7 @@ def test_decoder_training_equals_a_plain_loop_and_keeps_the_best_epoch(parts):
         scores.append(np.mean(predict_overlap(decoder, validation).dice()))
     assert scores[-1] < max(scores)
     assert len(set(scores)) > 3
-    kept = train_decoder(training, validation, patch_size=4, config=config)
+    kept = train_decoder(training, validation, patch_size=4, config=config, seed=config.seed)
     assert np.mean(predict_overlap(kept, validation).dice()) == pytest.approx(max(scores), abs=1e-6)
 
 
@@ -118,6 +121,7 @@ def test_masks_without_a_judged_pixel_count_for_nothing(parts):
             replace(parts["val"], masks=np.full_like(parts["val"].masks, 255)),
             patch_size=4,
             config=config,
+            seed=0,
         )
 
 
@@ -130,6 +134,24 @@ def test_whole_protocol(pack, encoders):
     dice = table["pacx", "heart", "dice_pooled"]
     assert 0.7 < dice.ci_low < dice.value < dice.ci_high <= 1
     assert dice.n == len(pack.rows("test"))
+    assert "mean of 3 decoders" in dice.provenance
+    alone = [
+        segmentation(
+            pack,
+            encoders,
+            dataset="discs",
+            baseline=None,
+            config=replace(config, seed=seed, num_seeds=1),
+            provenance="here",
+            num_draws=2,
+        )
+        for seed in range(3)
+    ]
+    one_by_one = [row.value for rows in alone for row in rows if (row.encoder, row.label, row.metric) == PACX_DICE]
+    assert dice.value == pytest.approx(np.mean(one_by_one))
+    assert len(set(one_by_one)) == 3
+    with pytest.raises(UsageError, match="at least one decoder"):
+        replace(config, num_seeds=0)
     assert table["pacx", "nodule", "dice"].n < dice.n
     difference = table["pacx - mae", "heart", "dice_pooled_difference"].value
     assert difference == pytest.approx(dice.value - table["mae", "heart", "dice_pooled"].value)

@@ -10,7 +10,8 @@ from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.reporting.gain_figure import draw_gains
 from pacx.reporting.results_page import results_page
-from pacx.reporting.study_tables import DENSE, bars
+from pacx.reporting.study_bars import bar_table, bars
+from pacx.reporting.study_tables import DENSE, NOT_MEASURED
 from pacx.reporting.tables import Rows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,15 +70,50 @@ def test_a_text_is_filled_in_and_a_number_that_is_no_row_is_an_error(tmp_path: P
         results_page([tmp_path / "none.json"], Path("page.md"))
 
 
-def test_bars_say_met_missed_and_not_measured() -> None:
-    verdicts = {bar.asked: bar for bar in bars(Rows(rows=tuple(ROWS)))}
-    found = {asked: bar.cells[2].text if bar.row else "not measured" for asked, bar in verdicts.items()}
-    assert found.pop("PaCX over MAE, physiology-dense, 100 % of the labels: at least +2.5, interval above 0") == "met"
-    stronger = "PaCX over the stronger of the MAE's poolings, 100 % of the labels: interval above 0"
-    assert found.pop(stronger) == "MISSED"
-    assert verdicts[stronger].row is ROWS[2]
-    assert found.pop("shuffled pairs keep at most a quarter of the gain, 100 % of the labels") == "MISSED"
-    assert set(found.values()) == {"not measured"}
+def verdicts(*rows: ResultRow) -> dict[str, list[str]]:
+    """What each bar says at 1, 10 and 100 %, of those that say anything."""
+    found = {bar.asked: [verdict.value if verdict else "" for verdict in bar.verdicts] for bar in bars(Rows(rows=rows))}
+    return {asked: said for asked, said in found.items() if any(said)}
+
+
+def test_bars_say_met_missed_and_open() -> None:
+    assert verdicts(*ROWS) == {
+        "PaCX over the MAE: at least +5 points at 1 %, +2.5 at 100 %, interval above 0": ["", "", "met"],
+        "PaCX over the stronger of the MAE's poolings: interval above 0": ["", "", "MISSED"],
+        "shuffled pairs keep at most a quarter of the gain": ["", "", "MISSED"],
+    }
+    assert set(bar_table(Rows(rows=())).rows[0][1:4:2]) == {NOT_MEASURED}
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [((0.1, -0.1, 0.2), "met"), ((0.2, -0.3, 0.4), "open"), ((0.3, 0.2, 0.4), "MISSED")]
+)
+def test_a_control_keeps_a_quarter_only_of_a_gain_that_is_there(share: tuple[float, ...], verdict: str) -> None:
+    asked = "shuffled pairs keep at most a quarter of the gain"
+    there, nowhere = row("pacx - mae", 0.031, 0.02, 0.04), row("pacx - mae", -0.05, -0.07, 0.01)
+    kept = row("shuffled-pairs / pacx", *share)
+    assert verdicts(there, kept)[asked] == ["", "", verdict]
+    assert asked not in verdicts(nowhere, kept)
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [((0.001, -0.004, 0.006), "met"), ((0.05, -0.001, 0.1), "open"), ((0.02, 0.001, 0.04), "MISSED")],
+)
+def test_noise_does_not_pass_for_nothing(gain: tuple[float, ...], verdict: str) -> None:
+    beyond = row("pacx (visibility 0) - shuffled-pairs (visibility 0)", *gain)
+    assert list(verdicts(beyond).values()) == [["", "", verdict]]
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [((0.001, -0.004, 0.005), "met"), ((0.004, 0.0, 0.05), "open"), ((-0.02, -0.03, 0.0), "MISSED")],
+)
+def test_near_the_mae_is_an_interval_and_not_a_point(gain: tuple[float, ...], verdict: str) -> None:
+    masks = row("pacx - mae", *gain, protocol="segmentation", dataset="simulated hospital", label="heart")
+    assert verdicts(replace(masks, metric="iou_difference")) == {
+        "heart: IoU within 0.5 points of the MAE": ["", "", verdict]
+    }
 
 
 def test_the_command_writes_page_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
