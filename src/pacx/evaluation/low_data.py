@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pacx.core.progress import announce
 from pacx.core.randomness import seed_of
 from pacx.data.splits import low_data_subset
 from pacx.evaluation.classification import ClassificationData, classification_rows, score_heads
@@ -20,6 +21,8 @@ from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
 
 PROTOCOL = "low-data"
 FRACTIONS = (0.01, 0.1, 1.0)
+_MUCH_MORE = 1.5
+"""How many times the share asked for a subset may hold before somebody is told."""
 
 
 def low_data(
@@ -57,7 +60,12 @@ def low_data(
     rows = []
     for number, fraction in enumerate(fractions):
         members = range(number * config.num_seeds, (number + 1) * config.num_seeds)
-        size = sizes[list(members)].mean()
+        size, asked = sizes[list(members)].mean(), fraction * len(data.training)
+        if size > _MUCH_MORE * asked:
+            announce(
+                f"{data.dataset}: {100 * fraction:g} % of {len(data.training)} training films are too few for every "
+                f"label to have a positive; {size:.0f} films are taken, {100 * size / len(data.training):.0f} %"
+            )
         maker = RowMaker(
             protocol=PROTOCOL,
             dataset=data.dataset,

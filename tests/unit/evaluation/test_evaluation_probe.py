@@ -152,6 +152,15 @@ def test_low_data_rows():
         assert difference == pytest.approx(parts[0] - parts[1])
 
 
+def test_a_share_that_is_larger_than_asked_is_said(capsys: pytest.CaptureFixture[str]):
+    data, features = made_up()
+    few = {"baseline": None, "config": CONFIG, "provenance": "", "num_draws": 5}
+    low_data(data, features, fractions=(0.1, 1.0), **few)
+    assert capsys.readouterr().err == ""
+    low_data(data, features, fractions=(0.001,), **few)
+    assert "0.1 % of 300 training films are too few for every label to have a positive" in capsys.readouterr().err
+
+
 def test_data_that_does_not_fit_is_refused():
     data, features = made_up()
     with pytest.raises(DataError, match="no validation images"):
