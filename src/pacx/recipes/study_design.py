@@ -145,7 +145,6 @@ CONDITIONS = (
     Condition(name=WITHIN_ACUITY, adapted=_ACUITY, is_followed=True),
     Condition(name="ecg-only", adapted=_one_modality("ecg")),
     Condition(name="labs-only", adapted=_one_modality("labs")),
-    Condition(name=PACX, adapted=_as_is, world=NO_WIRES),
     Condition(name=PACX, adapted=_as_is, world=NOTHING),
     Condition(name=SHUFFLED, adapted=_SHUFFLED, world=NOTHING),
     Condition(name="contrastive-only", adapted=_taught_by(distill_variants.distill_contrastive_only)),

@@ -39,6 +39,7 @@ from pacx.recipes.study_design import (
     NO_WIRES,
     PACX,
     RANDOM,
+    WORLDS,
     Condition,
     StudyFolders,
     StudySizes,
@@ -308,9 +309,8 @@ def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[Step]:
     The MAE and random weights get every decoder seed; PaCX's runs share them out, so that pairs of equal decoder seed
     resample decoders and Stage 2 at once.
     """
-    worlds = list(dict.fromkeys([IN_LIFE, *(condition.world for condition in CONDITIONS)]))
     steps: list[Step] = [
-        BaselineStep(name=world.encoder(MAE), encoder=MAE, world=world, study=study) for world in worlds
+        BaselineStep(name=world.encoder(MAE), encoder=MAE, world=world, study=study) for world in WORLDS
     ]
     steps += [BaselineStep(name=RANDOM, encoder=RANDOM, world=IN_LIFE, study=study)]
     decoders = tuple(study.sizes.decoder.seeds)

@@ -39,7 +39,6 @@ WORLDS = {
     "pacx (visibility 0.5)": "films show half of every mechanism",
     "pacx (visibility 0)": "films show none; bedside films and wires still follow acuity",
     "pacx (visibility 0, film taken blindly)": "films show none, and are taken alike of everybody",
-    "pacx (no wires)": "no wires on any film",
     "pacx, read without wires": "taught with wires, probed on films without",
 }
 """The full method where films show less or are taken otherwise."""
