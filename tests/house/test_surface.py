@@ -51,7 +51,7 @@ def test_a_missing_library_is_one_sentence_with_the_extra_to_install() -> None:
     code = "import sys; sys.modules['torch'] = None\nfrom pacx.cli.main import main\nmain(['train', 'mae', '--help'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'pacx[train]'" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

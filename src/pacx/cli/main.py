@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if is_debug or (error.name or "").partition(".")[0] == "pacx":
             raise
         extra = _EXTRAS.get(verb, "train")
-        complain(f"pacx {verb} needs {error.name}, which is not installed; pip install 'pacx[{extra}]'")
+        complain(
+            f"pacx {verb} needs {error.name}, which is not installed; pip install '.[{extra}]' in the clone of PaCX"
+        )
         sys.exit(2)
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """The whole method on a simulated hospital: simulate, pack, pretrain, distil, evaluate, report.
 
 Every step writes what it made under OUT and is skipped when that is already there and whole, so that a demo that was
-killed goes on where it stopped. The sizes are for two CPU cores and five minutes; they show that the method runs and
+killed goes on where it stopped. The sizes are for two CPU cores and ten minutes; they show that the method runs and
 learns, not how good it can get.
 """
 

@@ -65,8 +65,8 @@ class ExportConfig:
     """Write a graph with 8-bit weights as well, unless it changes a probe's AUROC by more than 0.002."""
 
     reference_pack: Path | None = None
-    """A pack with training and validation films that the encoder knows: with it the export can tell a film that is
-    unlike them (out of distribution)."""
+    """A pack with training and at least 99 validation films that the encoder knows: with it the export can tell a film
+    that is unlike them (out of distribution)."""
 
     num_parity_films: int = 384
     """Simulated films on which graphs are compared; one half of the patients fits the probe, the other judges it."""

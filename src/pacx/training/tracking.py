@@ -123,8 +123,8 @@ def require_trackers(config: TrainingConfig) -> None:
                 importlib.import_module(module)
             except ImportError as error:
                 raise UsageError(
-                    f"--training.{name} needs the package {name} ({error}); install it with `pip install pacx[track]` "
-                    "or leave the option out"
+                    f"--training.{name} needs the package {name} ({error}); install it with `pip install "
+                    "'.[track]'` in the clone or leave the option out"
                 ) from error
 
 

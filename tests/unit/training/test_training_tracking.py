@@ -40,7 +40,7 @@ def events(run: Path):
 
 
 def test_tensorboard_tells_the_journal_once_over_a_kill(tmp_path):
-    pytest.importorskip("tensorboard", reason="pip install pacx[track]")
+    pytest.importorskip("tensorboard", reason="pip install '.[track]'")
     with pytest.raises(KeyboardInterrupt):
         train(stop_after(IllustratedTask(), 2), WATCHED, tmp_path / "run")
     # trained further than the last checkpoint, as before a kill: this step is trained, and told, again
@@ -57,7 +57,7 @@ def test_tensorboard_tells_the_journal_once_over_a_kill(tmp_path):
 
 
 def test_a_run_may_be_watched_or_not_and_ends_in_the_same_bits(tmp_path):
-    pytest.importorskip("tensorboard", reason="pip install pacx[track]")
+    pytest.importorskip("tensorboard", reason="pip install '.[track]'")
     with pytest.raises(KeyboardInterrupt):
         train(stop_after(TinyTask(), 2), CONFIG, tmp_path / "run")
     train(TinyTask(), WATCHED, tmp_path / "run", resume=True)
@@ -86,7 +86,7 @@ def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_wandb_offline_tells_the_journal_once_over_a_kill(tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="pip install pacx[track]")
+    pytest.importorskip("wandb", reason="pip install '.[track]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     watched = replace(CONFIG, wandb=True)
@@ -104,6 +104,6 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_written(tmp
     for module in [each for each in sys.modules if each.split(".")[0] == name or each == "torch.utils.tensorboard"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)  # what Python keeps for a package that is not there
-    with pytest.raises(UsageError, match=rf"--training\.{name} needs the package {name} .*pip install pacx\[track\]"):
+    with pytest.raises(UsageError, match=rf"--training\.{name} needs the package {name} .*pip install '\.\[track\]'"):
         train(TinyTask(), replace(CONFIG, **{name: True}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
