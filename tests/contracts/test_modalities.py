@@ -30,9 +30,10 @@ from pacx.modalities.panels import PercentileScaler, read_wide_csv
 from pacx.modalities.targets import FrozenTargets
 from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
 from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Panel, PanelAutoencoder
-from pacx.models.vit import ViTConfig, random_vit
+from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.simulation.ecg import simulate_ecg
 from pacx.simulation.labs import simulate_labs
 from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
@@ -192,9 +193,10 @@ def test_distillation_takes_any_of_them_by_name(films, tmp_path):
     ids = list(films.sample_ids)
     targets: dict[str, FrozenTargets] = {name: opened(name, tmp_path / name, ids).run(SETTINGS) for name in FOUND}
     vit = random_vit(ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=1, num_heads=2), 0)
+    encoder = LoadedEncoder(vit, films.preprocessing, Pooling.CLASS_TOKEN)
     rows = films.rows("train"), films.rows("val")
     for chosen in (targets, *({name: each} for name, each in targets.items())):
-        task = DistillTask(films, *rows, vit, chosen, DistillTaskConfig(), 0)
+        task = DistillTask(films, *rows, encoder, chosen, DistillTaskConfig(), 0)
         with torch.no_grad():
             assert {f"cosine_{name}" for name in chosen} <= task.validate().keys()
         described = task.describe()["targets"]

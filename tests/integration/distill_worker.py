@@ -11,7 +11,8 @@ from pacx.core.randomness import generator
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.adaptation import Adapters
-from pacx.models.vit import ViTConfig, random_vit
+from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.training.distillation import DistillTaskConfig, MovingTeacher
 from pacx.training.loop import TrainingConfig, train
@@ -37,7 +38,8 @@ def task(pack: Pack) -> DistillTask:
         mixup=EmbeddingMixup(),
         teacher=MovingTeacher(decay=0.9),
     )
-    return DistillTask(pack, pack.rows("train"), pack.rows("val"), random_vit(MODEL, 0), targets, config, 5)
+    encoder = LoadedEncoder(random_vit(MODEL, 0), pack.preprocessing, Pooling.CLASS_TOKEN)
+    return DistillTask(pack, pack.rows("train"), pack.rows("val"), encoder, targets, config, 5)
 
 
 def run(pack_path: Path, run_path: Path, resume: bool, pause_s: float) -> None:

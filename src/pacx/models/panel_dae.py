@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from pacx.core.artifacts import read_json, write_json
@@ -157,19 +158,25 @@ def corrupt(
     return percentiles * kept, shown
 
 
-def dae_loss(reconstruction: Tensor, percentiles: Tensor, observed: Tensor) -> Tensor:
+def dae_loss(reconstruction: Tensor, percentiles: Tensor, observed: Tensor, *, is_shared: bool = False) -> Tensor:
     """Mean squared error over everything that was measured, dropped or not, pooled over the batch.
 
     Args:
         reconstruction: (B, Q) what the decoder gave.
         percentiles: (B, Q) the clean values.
         observed: (B, Q) the original mask, before corruption.
+        is_shared: the batch is spread over devices: each one's loss is then its share of the whole batch's, times the
+            number of devices, so that the mean over devices is the loss.
 
     Source: released code; paper Eq. 2 writes it per sample, which weighs patients with few values more.
     """
     observed = observed.to(reconstruction.dtype)
     squared = observed * (reconstruction - percentiles) ** 2
-    return squared.sum() / (observed.sum() + _LOSS_EPS)
+    num_observed, num_devices = observed.sum(), 1
+    if is_shared:  # each device's own mean would weigh a value more where fewer were measured
+        dist.all_reduce(num_observed)
+        num_devices = dist.get_world_size()
+    return num_devices * squared.sum() / (num_observed + _LOSS_EPS)
 
 
 def write_panel_autoencoder(model: PanelAutoencoder, folder: Path, *, provenance: dict[str, Any]) -> None:

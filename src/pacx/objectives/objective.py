@@ -97,8 +97,13 @@ class Objective(nn.Module, ABC):
 
     @property
     def is_shared(self) -> bool:
-        """Whether a batch is spread over several devices: training under ``torch.distributed``."""
-        return self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        """Whether a batch is spread over several devices."""
+        return is_batch_shared(self)
+
+
+def is_batch_shared(module: nn.Module) -> bool:
+    """Whether the batches of a module are spread over several devices: it trains under ``torch.distributed``."""
+    return module.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def mean_over_modalities(losses: Mapping[str, Tensor], num_observed: Mapping[str, Tensor]) -> Tensor:

@@ -46,10 +46,10 @@ class DistillRun(Run):
     def run(self) -> TrainingSummary:
         """Distil on the pack's training patients, measure retrieval on its validation patients."""
         pack = Pack.open(self.pack)
-        loaded = load_encoder(self.encoder)
+        encoder = load_encoder(self.encoder)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
         targets = {target.modality: target for target in self.frozen_targets(pack, fitting)}
-        task = DistillTask(pack, fitting, held_out, loaded.vit, targets, self.task, self.training.seed)
+        task = DistillTask(pack, fitting, held_out, encoder, targets, self.task, self.training.seed)
         return train(task, self.training, self.out, resume=self.resume)
 
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:

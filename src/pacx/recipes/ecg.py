@@ -11,6 +11,7 @@ from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.models.ecg_mae import EcgMAEConfig, load_ecg_mae
 from pacx.recipes.recipe import Run
 from pacx.recipes.samples import learning_rows
+from pacx.training.engine import is_first_process
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
 from pacx.training.tasks.ecg import EcgTask, EcgTaskConfig
 
@@ -58,8 +59,9 @@ class EcgRun(Run):
         fitting, held_out = learning_rows(self.pack, ready.sample_ids, patients, seed)
         task = EcgTask(ready.sample_ids, ready.signals, fitting, held_out, self.task, seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        job = EcgJob(load_ecg_mae(self.out / "ecg"), recordings)
-        embed_once(job, self.out / "targets", settings, overwrite=True)
+        if is_first_process():  # several at once would replace each other's half of the folder
+            job = EcgJob(load_ecg_mae(self.out / "ecg"), recordings)
+            embed_once(job, self.out / "targets", settings, overwrite=True)
         return summary
 
 

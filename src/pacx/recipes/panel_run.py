@@ -9,6 +9,7 @@ from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
 from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable
 from pacx.recipes.recipe import Run
 from pacx.recipes.samples import learning_rows
+from pacx.training.engine import is_first_process
 from pacx.training.loop import TrainingConfig, TrainingSummary, train
 from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
 
@@ -46,7 +47,8 @@ class PanelRun(Run):
         fitting, held_out = learning_rows(self.pack, measured.sample_ids, measured.patient_ids, seed)
         task = PanelTask(measured, fitting, held_out, self.task, seed)
         summary = train(task, self.training, self.out, resume=self.resume)
-        encoder = PanelEncoder.load(self.out / measured.panel.name, measured.panel)
-        job = PanelJob(encoder, measured, self.missing)
-        embed_once(job, self.out / "targets", EmbeddingSettings(), overwrite=True)
+        if is_first_process():  # several at once would replace each other's half of the folder
+            encoder = PanelEncoder.load(self.out / measured.panel.name, measured.panel)
+            job = PanelJob(encoder, measured, self.missing)
+            embed_once(job, self.out / "targets", EmbeddingSettings(), overwrite=True)
         return summary

@@ -9,6 +9,7 @@ the one before. Nothing but safetensors and JSON is ever read, so a checkpoint f
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -41,7 +42,8 @@ class RunState:
         best_step: step of the best validation so far, if the task selects by a metric.
         best_value: the metric there.
         precision: the gradient scaler's state in 16-mixed precision, else empty.
-        totals: sums of the scalars not yet written to the journal, after an interruption.
+        totals: sums of the scalars not yet written to the journal, after an interruption; NaN and infinities are kept
+            as NaN, as the journal keeps them.
         num_totalled: steps they are over.
     """
 
@@ -53,6 +55,17 @@ class RunState:
     precision: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     num_totalled: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; a total that is not finite (a gradient scaler skips such steps and goes on) becomes null."""
+        totals = {name: total if math.isfinite(total) else None for name, total in self.totals.items()}
+        return asdict(self) | {"totals": totals}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "RunState":
+        """Read what ``to_json`` gave."""
+        totals = {name: math.nan if total is None else total for name, total in raw["totals"].items()}
+        return cls(**{**raw, "totals": totals})
 
 
 def flatten_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -132,7 +145,7 @@ class Checkpoints:
                 "config_sha256": self.config_sha256,
                 "files": {path.name: sha256_of(path) for path in sorted(partial.iterdir())},
                 "optimizer": rest,
-                "state": asdict(state),
+                "state": state.to_json(),
             }
             # through JSON once, so that the hash is over what a reader will see (tuples are lists there)
             record = json.loads(json.dumps(record))
@@ -164,7 +177,7 @@ class Checkpoints:
             }
             optimizer.load_state_dict(unflatten_optimizer(tensors, record["optimizer"]))
             self._load_average(average, folder)
-            return RunState(**record["state"])
+            return RunState.from_json(record["state"])
         if reasons:
             raise TrainingError(
                 f"{self.root}: none of {len(folders)} checkpoints is usable ({reasons[0]}); start a new run folder"

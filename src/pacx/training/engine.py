@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import AdamW
@@ -69,6 +70,11 @@ def build_fabric(task: StageTask, config: TrainingConfig) -> Fabric:
             f"cannot be had here ({error}); choose --training.accelerator cpu or another number of devices"
         ) from error
     return fabric
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one of a training, or the first of several: the one that goes on to write."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def set_up(fabric: Fabric, task: StageTask, config: TrainingConfig) -> tuple[Any, Any]:

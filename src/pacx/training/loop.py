@@ -117,7 +117,8 @@ class _Loop(Generic[B]):
     def _resume(self) -> RunState:
         state = self.run.checkpoints.restore(self.task.module, self.optimizer.optimizer, self.average)
         state = state or RunState()
-        self.fabric.strategy.precision.load_state_dict(state.precision)
+        if state.precision:  # a fresh run has none, and a gradient scaler refuses to be given nothing
+            self.fabric.strategy.precision.load_state_dict(state.precision)
         self.fabric.barrier()
         if self.fabric.is_global_zero:
             self.run.checkpoints.discard_after(state.step)

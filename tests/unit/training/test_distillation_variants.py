@@ -12,6 +12,7 @@ from pacx.core.randomness import generator
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
+from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.token_regression import TokenRegressionConfig
@@ -33,7 +34,8 @@ def targets(blob_pack: Pack) -> dict[str, FrozenTargets]:
 
 def task_with(pack: Pack, targets: dict[str, FrozenTargets], **changes: object) -> DistillTask:
     config = replace(DistillTaskConfig(augmentation=Augmentation()), **changes)
-    return DistillTask(pack, pack.rows("train"), pack.rows("val"), random_vit(MODEL, 0), targets, config, 1)
+    encoder = LoadedEncoder(random_vit(MODEL, 0), pack.preprocessing, Pooling.CLASS_TOKEN)
+    return DistillTask(pack, pack.rows("train"), pack.rows("val"), encoder, targets, config, 1)
 
 
 def test_the_loss_under_mixup_is_that_of_the_mixtures(blob_pack, targets):

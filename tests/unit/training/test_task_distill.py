@@ -7,12 +7,13 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from pacx.core.errors import DataError, UsageError
+from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import generator
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import load_encoder
-from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
+from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit, vit_with_weights
 from pacx.objectives.objective import complete
 from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
 from pacx.training.distillation import DistillTaskConfig
@@ -44,9 +45,14 @@ def targets(blob_pack: Pack) -> dict[str, FrozenTargets]:
 
 
 def distill_task(
-    pack: Pack, targets: dict[str, FrozenTargets], config: DistillTaskConfig = PLAIN, seed: int = 1
+    pack: Pack,
+    targets: dict[str, FrozenTargets],
+    config: DistillTaskConfig = PLAIN,
+    seed: int = 1,
+    encoder: LoadedEncoder | None = None,
 ) -> DistillTask:
-    return DistillTask(pack, pack.rows("train"), pack.rows("val"), random_vit(MODEL, 0), targets, config, seed)
+    encoder = encoder or LoadedEncoder(random_vit(MODEL, 0), pack.preprocessing, Pooling.CLASS_TOKEN)
+    return DistillTask(pack, pack.rows("train"), pack.rows("val"), encoder, targets, config, seed)
 
 
 def test_learns_held_out_physiology_and_releases_a_plain_encoder(blob_pack, targets, tmp_path):
@@ -194,9 +200,38 @@ def test_impossible_calls_are_refused(blob_pack, targets):
         distill_task(blob_pack, few)
     with pytest.raises(UsageError, match="weights"):
         DistillTaskConfig(contrastive_weight=0.0, regression_weight=0.0)
-    other = random_vit(replace(MODEL, img_size=64), 0)
+    other = random_vit(replace(MODEL, img_size=64), 0), Preprocessing(image_size_px=64), Pooling.CLASS_TOKEN
     with pytest.raises(UsageError, match="64 px"):
-        DistillTask(blob_pack, blob_pack.rows("train"), blob_pack.rows("val"), other, targets, PLAIN, 0)
+        distill_task(blob_pack, targets, encoder=LoadedEncoder(*other))
+
+
+def test_an_encoder_of_other_statistics_or_channels_sees_the_films_as_it_was_trained_to(blob_pack, targets, tmp_path):
+    films = blob_pack.images[blob_pack.rows("val")]
+    images = to_input(torch.from_numpy(films), blob_pack.preprocessing)
+    half = Preprocessing(image_size_px=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+    grey = Preprocessing(image_size_px=32, num_channels=1, mean=(0.5,), std=(0.25,))
+    for contract in (half, grey, blob_pack.preprocessing):
+        vit = random_vit(replace(MODEL, in_chans=contract.num_channels), 0)
+        encoder = LoadedEncoder(vit, contract, Pooling.CLASS_TOKEN)
+        task = distill_task(blob_pack, targets, encoder=encoder)
+        with torch.no_grad():
+            expected = encoder.embed(torch.from_numpy(contract.normalize(films)))
+            found = task.module.eval().features(images).embedding
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(task.module.vit.patch_embed.proj.weight, vit.patch_embed.proj.weight)  # the pack's own contract
+    task.release(tmp_path)
+    assert load_encoder(tmp_path / "encoder").preprocessing == blob_pack.preprocessing
+
+
+def test_a_pooling_is_not_replaced_silently(blob_pack, targets):
+    vit = vit_with_weights(MODEL, random_vit(MODEL, 0).state_dict(), Pooling.PATCH_MEAN)
+    encoder = LoadedEncoder(vit, blob_pack.preprocessing, Pooling.PATCH_MEAN)
+    with pytest.raises(UsageError, match=r"class token was to be trained; give --task.pooling PATCH_MEAN"):
+        distill_task(blob_pack, targets, encoder=encoder)
+    task = distill_task(blob_pack, targets, replace(PLAIN, pooling=Pooling.PATCH_MEAN), encoder=encoder)
+    images = to_input(torch.from_numpy(blob_pack.images[[0, 1]]), blob_pack.preprocessing)
+    with torch.no_grad():
+        torch.testing.assert_close(task.module.eval().features(images).embedding, vit(images), rtol=1e-5, atol=1e-5)
 
 
 def test_alignment_metrics_in_closed_form():

@@ -3,6 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from scipy.stats import norm
 
 from pacx.core.errors import UsageError
@@ -133,3 +135,39 @@ def test_overlapping_split_is_refused(table):
         PanelTask(shared, np.arange(319), np.arange(319, 400), PanelTaskConfig(), 0)
     with pytest.raises(UsageError, match="none that is trained on"):
         PanelTask(table, TRAIN_ROWS, TRAIN_ROWS[:3], PanelTaskConfig(), 0)
+
+
+def unevenly_measured_task() -> PanelTask:
+    """The first patients have many values, the last ones few."""
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(400, NUM_LABS))
+    values[rng.random(values.shape) < np.linspace(0, 0.95, 400)[:, None]] = np.nan
+    values[:, 0] = rng.normal(size=400)
+    return labs_task(PanelTable(LAB_PANEL, tuple(f"s{i}" for i in range(400)), values))
+
+
+def loss_and_gradients(task: PanelTask, rows: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    loss = task.loss(rows, 0).loss
+    loss.backward()
+    return loss.detach(), [parameter.grad for parameter in task.module.parameters()]
+
+
+def one_of_two(rank: int, out: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{out}/meet", rank=rank, world_size=2)
+    task, rows = unevenly_measured_task(), np.array_split(TRAIN_ROWS, 2)[rank]
+    result = loss_and_gradients(task, rows)
+    task.module.eval()
+    torch.save((*result, task.loss(rows, 0).loss.detach()), f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_devices_give_the_loss_and_gradient_of_one(tmp_path):
+    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    loss, gradients = loss_and_gradients(unevenly_measured_task(), TRAIN_ROWS)
+    torch.testing.assert_close((results[0][0] + results[1][0]) / 2, loss)
+    for one, first, second in zip(gradients, results[0][1], results[1][1], strict=True):  # as DDP averages
+        torch.testing.assert_close((first + second) / 2, one, rtol=1e-4, atol=1e-7)
+    for rank, rows in enumerate(np.array_split(TRAIN_ROWS, 2)):  # out of training each device measures its own
+        torch.testing.assert_close(results[rank][2], unevenly_measured_task().loss(rows, 0).loss.detach())

@@ -2,8 +2,9 @@
 
 `pack + frozen targets -> augmented film -> ViT with LoRA -> objectives -> merged encoder folder`. The targets are
 embeddings of the same sample's ECG and labs, made once; which modalities take part is decided by which targets are
-given. The objectives' heads die with training: what is released is a plain ViT that sees the film alone. It refuses
-films without a target unless told that pairs are partial, and an encoder made for other films.
+given. The objectives' heads die with training: what is released is a plain ViT that sees the film alone. An encoder of
+other statistics or channels is restated for the pack's. It refuses films without a target unless told that pairs are
+partial, an encoder made for films of another size, and one whose pooling the class token would silently replace.
 """
 
 import math
@@ -14,18 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.provenance import provenance
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import save_encoder
-from pacx.models.vit import config_of
+from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.grey import restate
+from pacx.models.vit import Pooling
 from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
 from pacx.objectives.regression import RegressionObjective
@@ -56,13 +57,14 @@ class DistillTask(StageTask[Batch]):
         pack: the films.
         train_rows: rows of the pack to learn from.
         val_rows: rows to measure on, at least two; none of them in ``train_rows``.
-        encoder: the Stage-1 encoder.
+        encoder: the Stage-1 encoder; restated exactly for the pack's channels and statistics.
         targets: frozen embeddings by modality name, joined to films by sample id; at least one modality.
         config: adapters, objectives, augmentation.
         seed: of adapters, heads and augmentation; recipes pass the training seed.
 
     Raises:
-        UsageError: the encoder takes other films than the pack holds, no targets are given, or the rows overlap.
+        UsageError: the encoder takes films of another size than the pack holds, or pools its patches and the class
+            token is to be trained; no targets are given, or the rows overlap.
         DataError: a film has no target in one of the modalities and pairs are not partial; the message names it. Or
             no more than one patient has a target of some modality, on either side of the split.
 
@@ -77,16 +79,20 @@ class DistillTask(StageTask[Batch]):
         pack: Pack,
         train_rows: NDArray[np.int64],
         val_rows: NDArray[np.int64],
-        encoder: VisionTransformer,
+        encoder: LoadedEncoder,
         targets: Mapping[str, FrozenTargets],
         config: DistillTaskConfig,
         seed: int,
     ) -> None:
-        wanted, held = config_of(encoder), pack.preprocessing
-        if (wanted.img_size, wanted.in_chans) != (held.image_size_px, held.num_channels):
+        try:
+            vit = restate(encoder, pack.preprocessing).vit
+        except ModelError as error:
+            raise UsageError(f"distill: the encoder does not fit the films of {pack.path}: {error}") from error
+        # the other way round is a choice: Stage 1 trains no pooling, and its folders say class token
+        if encoder.pooling is Pooling.PATCH_MEAN and config.pooling is Pooling.CLASS_TOKEN:
             raise UsageError(
-                f"{pack.path} holds films of {held.image_size_px} px for {held.num_channels} channels, the encoder "
-                f"takes {wanted.img_size} px and {wanted.in_chans}; pack again or give another encoder"
+                "distill: in this encoder the mean of the patches stands for the film, and the class token was to be "
+                "trained; give --task.pooling PATCH_MEAN or another encoder"
             )
         if not targets:
             raise UsageError("distill: no targets are given; embed ECGs or labs first and name at least one of them")
@@ -100,9 +106,9 @@ class DistillTask(StageTask[Batch]):
         self._val_targets = self._joined(val_rows)
         self._position = np.full(len(pack.images), -1)
         self._position[train_rows] = np.arange(len(train_rows))
-        self._encoder_sha256 = array_sha256(*(tensor.cpu().numpy() for tensor in encoder.state_dict().values()))
+        self._encoder_sha256 = array_sha256(*(tensor.cpu().numpy() for tensor in encoder.vit.state_dict().values()))
         dims = {name: table.shape[1] for name, table in self._train_targets.values.items()}
-        self.module: DistillModule = DistillModule(encoder, dims, config, seed=seed)
+        self.module: DistillModule = DistillModule(vit, dims, config, seed=seed)
 
     @property
     def num_samples(self) -> int:

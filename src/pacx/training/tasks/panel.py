@@ -19,6 +19,7 @@ from pacx.core.randomness import sample_keys, uniform
 from pacx.modalities.panel_encoder import PanelEncoder
 from pacx.modalities.panels import PanelPercentiles, PanelTable, PercentileScaler
 from pacx.models.panel_dae import DROP_FRACTION, Corruption, PanelAutoencoder, corrupt, dae_loss
+from pacx.objectives.objective import is_batch_shared
 from pacx.training.task import RowsTask, StepLoss, array_sha256
 
 
@@ -88,7 +89,7 @@ class PanelTask(RowsTask):
         """Error over everything measured, after hiding some of it from the encoder."""
         percentiles, observed = self._measured(batch)
         restored = self.module(*self._corrupted(percentiles, observed, "drop", epoch, batch))
-        return StepLoss(dae_loss(restored, percentiles, observed), {})
+        return StepLoss(dae_loss(restored, percentiles, observed, is_shared=is_batch_shared(self.module)), {})
 
     def validate(self) -> dict[str, float]:
         """Errors on held-out patients, what is hidden from each being fixed.
