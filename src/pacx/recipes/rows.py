@@ -63,7 +63,7 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(
             f"of {len(sample_ids)} samples {len(fitting)} are in the training and {len(held_out)} in the validation "
-            f"split of {pack.path}; check that both carry the same sample ids"
+            f"split of {pack.path}; give the samples of both splits, with the pack's sample ids"
         )
     return fitting, held_out
 
