@@ -24,6 +24,7 @@ from pacx.modalities.ecg_recordings import (
     check_voltage,
     fitted,
     lead_positions,
+    require_samples,
     resampled,
 )
 from pacx.modalities.symile import admissions, mapped
@@ -80,7 +81,8 @@ def read_wfdb(
         max_bad_fraction: share of records that may be unusable and are then left out.
 
     Raises:
-        DataError: more records than allowed cannot be read, lack a lead, have an unknown unit, or are too short.
+        DataError: more records than allowed cannot be read, lack a lead, have an unknown unit, are too short,
+            or have too many gaps to be resampled.
     """
     num_samples = round(duration_s * sample_rate_hz)
     ids = [str(name) for name in sample_ids] or [Path(path).stem for path in paths]
@@ -112,9 +114,13 @@ def read_wfdb(
 
 
 def _at_rate(physical: NDArray[np.float64], rate_hz: float, wanted_hz: float, num_samples: int) -> NDArray[np.float64]:
-    """Resampled and cut; gaps are kept where no filter has to run over them, and are 0 elsewhere."""
+    """Resampled and cut; gaps are kept where no filter has to run over them, and are 0 elsewhere.
+
+    Nobody sees the gaps behind the filter, so a record with too many is refused here, judged by the part that is used.
+    """
     if rate_hz == wanted_hz:
         return fitted(physical, num_samples)
+    require_samples(fitted(physical, round(num_samples * rate_hz / wanted_hz)), ECG_LEADS)
     return fitted(resampled(np.nan_to_num(physical), rate_hz, wanted_hz), num_samples)
 
 

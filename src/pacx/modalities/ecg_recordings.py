@@ -28,6 +28,7 @@ _SHORTEST_FRACTION = 0.5
 # Unrelated leads differ by 1.4 times their size or more; with as much noise as signal the identities still give 1.
 _IDENTITY_BROKEN_ABOVE = 0.9
 _RATIO_PRECISION = 1000
+_MOST_MISSING = 0.2
 
 PLAUSIBLE_MV = (0.003, 10.0)
 """Standard deviation of the median lead of anything that comes from a body; real ones have 0.1 to 0.5 mV."""
@@ -201,6 +202,21 @@ def fitted(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.float64
     if length < num_samples:
         return np.pad(signals, ((0, 0), (0, num_samples - length)), mode="edge")
     return signals[:, :num_samples]
+
+
+def require_samples(signals: NDArray[np.float64], leads: Sequence[str]) -> None:
+    """Refuse a recording with gaps in more than a fifth of a lead.
+
+    Args:
+        signals: (leads, T); NaN = the device recorded nothing.
+        leads: their names.
+
+    Raises:
+        UnusableError: there are more.
+    """
+    missing = np.isnan(signals).mean(axis=1)
+    if missing.max() > _MOST_MISSING:
+        raise UnusableError(f"has no samples in {missing.max():.0%} of lead {leads[missing.argmax()]}")
 
 
 class UnusableError(Exception):

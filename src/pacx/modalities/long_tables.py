@@ -2,8 +2,9 @@
 
 Layouts say what the columns of a known export are called; a table is recognised by its header. Of every quantity the
 earliest number counts, as in Symile-MIMIC, within a window around a sample's time where that is known. Units are
-converted where the factor is known, and values in other units are left out and counted: more than a few of them stop
-the call. Text where a number belongs, other items and rows without an owner are passed over and counted in the notes.
+converted where the factor is known, and values in other units are left out and counted; dates are read in one way
+only, year first, and others are counted: more than a few of either stop the call. Text where a number belongs, other
+items and rows without an owner are passed over and counted in the notes.
 """
 
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pacx.core.errors import DataError, UsageError
 from pacx.modalities.panels import PanelTable
@@ -70,7 +72,7 @@ class Reading:
     """Hours before and after a sample's time within which a measurement counts, where that time is known."""
 
     max_bad_fraction: float = 0.001
-    """Stop when more values than this share are in a unit nobody can convert."""
+    """Stop when more values than this share are in a unit nobody can convert, or at a time nobody can read."""
 
 
 Units = Mapping[str, Mapping[str, float]]
@@ -92,6 +94,7 @@ class _Tally:
     other_items: set[str] = field(default_factory=set)
     ownerless: int = 0
     no_number: int = 0
+    bad_times: int = 0
     converted: Counter[tuple[str, str]] = field(default_factory=Counter)
     bad_units: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -103,6 +106,8 @@ class _Tally:
             said.append(f"{self.ownerless:,} rows belong to no sample")
         if self.no_number:
             said.append(f"{self.no_number:,} values are no numbers and count as not measured")
+        if self.bad_times:
+            said.append(f"{self.bad_times:,} times cannot be read; such values count last, or not at all in a window")
         for (name, unit), count in self.converted.most_common():
             said.append(f"{count:,} values of {name} converted from {unit}")
         for (name, unit), count in self.bad_units.most_common():
@@ -138,9 +143,10 @@ def _chunks(path: Path, columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
     if absent:
         raise DataError(f"{path} has no column {named(absent)}; it has {named(spelled)}")
     wanted = {spelled[name]: role for role, name in columns.items()}
-    reader = pd.read_csv(path, usecols=list(set(wanted)), dtype=str, chunksize=_ROWS_AT_A_TIME, na_values=["NA", ""])
-    for chunk in reader:
-        yield pd.DataFrame({role: chunk[spelled[name]] for role, name in columns.items()})
+    names = list(set(wanted))
+    with pd.read_csv(path, usecols=names, dtype=str, chunksize=_ROWS_AT_A_TIME, na_values=["NA", ""]) as reader:
+        for chunk in reader:
+            yield pd.DataFrame({role: chunk[spelled[name]] for role, name in columns.items()})
 
 
 def _in_own_units(chunk: pd.DataFrame, panel: Panel, units: Units, tally: _Tally) -> pd.DataFrame:
@@ -162,13 +168,38 @@ def _in_own_units(chunk: pd.DataFrame, panel: Panel, units: Units, tally: _Tally
     return chunk[~np.isnan(factors)]
 
 
-def _events(chunk: pd.DataFrame, layout: Layout, panel: Panel, units: Units, tally: _Tally) -> pd.DataFrame:
+def _hours(text: "pd.Series[str]", layout: Layout, path: Path) -> tuple[NDArray[np.float64], int]:
+    """Times in hours, NaN where blank or unreadable, and how many are unreadable.
+
+    Dates are read year first in any ISO spelling, cell by cell. Left to itself pandas takes the first cell's spelling
+    for all, drops what is spelled otherwise, and reads 05/03 as the third of May.
+    """
+    text = text.str.strip()
+    if layout.hours_per_step is not None:
+        hours = pd.to_numeric(text, errors="coerce").to_numpy(float) * layout.hours_per_step
+    else:
+        try:
+            moments = pd.to_datetime(text, format="ISO8601", errors="coerce").to_numpy("datetime64[s]")
+        except ValueError as error:
+            raise DataError(f"{path} has times in several time zones; write all of them in one") from error
+        hours = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 3600)
+    return hours, int((np.isnan(hours) & text.fillna("").ne("").to_numpy(bool)).sum())
+
+
+def _spelling(layout: Layout) -> str:
+    return "2150-01-31 23:59:00" if layout.hours_per_step is None else "numbers"
+
+
+def _events(chunk: pd.DataFrame, path: Path, layout: Layout, panel: Panel, units: Units, tally: _Tally) -> pd.DataFrame:
     """One chunk as owner, patient, quantity (its column in the panel), value, hour; only what can be used."""
     key = chunk["item"].str.strip().str.casefold().map(layout.keys)
     tally.rows += len(chunk)
     tally.other_items.update(chunk["item"][key.isna()].dropna().unique())
     chunk = chunk.assign(key=key)[key.notna()]
     tally.known += len(chunk)
+    hours, bad_times = _hours(chunk["time"], layout, path)
+    tally.bad_times += bad_times
+    chunk = chunk.assign(hour=np.where(np.isnan(hours), np.inf, hours))
     tally.ownerless += int(chunk["owner"].isna().sum())
     chunk = chunk[chunk["owner"].notna()]
     number = pd.to_numeric(chunk["value"], errors="coerce")
@@ -176,13 +207,8 @@ def _events(chunk: pd.DataFrame, layout: Layout, panel: Panel, units: Units, tal
     tally.no_number += int(number.isna().sum())
     chunk = chunk.assign(value=number, unit=chunk["unit"].fillna(""))[number.notna()]
     chunk = _in_own_units(chunk, panel, units, tally)
-    if layout.hours_per_step is None:
-        moments = pd.to_datetime(chunk["time"], errors="coerce").to_numpy("datetime64[s]")
-        hour = np.where(np.isnat(moments), np.inf, moments.astype(np.int64) / 3600)
-    else:
-        hour = pd.to_numeric(chunk["time"], errors="coerce").fillna(np.inf).to_numpy(float) * layout.hours_per_step
     position = {name: column for column, name in enumerate(panel.keys)}
-    chunk = chunk.assign(quantity=chunk["key"].map(position), hour=hour)
+    chunk = chunk.assign(quantity=chunk["key"].map(position))
     return chunk.assign(patient=chunk["patient"] if layout.patient else chunk["owner"])[list(_EVENT_COLUMNS)]
 
 
@@ -197,14 +223,10 @@ def _asked_samples(path: Path, owner: str, layout: Layout) -> pd.DataFrame:
     if "patient_id" in header:
         table["patient_id"] = read[header["patient_id"]]
     if "time" in header:
-        if layout.hours_per_step is None:
-            moments = pd.to_datetime(read[header["time"]], errors="coerce").to_numpy("datetime64[s]")
-            hour = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 3600)
-        else:
-            hour = pd.to_numeric(read[header["time"]], errors="coerce").to_numpy(float) * layout.hours_per_step
-        if np.isnan(hour).any():
+        hour, _ = _hours(read[header["time"]], layout, path)
+        if np.isnan(hour).any():  # blank ones too: a sample without a time has no window
             raise DataError(
-                f"{path} has {int(np.isnan(hour).sum())} times that cannot be read; expected times as in the table"
+                f"{path} has {int(np.isnan(hour).sum())} times that cannot be read; write them as {_spelling(layout)}"
             )
         table["hour"] = hour
     return table
@@ -230,7 +252,8 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
 
     Raises:
         UsageError: there is no such file.
-        DataError: a column is missing, nothing in it belongs to the panel, or too many values are in unknown units.
+        DataError: a column is missing, nothing in it belongs to the panel, too many values are in unknown units, or
+            too many times cannot be read.
     """
     owner = reading.owner.casefold() if reading.owner else layout.owner
     roles = {"owner": owner, "patient": layout.patient, "item": layout.item, "value": layout.value}
@@ -241,7 +264,7 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
         asked = asked.assign(hour=0.0)  # where a table counts from admission, that is the sample's time
     tally, parts = _Tally(), list[pd.DataFrame]()
     for chunk in _chunks(path, {role: name for role, name in roles.items() if name}):
-        events = _events(chunk, layout, panel, units, tally)
+        events = _events(chunk, path, layout, panel, units, tally)
         if asked is None:
             events = events.assign(sample_id=events["owner"], reference=0.0, patient_id=events["patient"])
         else:
@@ -255,12 +278,12 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
     if not tally.rows:
         raise DataError(f"{path} has a header and no rows; export it again")
     kept = parts[0]
-    _require_use(path, panel, tally, kept, reading)
+    _require_use(path, panel, layout, tally, kept, reading)
     order = pd.Index(asked["sample_id"] if asked is not None else pd.unique(kept.sort_index()["sample_id"]))
     return _table(panel, kept, order, tally)
 
 
-def _require_use(path: Path, panel: Panel, tally: _Tally, kept: pd.DataFrame, reading: Reading) -> None:
+def _require_use(path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: pd.DataFrame, reading: Reading) -> None:
     if not tally.known:
         others = named(sorted(tally.other_items))
         raise DataError(
@@ -273,6 +296,11 @@ def _require_use(path: Path, panel: Panel, tally: _Tally, kept: pd.DataFrame, re
         raise DataError(
             f"{path}: {bad} of {tally.known} values are in units that cannot be converted: {worst}; convert them, or "
             "allow a larger share of bad values to leave them out"
+        )
+    if tally.bad_times > reading.max_bad_fraction * tally.known:
+        raise DataError(
+            f"{path}: {tally.bad_times} of {tally.known} times cannot be read; write them as {_spelling(layout)}, or "
+            "allow a larger share of bad values"
         )
     if kept.empty:
         raise DataError(f"{path} has no number that belongs to a sample; check the samples' ids, times and the window")

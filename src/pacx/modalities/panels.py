@@ -133,6 +133,25 @@ class PanelPercentiles:
         return len(self.sample_ids)
 
 
+def joined(parts: Sequence[PanelTable | PanelPercentiles]) -> PanelTable | PanelPercentiles:
+    """One table of several, for example of a split each; a sample is in one of them only.
+
+    Raises:
+        DataError: some are raw values and others percentiles, or a sample is in two of them.
+    """
+    panel, ids = parts[0].panel, tuple(sample for part in parts for sample in part.sample_ids)
+    patients = tuple(patient for part in parts for patient in part.patient_ids)
+    raw = [part for part in parts if isinstance(part, PanelTable)]
+    ranked = [part for part in parts if isinstance(part, PanelPercentiles)]
+    if raw and ranked:
+        raise DataError(f"some tables of {panel.name} hold raw values and others percentiles; give one kind")
+    if raw:
+        notes = tuple(note for part in raw for note in part.notes)
+        return PanelTable(panel, ids, np.concatenate([part.values for part in raw]), patients, notes)
+    percentiles = np.concatenate([part.percentiles for part in ranked])
+    return PanelPercentiles(panel, ids, percentiles, np.concatenate([part.observed for part in ranked]), patients)
+
+
 def check_observed_polarity(percentiles: NDArray[np.floating], observed: NDArray[np.number]) -> None:
     """Refuse a mask that is inverted or belongs to other values.
 

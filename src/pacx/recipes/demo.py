@@ -176,7 +176,7 @@ def _unimodal_runs(config: DemoConfig, folders: DemoFolders) -> list[Run]:
         ),
         replace(
             lab,
-            table=patients / "labs.csv",
+            table=(patients / "labs.csv",),
             pack=triplets,
             out=folders.run("labs"),
             training=_shortened(lab.training, config.lab_epochs, config.seed),

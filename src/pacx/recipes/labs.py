@@ -7,7 +7,7 @@ import tyro
 
 from pacx.modalities.labs import read_labs
 from pacx.modalities.long_tables import Reading
-from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable
+from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable, joined
 from pacx.recipes.panel_run import PanelRun
 from pacx.training.loop import TrainingConfig
 
@@ -16,9 +16,10 @@ from pacx.training.loop import TrainingConfig
 class LabsRun(PanelRun):
     """Train the laboratory autoencoder, then embed every patient's values as a frozen target for distillation."""
 
-    table: Path
+    table: tuple[Path, ...]
     """A csv with sample_id and one column per MIMIC item id, raw values, blank = not measured; a long csv as MIMIC's
-    labevents or eICU's lab; or Symile-MIMIC's labs_percentiles_SPLIT.npy."""
+    labevents or eICU's lab; or Symile-MIMIC's labs_percentiles_SPLIT.npy, of as many splits as there are: the pack
+    says which samples train."""
 
     reading: Reading = field(default_factory=Reading)
     """Which samples of a long table."""
@@ -27,8 +28,8 @@ class LabsRun(PanelRun):
     """The run folder; the encoder ends up in OUT/labs, the targets in OUT/targets."""
 
     def read(self) -> PanelTable | PanelPercentiles:
-        """The table, whatever its kind."""
-        return read_labs(self.table, self.reading)
+        """The tables as one, whatever their kind."""
+        return joined([read_labs(table, self.reading) for table in self.table])
 
 
 def labs() -> LabsRun:

@@ -1,4 +1,4 @@
-"""Which rows of a pack a stage learns from and which it is measured on; whole patients on either side."""
+"""Which rows of a pack a stage learns from and which it is measured on; no patient of a test split is in either."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
+from pacx.core.progress import announce
 from pacx.data.dataset import Dataset, SplitPlan
 from pacx.data.pack import Pack
 from pacx.data.records import Records
@@ -19,19 +20,29 @@ def train_and_held_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on while learning.
 
-    The pack's own train and validation splits where it has both; otherwise a share of patients is held out. Rows of a
-    test split are never used.
+    The pack's own train and validation splits where it has both; otherwise a share of patients is held out. No film of
+    a patient who has one in the test split is used, whatever its own split; where that leaves films out, or the pack's
+    splits divide patients between train and val, it is said on standard error.
 
     Raises:
         DataError: there is nothing to learn from, or nobody to hold out.
     """
-    fitting, held_out = pack.rows("train"), pack.rows("val")
-    usable = np.flatnonzero(pack.table["split"].to_numpy() != "test")
+    is_test = pack.table["split"].to_numpy() == "test"
+    is_tested_on = np.isin(pack.patient_ids, pack.patient_ids[is_test])
+    usable = np.flatnonzero(~is_tested_on)
+    fitting, held_out = (rows[~is_tested_on[rows]] for rows in (pack.rows("train"), pack.rows("val")))
     if len(held_out) == 0 and len(set(pack.patient_ids[usable])) > 1:
         split = assign_splits(
             pack.table.iloc[usable], (), fractions=(1 - held_out_fraction, held_out_fraction, 0.0), seed=seed
         )
         fitting, held_out = usable[(split == "train").to_numpy()], usable[(split == "val").to_numpy()]
+    if num_left_out := int((is_tested_on & ~is_test).sum()):
+        announce(f"{pack.path}: {num_left_out} films are not trained on, their patients are in the test split")
+    if num_shared := len(set(pack.patient_ids[fitting]) & set(pack.patient_ids[held_out])):
+        announce(
+            f"{pack.path}: its splits divide {num_shared} patients between train and val, so that validation looks "
+            "better than it is; pack without those splits to have whole patients on either side"
+        )
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(
             f"{pack.path} gives {len(fitting)} training and {len(held_out)} validation films, at least one "
@@ -52,7 +63,7 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(
             f"of {len(sample_ids)} samples {len(fitting)} are in the training and {len(held_out)} in the validation "
-            f"split of {pack.path}; check that both carry the same sample ids"
+            f"split of {pack.path}; give the samples of both splits, with the pack's sample ids"
         )
     return fitting, held_out
 
@@ -72,7 +83,7 @@ def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) ->
 
     No split anywhere: the patients are divided by the plan's fractions. Training and test films only: the plan's share
     of the training patients becomes val. Otherwise the splits stay as they are. The notes say what was done, and count
-    the patients whom the makers divide.
+    the patients whom the makers divide and those who have films in the test split and others in none.
 
     Args:
         records: the films.
@@ -84,6 +95,11 @@ def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) ->
     num_divided = len(patients_in_two_splits(table))
     notes = [f"the makers' own splits divide patients: {num_divided} are in two splits"] if num_divided else []
     split = table["split"]
+    num_half_marked = len(set(table["patient_id"][split == "test"]) & set(table["patient_id"][split == ""]))
+    if num_half_marked:
+        notes.append(
+            f"{num_half_marked} patients have films in the test split and others in none; those are never trained on"
+        )
     if not found:
         split = assign_splits(table, names, fractions=plan.fractions, seed=seed)
         percent = "/".join(f"{100 * part:g}" for part in plan.fractions)

@@ -98,7 +98,7 @@ def _stage_1(config: StudyConfig) -> list[Run]:
     films, triplets = (folders.pack(cohort, IN_LIFE.name) for cohort in (PRETRAINING, TRIPLETS))
     patients = folders.hospital(IN_LIFE.name) / TRIPLETS
     training = {name: replace(getattr(sizes, name).training, seed=config.seed) for name in (MAE, "ecg", "labs")}
-    ecg, labs = patients / "ecg.npy", patients / "labs.csv"
+    ecg, labs = patients / "ecg.npy", (patients / "labs.csv",)
     return [
         replace(sizes.mae, pack=films, out=folders.run(MAE), training=training[MAE], resume=True),
         replace(

@@ -252,6 +252,27 @@ def test_wfdb_records_that_cannot_be_used_are_named(signals, tmp_path):
         read_wfdb([tmp_path / "odd"])
 
 
+def without_end_of_v1(rate_hz, missing, seconds=10.0):
+    record = heartbeats(1, rate_hz=rate_hz, seconds=seconds)[0]
+    record[6, round((1 - missing) * record.shape[1]) :] = np.nan
+    return record
+
+
+@pytest.mark.parametrize("rate_hz", [250, 500, 1000])
+def test_a_lead_full_of_gaps_is_refused_at_every_rate(rate_hz, tmp_path):
+    """Zeros in the place of the gaps would pass as a flat baseline."""
+    write_wfdb(tmp_path, "gap", without_end_of_v1(rate_hz, 0.7), rate_hz=rate_hz)
+    with pytest.raises(DataError, match="gap has no samples in 70% of lead V1"):
+        prepare_usable(read_wfdb([tmp_path / "gap"]), ECG_FOUNDER_INPUT)
+    write_wfdb(tmp_path, "held", without_end_of_v1(rate_hz, 0.05, seconds=6), rate_hz=rate_hz)
+    with pytest.raises(DataError, match="held has no samples in 43% of lead V1"):  # its last value is held for 4 s
+        prepare_usable(read_wfdb([tmp_path / "held"]), ECG_FOUNDER_INPUT)
+    write_wfdb(tmp_path, "few", without_end_of_v1(rate_hz, 0.15), rate_hz=rate_hz)
+    write_wfdb(tmp_path, "late", without_end_of_v1(rate_hz, 0.25, seconds=13), rate_hz=rate_hz)  # 9.75 s are there
+    usable = prepare_usable(read_wfdb([tmp_path / "few", tmp_path / "late"]), ECG_FOUNDER_INPUT)
+    assert usable.sample_ids == ["few", "late"]
+
+
 def test_embeddings_come_with_ids_and_a_fingerprint_of_what_made_them(stored):
     recordings = read_array(stored / "ecg.npy", stored / "ecg.json")
     model = EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0)

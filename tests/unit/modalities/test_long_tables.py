@@ -140,6 +140,55 @@ def test_samples_that_are_asked_for_by_patient_and_time(tmp_path):
         read_labs(tmp_path / "a.csv", reading)
 
 
+def at(hadm, time, value):
+    return f"1,{hadm},{GLUCOSE},{time},{value},{value},mg/dL,"
+
+
+def test_every_iso_spelling_of_a_time_is_read_and_the_earliest_is_found_among_them(tmp_path):
+    """What databases write: with and without seconds, fractions, a T; the first row's spelling binds nobody."""
+    spelled = ["2150-01-05 10:00:00", "2150-01-05 10:00:00.500", "2150-01-05T10:00", "2150-01-05", " 2150-01-05 10:00"]
+    lines = [at(7, "2150-01-05 20:00", 9)] + [at(20 + row, time, row) for row, time in enumerate(spelled)]
+    path = write(tmp_path / "a.csv", [*lines, at(7, "2150-01-05 08:00:00", 1)])
+    table = read_labs(path, Reading())
+    found = dict(zip(table.sample_ids, table.values[:, column(GLUCOSE)], strict=True))
+    assert found == {"7": 1, "20": 0, "21": 1, "22": 2, "23": 3, "24": 4}
+    assert not any("times" in note for note in table.notes)
+    samples = write(
+        tmp_path / "samples.csv",
+        [f"film{row},{20 + row},{time}" for row, time in enumerate(spelled)],
+        "sample_id,hadm_id,time",
+    )
+    timed = read_labs(path, Reading(samples=samples, window_h=12))
+    assert timed.values[:, column(GLUCOSE)].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_dates_with_the_day_before_the_month_are_refused(tmp_path):
+    """Read month first, the film of 5 March would get the glucose of 3 May."""
+    lines = [at(7, "05/03/2150 10:00", 1), at(7, "03/05/2150 11:00", 9)]
+    samples = write(
+        tmp_path / "samples.csv", ["may,7,2150-05-03 12:00", "march,7,2150-03-05 12:00"], "sample_id,hadm_id,time"
+    )
+    for reading in (Reading(), Reading(samples=samples)):
+        with pytest.raises(DataError, match="2 of 2 times cannot be read; write them as 2150-01-31 23:59:00"):
+            read_labs(write(tmp_path / "a.csv", lines), reading)
+    write(samples, ["march,7,05/03/2150 12:00", "may,7,2150-05-03 12:00"], "sample_id,hadm_id,time")
+    with pytest.raises(DataError, match="1 times that cannot be read; write them as 2150-01-31"):
+        read_labs(write(tmp_path / "b.csv", [at(7, "2150-03-05 10:00", 1)]), Reading(samples=samples))
+
+
+def test_a_few_unreadable_times_count_last_and_are_noted_and_blank_ones_are_no_fault(tmp_path):
+    lines = [at(7, "noon", 9), at(7, "2150-01-05 20:00", 2), at(8, "", 3), at(9, "  ", 4)]
+    path = write(tmp_path / "a.csv", lines)
+    with pytest.raises(DataError, match="1 of 4 times cannot be read"):
+        read_labs(path, Reading())
+    table = read_labs(path, Reading(max_bad_fraction=0.5))
+    assert table.values[:, column(GLUCOSE)].tolist() == [2, 3, 4]
+    assert "1 times cannot be read; such values count last, or not at all in a window" in table.notes
+    zones = [at(7, "2150-01-05 10:00+01:00", 1), at(7, "2150-07-05 10:00+02:00", 1)]
+    with pytest.raises(DataError, match="times in several time zones"):
+        read_labs(write(tmp_path / "b.csv", zones), Reading())
+
+
 def test_a_plain_long_table_goes_by_name_or_id(tmp_path):
     lines = ["a,Glucose,120,mg/dL,2150-01-01", "a,50912,1.2,,2150-01-01", "b,glucose,130,mg/dl,2150-01-01"]
     path = write(tmp_path / "a.csv", lines, "Patient_ID,Item,Value,Unit,Time")

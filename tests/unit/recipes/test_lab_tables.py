@@ -1,0 +1,61 @@
+"""Laboratory values that are shipped split by split, beside a pack that says whose side a sample is on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pacx.cli.main import main
+from pacx.core.errors import DataError
+from pacx.data.pack import Pack
+from pacx.modalities.targets import FrozenTargets
+from pacx.models.labs_dae import LAB_PANEL
+from pacx.recipes.labs import labs_tiny
+from pacx.recipes.samples import learning_rows
+
+
+def write_split(folder: Path, split: str, ids: np.ndarray) -> Path:
+    """The three files of a split as Symile-MIMIC has them."""
+    rng = np.random.default_rng(len(ids))
+    observed = rng.random((len(ids), len(LAB_PANEL))) < 0.7
+    np.save(folder / f"labs_percentiles_{split}.npy", (rng.random(observed.shape) * observed).astype(np.float32))
+    np.save(folder / f"labs_missingness_{split}.npy", observed.astype(np.int64))
+    np.save(folder / f"hadm_id_{split}.npy", ids)
+    return folder / f"labs_percentiles_{split}.npy"
+
+
+@pytest.fixture
+def tables(labelled: Pack, tmp_path: Path) -> tuple[Path, Path]:
+    """The training and the validation samples of the pack, a file each."""
+    ids = np.array(labelled.sample_ids, str)
+    return write_split(tmp_path, "train", ids[labelled.rows("train")]), write_split(
+        tmp_path, "val", ids[labelled.rows("val")]
+    )
+
+
+def test_tables_of_several_splits_are_one_whose_sides_the_pack_decides(
+    labelled: Pack, tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = ["--table", *map(str, tables), "--pack", str(labelled.path), "--out", str(out), "--training.epochs", "1"]
+    main(["train", "labs-tiny", *words, "--training.accelerator", "cpu", "--training.warmup-epochs", "0"])
+    assert len(FrozenTargets.open(out / "targets").sample_ids) == 40
+    measured = replace(labs_tiny(), table=tables).read()
+    fitting, held_out = learning_rows(labelled.path, measured.sample_ids, measured.patient_ids, 0)
+    assert (fitting.tolist(), held_out.tolist()) == (list(range(20)), list(range(20, 40)))
+
+
+def test_one_of_the_splits_alone_is_told_to_bring_the_other(labelled: Pack, tables: tuple[Path, Path]) -> None:
+    run = replace(labs_tiny(), table=tables[:1], pack=labelled.path)
+    with pytest.raises(DataError, match=r"20 are in the training and 0 in the validation.*give the samples of both"):
+        run.run()
+
+
+def test_a_sample_in_two_tables_and_tables_of_two_kinds_are_refused(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    run = labs_tiny()
+    with pytest.raises(DataError, match=r"name a sample more than once \(s0, "):
+        replace(run, table=(tables[0], tables[0])).read()
+    (tmp_path / "raw.csv").write_text(f"sample_id,{','.join(LAB_PANEL.keys)}\nz{',1' * len(LAB_PANEL)}\n")
+    with pytest.raises(DataError, match="some tables of labs hold raw values and others percentiles"):
+        replace(run, table=(tables[0], tmp_path / "raw.csv")).read()
