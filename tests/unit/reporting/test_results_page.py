@@ -1,5 +1,6 @@
 """A page whose every number is a row's, and the committed page is what the command makes of the committed rows."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,13 @@ ROWS = [
 def test_the_committed_page_is_made_of_the_committed_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert Path("docs/results.md").read_text() == results_page([Path(file) for file in FILES], Path("docs/results.md"))
+
+
+def test_the_gains_that_readme_names_stand_on_the_page() -> None:
+    page, readme = (ROOT / "docs/results.md").read_text(), (ROOT / "README.md").read_text()
+    gains = re.findall(r"[+-]\d+\.\d \[-?\d+\.\d, -?\d+\.\d\]", readme)
+    assert len(gains) > 10
+    assert [gain for gain in gains if gain not in page] == []
 
 
 @pytest.mark.parametrize("file", FILES)
