@@ -20,10 +20,16 @@ def _one_thread() -> None:
 def in_processes(work: Callable[[T], R], jobs: Sequence[T], num_processes: int) -> Iterator[R]:
     """Yield what ``work`` makes of each job, as they are done; the first error ends the call.
 
-    The result of a job does not depend on its neighbours: processes share nothing. One process is this one.
+    The result of a job does not depend on its neighbours or their number: processes share nothing, and each has one
+    thread, for on how many threads a sum is spread its last bits may depend. One process is this one.
     """
     if num_processes == 1:
-        yield from map(work, jobs)
+        threads = torch.get_num_threads()
+        _one_thread()
+        try:
+            yield from map(work, jobs)
+        finally:
+            torch.set_num_threads(threads)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_one_thread) as pool:
