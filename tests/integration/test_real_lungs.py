@@ -53,7 +53,8 @@ def test_uniform_attention_has_the_area_of_the_lungs(lungs: Pack, encoders: dict
 
 
 def test_even_random_tokens_outline_real_lungs(lungs: Pack, encoders: dict[str, LoadedEncoder]) -> None:
-    config = SegmentationConfig(epochs=15, batch_size=16, learning_rate=3e-3, warmup_epochs=1)
+    # one decoder: of a mean over several the two scores are no function of each other
+    config = SegmentationConfig(epochs=15, batch_size=16, learning_rate=3e-3, warmup_epochs=1, num_seeds=1)
     rows = segmentation(
         lungs, encoders, dataset="lungs", baseline=None, config=config, provenance="", num_draws=50
     )  # fmt: skip
