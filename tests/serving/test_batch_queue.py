@@ -15,7 +15,7 @@ from pacx.serving.refusal import RefusedRequest
 
 def queue_of(run: object, sizes: list[int], **options: float) -> BatchQueue[int, int]:
     settings = {"max_batch": 4, "max_delay_s": 0.0, "num_threads": 1} | options
-    return BatchQueue(run, observe=sizes.append, **settings)  # type: ignore[arg-type]
+    return BatchQueue(run, observe=sizes.append, **settings)
 
 
 def test_answers_belong_to_their_questions_and_batches_are_bounded() -> None:

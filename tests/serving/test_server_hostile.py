@@ -166,10 +166,10 @@ def test_a_large_body_is_refused_whether_or_not_it_says_so(server: Running) -> N
 
 
 def test_slow_bodies_are_not_waited_for(server: Running) -> None:
-    def drip(connection: object) -> None:
+    def drip(connection: socket.socket) -> None:
         try:
             for _ in range(100):
-                connection.sendall(b"x")  # type: ignore[attr-defined]
+                connection.sendall(b"x")
                 time.sleep(0.1)
         except OSError:
             pass

@@ -18,6 +18,7 @@ FRACTIONS = (0.01, 0.1, 1.0)
 NOT_MEASURED = Cell(text="not measured", is_quiet=True)
 _GAIN = difference_metric("auroc")
 _DATASETS = {DENSE: "physiology-dense", ANATOMICAL: "anatomical"}
+_HEADS = tuple(f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS)
 
 SHOWN = {
     "pacx": "own ECG and labs (PaCX)",
@@ -92,12 +93,11 @@ def gain_table(rows: Rows, names: dict[str, str], *, suffix: str = "", base: str
             continue
         seeds = Cell(text=num_seeds(next(row for group in found for row in group if row)))
         body.append((Cell(text=called), *[points(row) for group in found for row in group], seeds))
-    heads = [f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS]
     n = _num_films(rows, suffix)
     return Table(
         caption=f"Gain over the {'MAE' if base == 'mae' else 'MAE, mean of patches,'} in points of macro AUROC at each "
         f"share of the labels, n = {n} test films. n. d.: not distinguishable from 0.",
-        header=("Stage 2", *heads, "seeds"),
+        header=("Stage 2", *_HEADS, "seeds"),
         rows=tuple(body),
     )
 
@@ -119,9 +119,8 @@ def score_table(rows: Rows, names: dict[str, str], suffix: str = "") -> Table:
                 for row in found
             ]
             body.append((Cell(text=called), *cells))
-    heads = [f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS]
     caption = f"Macro AUROC at each share of the labels, n = {_num_films(rows, suffix)} test films."
-    return Table(caption=caption, header=("encoder", *heads), rows=tuple(body))
+    return Table(caption=caption, header=("encoder", *_HEADS), rows=tuple(body))
 
 
 def standardized_table(rows: Rows) -> Table:
@@ -132,11 +131,10 @@ def standardized_table(rows: Rows) -> Table:
         found = [[study_row(rows, dataset, pair, part) for part in FRACTIONS] for dataset in _DATASETS]
         if any(row for group in found for row in group):
             body.append((Cell(text=called), *[points(row) for group in found for row in group]))
-    heads = [f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS]
     return Table(
         caption=f"Gain over the MAE in points of macro AUROC, features of both standardized, n = {_num_films(rows)} "
         "test films.",
-        header=("Stage 2", *heads),
+        header=("Stage 2", *_HEADS),
         rows=tuple(body),
     )
 

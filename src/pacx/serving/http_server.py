@@ -35,7 +35,7 @@ class PatientProtocol(H11Protocol):
         self._limits = limits
         self._patience: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # typeshed says any transport
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.max_connections:

@@ -174,6 +174,7 @@ def test_splits_finds_the_leak_that_was_built_in(split_twice, places, tmp_path, 
     assert audit("splits", "--by-patient", by_patient.path, "--by-film", by_film.path, *words) == 0
     rows, said = read_rows(tmp_path / "r.json"), capsys.readouterr().out
     gap = row(rows, metric="auroc_difference", subgroup=GAP)
+    assert gap.value > 0.2
     assert gap.ci_low > 0.05
     seen, unseen = (row(rows, metric="auroc", subgroup=group) for group in (SEEN, UNSEEN))
     assert (seen.n, unseen.n) == (40, 80)
