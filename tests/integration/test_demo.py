@@ -12,8 +12,8 @@ from PIL import Image
 import pacx
 from pacx.cli.main import main
 from pacx.core.errors import UsageError
+from pacx.demo.demo import DemoConfig, run_demo
 from pacx.evaluation.results import read_rows
-from pacx.recipes.demo import DemoConfig, run_demo
 
 PROTOCOLS = {"reconstruction", "linear-probe", "low-data", "ablation", "alignment", "segmentation", "attention"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pacx.cli.terminal import parse, say
-from pacx.recipes.demo import DemoConfig, run_demo
+from pacx.demo.demo import DemoConfig, run_demo
 
 
 def main(words: Sequence[str]) -> None:

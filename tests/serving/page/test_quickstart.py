@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from pacx.recipes.demo_folders import DemoFolders
+from pacx.demo.folders import DemoFolders
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "quickstart.ipynb"
 

@@ -10,6 +10,7 @@ from pacx.core.artifacts import read_json
 from pacx.core.errors import ModelError
 from pacx.core.provenance import provenance
 from pacx.data.pack import Pack
+from pacx.demo.folders import ABLATIONS, MAE, PACX, DemoFolders
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
@@ -23,7 +24,6 @@ from pacx.modalities.targets import FrozenTargets
 from pacx.models.film_encoder import FilmEncoder
 from pacx.models.imagenet import ImageNetModel
 from pacx.models.vit import Pooling
-from pacx.recipes.demo_folders import ABLATIONS, MAE, PACX, DemoFolders
 from pacx.recipes.encoders import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE

@@ -21,9 +21,8 @@ from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packing import pack_records
 from pacx.data.records import Records
-from pacx.evaluation.results import write_rows
-from pacx.recipes.demo_evaluation import evaluate_demo, open_demo_encoders
-from pacx.recipes.demo_folders import (
+from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
+from pacx.demo.folders import (
     CONTRASTIVE_ONLY,
     ECG_ONLY,
     LABS_ONLY,
@@ -32,7 +31,8 @@ from pacx.recipes.demo_folders import (
     REGRESSION_ONLY,
     DemoFolders,
 )
-from pacx.recipes.demo_pictures import draw_demo
+from pacx.demo.pictures import draw_demo
+from pacx.evaluation.results import write_rows
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny

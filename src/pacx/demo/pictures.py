@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.pack import Pack
+from pacx.demo.evaluation import DemoEncoders, label_group
+from pacx.demo.folders import MAE, DemoFolders
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.modalities.ecg_readers import read_array
 from pacx.models.mae import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
-from pacx.recipes.demo_evaluation import DemoEncoders, label_group
-from pacx.recipes.demo_folders import MAE, DemoFolders
 from pacx.recipes.looks import picture_rescues
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.figures import (

@@ -1,0 +1,1 @@
+"""The whole method on a simulated hospital, from nothing to a report."""
