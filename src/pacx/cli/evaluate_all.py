@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pacx.cli.terminal import parse, say
 from pacx.core.provenance import provenance
 from pacx.evaluation.results import write_rows
-from pacx.recipes.certificate import CERTIFICATE_FILE, certify
-from pacx.recipes.suite import Suite, SuiteConfig
-from pacx.recipes.suite_pictures import draw_suite
 from pacx.reporting.report import write_report
+from pacx.suite.certificate import CERTIFICATE_FILE, certify
+from pacx.suite.pictures import draw_suite
+from pacx.suite.suite import Suite, SuiteConfig
 
 _EXAMPLE = (
     "pacx evaluate all --packs packs/nih14 packs/vindr-cxr packs/qata-cov19 --encoders mae=runs/mae/encoder "

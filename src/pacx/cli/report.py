@@ -12,11 +12,11 @@ from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import UsageError
 from pacx.evaluation.results import read_rows
-from pacx.recipes.verification import Depth, Verdict, verify
 from pacx.reporting.gain_figure import draw_gains
 from pacx.reporting.report import write_report
 from pacx.reporting.results_page import write_results_page
 from pacx.reporting.tables import read_all
+from pacx.suite.verification import Depth, Verdict, verify
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,10 +20,10 @@ from pacx.evaluation.results import read_rows
 from pacx.evaluation.segmentation import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import save_encoder
-from pacx.recipes import certificate as certificates
-from pacx.recipes.certificate import Certificate, find_shared
-from pacx.recipes.suite import PROTOCOLS, Suite, SuiteConfig
-from pacx.recipes.verification import Depth, Verdict, verify
+from pacx.suite import certificate as certificates
+from pacx.suite.certificate import Certificate, find_shared
+from pacx.suite.suite import PROTOCOLS, Suite, SuiteConfig
+from pacx.suite.verification import Depth, Verdict, verify
 
 SMALL = {
     "probe": ProbeConfig(epochs=2, num_seeds=2),

@@ -11,10 +11,10 @@ from pacx.evaluation.classification import ClassificationData
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.recipes.encoders import NamedEncoder
 from pacx.recipes.looks import picture_rescues, picture_views
-from pacx.recipes.suite import Suite
-from pacx.recipes.suite_benchmark import Benchmark
 from pacx.reporting.figures import read_figures, save_figure
 from pacx.reporting.tables import SHOWN_ENCODERS
+from pacx.suite.benchmark import Benchmark
+from pacx.suite.suite import Suite
 
 
 def draw_suite(suite: Suite) -> None:

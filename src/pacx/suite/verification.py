@@ -15,8 +15,8 @@ from pacx.core.errors import PacxError
 from pacx.data.pack import Pack
 from pacx.data.pack_files import recomputed_fingerprint
 from pacx.evaluation.results import ResultRow, read_rows
-from pacx.recipes.certificate import Certificate, find_shared, summarize_packs
-from pacx.recipes.suite import Suite
+from pacx.suite.certificate import Certificate, find_shared, summarize_packs
+from pacx.suite.suite import Suite
 
 TOLERANCE = 1e-4
 """A trained head depends on the order of sums, so on the processor; an AUROC of thousands of films moves less."""

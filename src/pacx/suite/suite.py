@@ -39,7 +39,7 @@ from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.film_encoder import FilmEncoder
 from pacx.models.fingerprint import weights_sha256
 from pacx.recipes.encoders import NamedEncoder, open_encoders
-from pacx.recipes.suite_benchmark import Benchmark, benchmarks_of
+from pacx.suite.benchmark import Benchmark, benchmarks_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from pacx.data.pack import Pack
 from pacx.data.records import SPLITS
 from pacx.data.splits import patients_in_two_splits
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
-from pacx.recipes.suite import Suite, SuiteConfig
+from pacx.suite.suite import Suite, SuiteConfig
 
 FORMAT_VERSION = 2
 CERTIFICATE_FILE = "certificate.json"
