@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from pacx.audits.audit import all_audits
 from pacx.cli.terminal import choose, parse, say
 from pacx.evaluation.results import write_rows
-from pacx.recipes.audit import all_audits
 
 _FIRST = "class-token"
 

@@ -10,6 +10,9 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from pacx.audits.audit import all_audits, in_words
+from pacx.audits.masks import RULE, PreMaskedAudit
+from pacx.audits.probes import BY_FILM, BY_PATIENT, GAP, SEEN, UNSEEN, SplitsAudit
 from pacx.cli.main import main
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError
@@ -25,9 +28,6 @@ from pacx.evaluation.results import ResultRow, read_rows
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import load_encoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.audit import all_audits, in_words
-from pacx.recipes.audit_masks import RULE, PreMaskedAudit
-from pacx.recipes.audit_probes import BY_FILM, BY_PATIENT, GAP, SEEN, UNSEEN, SplitsAudit
 
 SIZE = 32
 CONFIG = ViTConfig(img_size=SIZE, patch_size=8, embed_dim=64, depth=1, num_heads=2)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from pacx.audits.audit import Findings, ProbedAudit, in_words
 from pacx.data.pack import Pack
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import check_size, embed_pack
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
-from pacx.recipes.audit import Findings, ProbedAudit, in_words
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.recipes.distill_controls import ShuffledPairsRun
 from pacx.recipes.encoders import encoder_from_folder

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.audits.audit import Findings, ProbedAudit, in_words
 from pacx.core.errors import DataError
 from pacx.data.pack import Pack
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
@@ -29,7 +30,6 @@ from pacx.evaluation.statistics import (
     with_differences,
 )
 from pacx.models.vit import Pooling
-from pacx.recipes.audit import Findings, ProbedAudit, in_words
 from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _POOLINGS = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}

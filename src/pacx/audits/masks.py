@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.audits.audit import Audit, Findings, in_words
 from pacx.core.errors import DataError
 from pacx.data.pack import Pack
 from pacx.evaluation.overlap import overlap
 from pacx.evaluation.results import difference_metric, difference_name
 from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
 from pacx.evaluation.statistics import patient_bootstrap
-from pacx.recipes.audit import Audit, Findings, in_words
 from pacx.recipes.encoders import open_encoders
 
 RULE = "a pixel above 0 is inside (no model)"

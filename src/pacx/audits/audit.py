@@ -82,7 +82,7 @@ class ProbedAudit(Audit):
 
 def all_audits() -> dict[str, type[Audit]]:
     """Every audit by name, in the order of files and of their lists."""
-    found = discover("pacx.recipes", "AUDITS", tuple)
+    found = discover("pacx.audits", "AUDITS", tuple)
     return {audit.name: audit for audits in found.values() for audit in audits}
 
 
