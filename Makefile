@@ -22,9 +22,9 @@ demo: $(READY)  ## the whole method on a simulated hospital -> runs/demo/report.
 	$(BIN)/pacx demo --out runs/demo
 
 study: $(READY)  ## does the method do what it claims? -> runs/study/tiny/results.json and docs/results.md; goes on after a kill
-	$(BIN)/python studies/simulated_hospital.py
+	$(BIN)/python -m studies.simulated_hospital
 	cp runs/study/tiny/results.json docs/results/simulated-hospital.json
-	$(BIN)/pacx report docs/results/simulated-hospital.json docs/results/real-films.json --markdown docs/results.md --picture docs/images/study-gains.png
+	$(BIN)/python -m studies.page docs/results/simulated-hospital.json docs/results/real-films.json --out docs/results.md --picture docs/images/study-gains.png
 
 test: $(READY)  ## all tests
 	$(BIN)/pytest

@@ -1,7 +1,7 @@
 """Stage 1 and Stage 3 on real radiographs: does a small encoder trained here know more than a random one?
 
-    python studies/real_films.py --shared ../shared --out runs/real-films --seed 0
-    (add --simulated runs/study/tiny/runs/mae/encoder after studies/simulated_hospital.py)
+    python -m studies.real_films --shared ../shared --out runs/real-films --seed 0
+    (add --simulated runs/study/tiny/runs/mae/encoder after studies.simulated_hospital)
 
 Packs the shared films at 64 pixels, pretrains ``mae-tiny`` on the training split of 4,173 of them (three sources, no
 labels), and puts it and an encoder of random weights through every protocol that real films allow: linear probes by
@@ -45,8 +45,8 @@ from pacx.evaluation.statistics import Column, RowMaker
 from pacx.recipes.encoders import RANDOM, NamedEncoder, encoder_from_folder, random_like
 from pacx.recipes.looks import ask_probe, picture_deletion, picture_rescues, picture_views
 from pacx.recipes.mae import mae_tiny
-from pacx.recipes.study_steps import chip
 from pacx.reporting.headlines import MEAN_IMAGE
+from studies.simulated.steps import chip
 
 MAE, SIMULATED = "mae", "simulated"
 NIH, ANY_FINDING, PAEDIATRIC, LUNGS = "nih", "nih-any-finding", "paediatric", "lungs"
@@ -172,9 +172,9 @@ def reconstruction(run: Path, maker: RowMaker) -> list[ResultRow]:
 
 def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]) -> list[ResultRow]:
     """Every protocol, with paired differences to random weights, of probes to the simulated encoder as well."""
-    commit = provenance("studies/real_films.py", study.seed).commit
+    commit = provenance("studies.real_films", study.seed).commit
     more = "" if study.simulated is None else " --simulated runs/study/tiny/runs/mae/encoder"
-    remark = f"python studies/real_films.py --seed {study.seed}{more}; commit {commit}; {chip()}"
+    remark = f"python -m studies.real_films --seed {study.seed}{more}; commit {commit}; {chip()}"
     probe, figures = ProbeConfig(seed=study.seed), study.out / "figures"
     encoders = {each.name: each.encoder for each in named}
     looked_at = {name: encoders[name] for name in (MAE, RANDOM)}

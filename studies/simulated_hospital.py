@@ -1,16 +1,16 @@
 """Does the method do what it claims? Everything that can be measured on simulated patients, with controls.
 
-    python studies/simulated_hospital.py                       tiny: two CPU cores
-    python studies/simulated_hospital.py --preset base --num-processes 1      ViT-B/16 at 224 pixels: one GPU
-    python studies/simulated_hospital.py --rows-only           rows of what is done so far
+    python -m studies.simulated_hospital                       tiny: two CPU cores
+    python -m studies.simulated_hospital --preset base --num-processes 1      ViT-B/16 at 224 pixels: one GPU
+    python -m studies.simulated_hospital --rows-only           rows of what is done so far
 
-Killed, the same command goes on. Ends in OUT/results.json, from which ``pacx report --markdown`` makes the page.
+Killed, the same command goes on. Ends in OUT/results.json, from which ``python -m studies.page`` makes the page.
 """
 
 import tyro
 
 from pacx.cli.terminal import explained, say
-from pacx.recipes.study import StudyConfig, run_study
+from studies.simulated.study import StudyConfig, run_study
 
 
 def main(config: StudyConfig) -> None:

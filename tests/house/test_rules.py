@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted((ROOT / "src" / "pacx").rglob("*.py"))
+SOURCES = sorted(path for room in ("src/pacx", "studies/simulated") for path in (ROOT / room).rglob("*.py"))
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "misc", "common", "base", "manager", "v2", "new"}
 FORBIDDEN_TEXT = {
     r"strict\s*=\s*False.*load|load.*strict\s*=\s*False": "a checkpoint is loaded strictly or refused",
@@ -18,7 +18,7 @@ FORBIDDEN_TEXT = {
     r"except\s*:|except Exception\s*:\s*pass": "an error is handled or left alone",
 }
 
-by_name = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+by_name = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 @by_name

@@ -8,13 +8,13 @@ import pytest
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.pack import Pack
-from pacx.recipes import study_cohorts
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
-from pacx.recipes.study import StudyConfig, run_study
-from pacx.recipes.study_design import CONDITIONS, SIZES, WORLDS, HalfMissingRun, Preset, StudyFolders
 from pacx.simulation.labels import PHYSIOLOGY_DENSE
 from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from studies.simulated import cohorts as study_cohorts
+from studies.simulated.design import CONDITIONS, SIZES, WORLDS, HalfMissingRun, Preset, StudyFolders
+from studies.simulated.study import StudyConfig, run_study
 
 ONLY = ("pacx", "half-missing", "shuffled-within-acuity")
 

@@ -20,10 +20,10 @@ from pacx.core.progress import announce, progress
 from pacx.evaluation.results import ResultRow, write_rows
 from pacx.recipes.recipe import Run
 from pacx.recipes.side_by_side import in_processes, run_side_by_side
-from pacx.recipes.study_cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
-from pacx.recipes.study_design import IN_LIFE, MAE, SIZES, Preset, StudyFolders, StudySizes
-from pacx.recipes.study_rows import study_rows
-from pacx.recipes.study_steps import Step, Study, all_steps
+from studies.simulated.cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
+from studies.simulated.design import IN_LIFE, MAE, SIZES, Preset, StudyFolders, StudySizes
+from studies.simulated.rows import study_rows
+from studies.simulated.steps import Step, Study, all_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class StudyConfig:
     def command(self) -> str:
         """What makes these numbers again."""
         seed = f" --seed {self.seed}" if self.seed else ""
-        return f"python studies/simulated_hospital.py --preset {self.preset.value}{seed}{' --rehearse' * self.rehearse}"
+        return f"python -m studies.simulated_hospital --preset {self.preset.value}{seed}{' --rehearse' * self.rehearse}"
 
 
 def _require_same_study(config: StudyConfig) -> None:

@@ -31,8 +31,9 @@ from pacx.evaluation.statistics import mean_over_seeds, patient_bootstrap
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.vit import Pooling
 from pacx.recipes.encoders import NamedEncoder, random_like
-from pacx.recipes.study_cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
-from pacx.recipes.study_design import (
+from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
+from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
+from studies.simulated.design import (
     CONDITIONS,
     IN_LIFE,
     MAE,
@@ -45,7 +46,6 @@ from pacx.recipes.study_design import (
     StudySizes,
     World,
 )
-from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 
 GROUPS: Mapping[str, tuple[str, ...]] = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
 AWAY = "at the other site"

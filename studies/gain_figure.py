@@ -1,9 +1,9 @@
 """One picture of the study: gain over the MAE by what Stage 2 was taught, with intervals, controls among them."""
 
 from pacx.evaluation.results import difference_name
-from pacx.reporting.study_tables import DENSE, SHOWN, WORLDS, baseline_of, study_row
 from pacx.reporting.style import GREY, INK, drawing, encoder_colour, png_bytes
 from pacx.reporting.tables import Rows
+from studies.simulated.tables import DENSE, SHOWN, WORLDS, baseline_of, study_row
 
 _FRACTIONS = {0.01: "1 % of the labels", 1.0: "all labels"}
 _CONTROLS = (

@@ -30,8 +30,8 @@ from pacx.evaluation.statistics import (
     with_differences,
 )
 from pacx.models.vit import Pooling
-from pacx.recipes.study_cohorts import DOWNSTREAM, ELSEWHERE, MASKED
-from pacx.recipes.study_design import (
+from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED
+from studies.simulated.design import (
     CONDITIONS,
     IN_LIFE,
     MAE,
@@ -46,7 +46,7 @@ from pacx.recipes.study_design import (
     WITHIN_VIEW,
     World,
 )
-from pacx.recipes.study_steps import (
+from studies.simulated.steps import (
     ABOUT,
     AWAY,
     GROUPS,

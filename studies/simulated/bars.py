@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from pacx.evaluation.results import ResultRow, difference_metric
-from pacx.reporting.study_tables import BLIND, DENSE, FRACTIONS, NOT_MEASURED, SHARE, UNSEEN, points, share, study_row
 from pacx.reporting.tables import Cell, Rows, Table
+from studies.simulated.tables import BLIND, DENSE, FRACTIONS, NOT_MEASURED, SHARE, UNSEEN, points, share, study_row
 
 _QUARTER, _POINT, _HALF_A_POINT = 0.25, 0.01, 0.005
 _EMPTY = Cell(text="", is_quiet=True)

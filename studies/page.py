@@ -3,24 +3,32 @@
 ``FILE.json`` holds rows, ``FILE.md.j2`` what is to be said of them. A text names numbers and never writes them: what it
 asks for and the rows do not hold is an error, so that page and rows cannot drift apart. A file without a text gets a
 table of where its rows come from.
+
+    python -m studies.page docs/results/simulated-hospital.json docs/results/real-films.json --out docs/results.md
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from jinja2 import Environment, StrictUndefined, TemplateError
 
-from pacx.core.artifacts import write_text
+from pacx.cli.terminal import explained, say
+from pacx.core.artifacts import staged_file, write_text
 from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name, read_rows
-from pacx.reporting import study_bars, study_tables
 from pacx.reporting.exports import to_markdown
 from pacx.reporting.tables import Rows, is_distinguishable
+from studies.gain_figure import draw_gains
+from studies.simulated import bars as study_bars
+from studies.simulated import tables as study_tables
 
 _HEADER = """# Results
 
-<!-- Made by `pacx report {names} --markdown {out}`; change the rows or the texts beside them, never this page. -->
+<!-- Made by `python -m studies.page {names} --out {out}`; change the rows or the texts, never this page. -->
 
 Research software, not a medical device. Every number stands with a 95 % interval (patient-level bootstrap;
 differences are paired on the same draws); *n. d.* = not distinguishable: the paired interval includes 0.
@@ -147,6 +155,31 @@ def results_page(files: Sequence[Path], out: Path) -> str:
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
-def write_results_page(files: Sequence[Path], out: Path) -> None:
-    """Write the page; arguments and errors as ``results_page``."""
-    write_text(out, results_page(files, out))
+@dataclass(frozen=True, kw_only=True)
+class PageCall:
+    """Turn files of rows and the texts beside them (FILE.json and FILE.md.j2) into a Markdown page."""
+
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files of result rows."""
+
+    out: Path = Path("docs/results.md")
+    """The page to write."""
+
+    picture: Path | None = None
+    """A PNG of the gains of the study among the rows."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Write the page and, if asked for, its picture."""
+    call = tyro.cli(PageCall, args=words)
+    with explained():
+        write_text(call.out, results_page(call.results, call.out))
+        if call.picture is not None:
+            every = tuple(row for file in call.results for row in read_rows(file))
+            with staged_file(call.picture) as partial:
+                partial.write_bytes(draw_gains(Rows(rows=every)))
+    say(f"page written to {call.out}{f' and picture to {call.picture}' if call.picture else ''}")
+
+
+if __name__ == "__main__":
+    main()
