@@ -1,9 +1,9 @@
 """How much of anything a server lets a stranger use: bytes, pixels, processor seconds, memory, places in the queue."""
 
-import os
 from dataclasses import dataclass
 
 from pacx.core.errors import UsageError
+from pacx.core.host import num_processors
 
 MIB = 2**20
 
@@ -75,8 +75,3 @@ class Limits:
 
 
 _MAY_BE_ZERO = ("max_delay_ms", "decode_workers")
-
-
-def num_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
