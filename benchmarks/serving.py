@@ -139,7 +139,7 @@ from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from pacx.data.images import grey_from_bytes, to_square
 from pathlib import Path
-from pacx.serving.export_folder import GraphOutput, load_export
+from pacx.inference.export_folder import GraphOutput, load_export
 
 export = load_export(Path(sys.argv[1]))
 graph = export.find(GraphOutput.EMBEDDING)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import ModelError, UsageError
+from pacx.inference import host_choice
+from pacx.inference.engines import Runtime
+from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, load_export, write_about
+from pacx.inference.host_choice import Measured, Plan, candidates, choose, measure, smooth_films
+from pacx.inference.onnx_encoder import OnnxEncoder
 from pacx.models.rollout import _FLAT
-from pacx.serving import host_choice, runtime
-from pacx.serving.engines import Runtime
-from pacx.serving.export_folder import GraphInput, GraphOutput, Precision, describe_graph, load_export, write_about
-from pacx.serving.host_choice import Measured, Plan, candidates, choose, measure, smooth_films
-from pacx.serving.onnx_encoder import OnnxEncoder
+from pacx.serving import runtime
 from pacx.serving.quantized_graph import write_quantized
 from pacx.serving.runtime import FilmQuestion, ServedEncoder, scaled_maps
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pacx.cli.predict import say_quarantined
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import staged_file
+from pacx.inference.film_embedders import open_film_embedder
+from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.ecg import EcgJob
 from pacx.modalities.ecg_readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
 from pacx.models.ecg_encoder import is_ecg_encoder, load_ecg_encoder
-from pacx.serving.film_embedders import open_film_embedder
-from pacx.serving.film_files import embedded_files, expanded
 
 _WFDB_HEADER = ".hea"
 OptionsT = TypeVar("OptionsT")

@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from pacx.cli.terminal import parse, say
+from pacx.inference.export_folder import load_export
 from pacx.recipes.export import ExportConfig, export_encoder
-from pacx.serving.export_folder import load_export
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ import tyro
 
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
-from pacx.serving.export_folder import RESEARCH_USE, Precision
-from pacx.serving.film_embedders import open_film_embedder
-from pacx.serving.film_files import BadFile, embedded_files, expanded
-from pacx.serving.predictions import check_table_path, load_heads, write_table
+from pacx.inference.export_folder import RESEARCH_USE, Precision
+from pacx.inference.film_embedders import open_film_embedder
+from pacx.inference.film_files import BadFile, embedded_files, expanded
+from pacx.inference.predictions import check_table_path, load_heads, write_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ import tyro
 from pacx.cli.terminal import parse, say
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.progress import announce
+from pacx.inference.export_folder import ExportFolder, Precision, load_export
+from pacx.inference.host_choice import cache_folder, choose
 from pacx.serving.access import LOOPBACK, Access
 from pacx.serving.app import create_app
 from pacx.serving.decoding import WorkerDied
-from pacx.serving.export_folder import ExportFolder, Precision, load_export
-from pacx.serving.host_choice import cache_folder, choose
 from pacx.serving.http_server import serve
 from pacx.serving.limits import Limits
 from pacx.serving.request_log import start_log

@@ -16,14 +16,7 @@ from pacx.core.provenance import provenance
 from pacx.data.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.reference import fit_reference
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
-from pacx.models.head_folder import has_head
-from pacx.models.mae_checkpoints import save_encoder_for_mae
-from pacx.models.reference import save_reference
-from pacx.models.segmenter import FOLDER as SEGMENTER
-from pacx.models.segmenter import load_segmenter
-from pacx.recipes.export_parity import measure_parity, parity_to_json, refusal
-from pacx.serving.export_folder import (
+from pacx.inference.export_folder import (
     CONFIG,
     CONTRACT,
     GRAPHS_FOLDER,
@@ -39,6 +32,13 @@ from pacx.serving.export_folder import (
     load_export,
     write_about,
 )
+from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.head_folder import has_head
+from pacx.models.mae_checkpoints import save_encoder_for_mae
+from pacx.models.reference import save_reference
+from pacx.models.segmenter import FOLDER as SEGMENTER
+from pacx.models.segmenter import load_segmenter
+from pacx.recipes.export_parity import measure_parity, parity_to_json, refusal
 from pacx.serving.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
 from pacx.serving.onnx_graphs import write_graph
 from pacx.serving.quantized_graph import write_quantized

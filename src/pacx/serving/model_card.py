@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json
-from pacx.serving.export_folder import RESEARCH_USE, ExportFolder
+from pacx.inference.export_folder import RESEARCH_USE, ExportFolder
 
 _FRONT_MATTER = """---
 license: other

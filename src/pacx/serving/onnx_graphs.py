@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
+from pacx.inference.export_folder import GraphInput, GraphOutput
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.grey import restate
 from pacx.models.rollout import rollout_grid
 from pacx.models.segmenter import Segmenter
 from pacx.models.vit import patch_tokens, pooled
-from pacx.serving.export_folder import GraphInput, GraphOutput
 
 _LARGEST_BYTES = 2_000_000_000
 """A protobuf message ends at 2 GiB, and with it a graph in one file."""

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
-from pacx.serving.answers import ModelAnswer
-from pacx.serving.engines import Engine, Runtime, open_engine
-from pacx.serving.export_folder import ExportFolder, GraphOutput
-from pacx.serving.heads import load_heads
-from pacx.serving.host_choice import Plan
+from pacx.inference.answers import ModelAnswer
+from pacx.inference.engines import Engine, Runtime, open_engine
+from pacx.inference.export_folder import ExportFolder, GraphOutput
+from pacx.inference.heads import load_heads
+from pacx.inference.host_choice import Plan
 
 _FLAT = 1e-5
 """Relative range below which a map is rounding noise; the same as in ``pacx.models.rollout``."""

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pacx.inference.answers import ModelAnswer, picture_json
+from pacx.inference.export_folder import RESEARCH_USE
 from pacx.serving.admission import Admission
-from pacx.serving.answers import ModelAnswer, picture_json
 from pacx.serving.batching import BatchQueue
 from pacx.serving.bodies import read_body
 from pacx.serving.decode_worker import Question
 from pacx.serving.decoding import DecodedFilm, DecoderPool
-from pacx.serving.export_folder import RESEARCH_USE
 from pacx.serving.limits import MIB, Limits
 from pacx.serving.metrics import Metrics
 from pacx.serving.refusal import refuse

@@ -15,10 +15,10 @@ from running_server import Running
 import pacx
 from pacx.core.vocabulary import quantity_title
 from pacx.data.images import to_square
+from pacx.inference.export_folder import RESEARCH_USE
 from pacx.models.classifier import load_classifier
 from pacx.models.readouts import load_readouts
 from pacx.models.reference import load_reference
-from pacx.serving.export_folder import RESEARCH_USE
 
 PNG, DICOM = ("film.png", png(film(1))), ("IM0001", dicom(film(2), "MONOCHROME1"))
 LEAST_CONTRAST = 4.5  # WCAG 2.2, success criterion 1.4.3

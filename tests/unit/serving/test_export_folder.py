@@ -10,9 +10,7 @@ import pytest
 
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import save_encoder
-from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.serving.export_folder import (
+from pacx.inference.export_folder import (
     GraphInput,
     GraphOutput,
     Precision,
@@ -21,6 +19,8 @@ from pacx.serving.export_folder import (
     preprocessing_sha256,
     write_about,
 )
+from pacx.models.encoder_folder import save_encoder
+from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 PREPROCESSING = Preprocessing(image_size_px=32)
 
@@ -120,7 +120,7 @@ def test_squares_are_fed_as_the_graph_wants_them(folder: Path) -> None:
 
 def test_reading_an_export_imports_no_torch(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from pacx.serving.export_folder import load_export;"
+        "import sys; from pathlib import Path; from pacx.inference.export_folder import load_export;"
         f"load_export(Path({str(folder)!r}));"
         "assert not {'torch', 'timm', 'pandas', 'scipy', 'sklearn', 'onnx'} & set(sys.modules)"
     )

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.serving.film_files import FilmEmbedder, embedded_files, expanded
+from pacx.inference.film_files import FilmEmbedder, embedded_files, expanded
 
 NUM_FILMS = 10
 

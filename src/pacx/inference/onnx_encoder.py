@@ -7,7 +7,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
-from pacx.serving.export_folder import ExportFolder, Graph, GraphOutput, Precision, load_export
+from pacx.inference.export_folder import ExportFolder, Graph, GraphOutput, Precision, load_export
 
 
 class OnnxEncoder:

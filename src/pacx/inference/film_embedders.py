@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pacx.serving.export_folder import Precision, is_export_folder
-from pacx.serving.film_files import FilmEmbedder
+from pacx.inference.export_folder import Precision, is_export_folder
+from pacx.inference.film_files import FilmEmbedder
 
 
 def open_film_embedder(
@@ -21,13 +21,13 @@ def open_film_embedder(
         ModelError: the folder is not whole, or lacks what was asked for.
     """
     if is_export_folder(folder):
-        from pacx.serving.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
+        from pacx.inference.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
 
         opened = open_embedder(folder, precision, num_threads=num_threads)
         return FilmEmbedder(
             run=opened, preprocessing=opened.export.preprocessing, identity=f"onnxruntime {opened.graph.sha256}"
         )
-    from pacx.serving.encoder import load_encoder
+    from pacx.inference.encoder import load_encoder
 
     encoder = load_encoder(folder, device=device)
     return FilmEmbedder(

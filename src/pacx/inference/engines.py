@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
-from pacx.serving.export_folder import ExportFolder, Graph
-from pacx.serving.onnx_encoder import OnnxEncoder
+from pacx.inference.export_folder import ExportFolder, Graph
+from pacx.inference.onnx_encoder import OnnxEncoder
 
 
 class Engine(Protocol):

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.vocabulary import quantity_title
+from pacx.inference.answers import Familiarity, Finding, Reading
+from pacx.inference.export_folder import ExportFolder
 from pacx.models import classifier, readouts, reference
 from pacx.models.classifier import Classifier, load_classifier
 from pacx.models.readouts import ReadoutHead, load_readouts
 from pacx.models.reference import Reference, load_reference
-from pacx.serving.answers import Familiarity, Finding, Reading
-from pacx.serving.export_folder import ExportFolder
 
 
 @dataclass(frozen=True, kw_only=True)

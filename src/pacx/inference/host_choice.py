@@ -29,8 +29,8 @@ from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import ArtifactError, DataError, ModelError, UsageError
 from pacx.core.host import num_processors
 from pacx.core.randomness import generator
-from pacx.serving.engines import Engine, Runtime, open_engine
-from pacx.serving.export_folder import ExportFolder, GraphOutput, Precision
+from pacx.inference.engines import Engine, Runtime, open_engine
+from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
 
 FORMAT_VERSION = 1
 MAX_DIFFERENCE = 1e-4
