@@ -19,10 +19,10 @@ from timm.data import create_transform, resolve_model_data_config
 import pacx
 from pacx.cli.main import main
 from pacx.core.preprocessing import Preprocessing
+from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.models.classifier import Classifier, save_classifier
 from pacx.models.encoder_folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.export import ExportConfig, export_encoder
 
 TOLERANCE = 1e-4
 _WITHOUT_TORCH = """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import ModelError, UsageError
+from pacx.exporting.quantized_graph import write_quantized
 from pacx.inference import host_choice
 from pacx.inference.engines import Runtime
 from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, load_export, write_about
@@ -15,7 +16,6 @@ from pacx.inference.host_choice import Measured, Plan, candidates, choose, measu
 from pacx.inference.onnx_encoder import OnnxEncoder
 from pacx.models.rollout import _FLAT
 from pacx.serving import runtime
-from pacx.serving.quantized_graph import write_quantized
 from pacx.serving.runtime import FilmQuestion, ServedEncoder, scaled_maps
 
 

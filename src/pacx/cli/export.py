@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from pacx.cli.terminal import parse, say
+from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.inference.export_folder import load_export
-from pacx.recipes.export import ExportConfig, export_encoder
 
 
 @dataclass(frozen=True, kw_only=True)

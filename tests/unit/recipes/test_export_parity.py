@@ -9,14 +9,14 @@ import torch
 
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
+from pacx.exporting import export as recipe
+from pacx.exporting.export import ExportConfig, export_encoder
+from pacx.exporting.graphs import write_graph
+from pacx.exporting.parity import compare, simulated_films
 from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, load_export
 from pacx.inference.onnx_encoder import open_embedder
 from pacx.models.encoder_folder import LoadedEncoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes import export as recipe
-from pacx.recipes.export import ExportConfig, export_encoder
-from pacx.recipes.export_parity import compare, simulated_films
-from pacx.serving.onnx_graphs import write_graph
 
 
 def _save_encoder(out: Path, *, outlier: float = 1.0) -> Path:

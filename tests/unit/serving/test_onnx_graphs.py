@@ -11,13 +11,13 @@ import torch
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pacx.data.augment import to_input
+from pacx.exporting import graphs as onnx_graphs
+from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.inference.export_folder import ExportFolder, GraphInput, GraphOutput, Precision, load_export
 from pacx.inference.onnx_encoder import OnnxEncoder, open_embedder
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder, save_encoder
 from pacx.models.rollout import rollout_grid
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.export import ExportConfig, export_encoder
-from pacx.serving import onnx_graphs
 
 SQUARES = np.random.default_rng(0).integers(0, 256, (5, 32, 32), dtype=np.uint8)
 RGB, GREY = (3, IMAGENET_MEAN, IMAGENET_STD), (1, (0.4,), (0.2,))

@@ -11,12 +11,12 @@ from onnx.reference.op_run import OpRun
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from pacx.core.preprocessing import Preprocessing
+from pacx.exporting.graphs import write_graph
+from pacx.exporting.quantized_graph import write_quantized
 from pacx.inference.export_folder import GraphInput, GraphOutput
 from pacx.inference.host_choice import MIN_COSINE, smooth_films
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.serving.onnx_graphs import write_graph
-from pacx.serving.quantized_graph import write_quantized
 
 INT16 = np.iinfo(np.int16)
 

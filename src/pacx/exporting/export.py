@@ -16,6 +16,10 @@ from pacx.core.provenance import provenance
 from pacx.data.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.reference import fit_reference
+from pacx.exporting.graphs import write_graph
+from pacx.exporting.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
+from pacx.exporting.parity import measure_parity, parity_to_json, refusal
+from pacx.exporting.quantized_graph import write_quantized
 from pacx.inference.export_folder import (
     CONFIG,
     CONTRACT,
@@ -38,10 +42,6 @@ from pacx.models.mae_checkpoints import save_encoder_for_mae
 from pacx.models.reference import save_reference
 from pacx.models.segmenter import FOLDER as SEGMENTER
 from pacx.models.segmenter import load_segmenter
-from pacx.recipes.export_parity import measure_parity, parity_to_json, refusal
-from pacx.serving.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
-from pacx.serving.onnx_graphs import write_graph
-from pacx.serving.quantized_graph import write_quantized
 
 _FULL, _QUANTIZED, _ROLLOUT, _SEGMENTER = (
     f"{GRAPHS_FOLDER}/{name}.onnx" for name in ("fp32", "int8", "rollout", "segmenter")
