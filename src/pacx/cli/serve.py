@@ -15,8 +15,8 @@ from pacx.core.errors import ModelError, UsageError
 from pacx.core.progress import announce
 from pacx.inference.export_folder import ExportFolder, Precision, load_export
 from pacx.inference.host_choice import cache_folder, choose
-from pacx.serving.access import LOOPBACK, Access
 from pacx.serving.app import create_app
+from pacx.serving.authentication import LOOPBACK, Access
 from pacx.serving.decoding import WorkerDied
 from pacx.serving.http_server import serve
 from pacx.serving.limits import Limits

@@ -1,1 +1,1 @@
-"""The encoder in people's hands: the image alone, nothing of training."""
+"""The HTTP server: requests in, answers out. No torch, nothing of training."""

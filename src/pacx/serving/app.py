@@ -13,11 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from pacx.serving.access import Access
-from pacx.serving.bodies import declared_too_large, too_large
+from pacx.serving.authentication import Access
 from pacx.serving.film_format import ANY_BYTES, FilmFormat, accepts
-from pacx.serving.front_door import FrontDoor
+from pacx.serving.middleware import FrontDoor
 from pacx.serving.refusal import Refusal, RefusedRequest, refuse
+from pacx.serving.request_bodies import declared_too_large, too_large
 from pacx.serving.service import Service, Wanted
 
 PAGE = Path(__file__).parent / "page"

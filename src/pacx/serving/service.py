@@ -15,12 +15,12 @@ from pacx.inference.answers import ModelAnswer, picture_json
 from pacx.inference.export_folder import RESEARCH_USE
 from pacx.serving.admission import Admission
 from pacx.serving.batching import BatchQueue
-from pacx.serving.bodies import read_body
 from pacx.serving.decode_worker import Question
 from pacx.serving.decoding import DecodedFilm, DecoderPool
 from pacx.serving.limits import MIB, Limits
 from pacx.serving.metrics import Metrics
 from pacx.serving.refusal import refuse
+from pacx.serving.request_bodies import read_body
 from pacx.serving.runtime import FilmQuestion, ServedEncoder
 
 
