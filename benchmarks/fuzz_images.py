@@ -35,7 +35,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pacx.core.artifacts import write_json
 from pacx.core.progress import progress
 from pacx.core.randomness import generator
-from pacx.data.images import decode_grey, to_square
+from pacx.data.images.decode import decode_grey, to_square
 from pacx.serving.decode_worker import TOO_COSTLY, Question
 from pacx.serving.decoding import DecodedFilm, DecoderPool
 from pacx.serving.film_format import ANY_BYTES, FilmFormat, format_of

@@ -25,8 +25,8 @@ from scipy.ndimage import gaussian_filter
 
 from pacx.data.batches import epoch_batches
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.images import Decoding, decode_grey, to_square
-from pacx.data.packing import pack_records
+from pacx.data.images.decode import Decoding, decode_grey, to_square
+from pacx.data.packs.packing import pack_records
 
 SIZE_PX = 224
 BARS = {"scaled films/s": 900.0, "scaled / plain route": 1.6, "batch films/s": 50_000.0, "memory growth": 1.10}
@@ -37,10 +37,10 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
 work, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 if work == "pack":
-    from pacx.data.packing import pack_records
+    from pacx.data.packs.packing import pack_records
     pack_records(DATASET.read(root, FolderOptions()), out, preprocessing=Preprocessing(image_size_px=32))
 else:
-    from pacx.data.doctor import examine
+    from pacx.data.checks.doctor import examine
     assert examine(DATASET, root, FolderOptions(), state=out, num_samples=None).is_green
 # ru_maxrss would count the parent's memory, which the child holds for a moment between fork and exec.
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -137,7 +137,7 @@ import sys
 import numpy as np, onnxruntime, uvicorn
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from pacx.data.images import grey_from_bytes, to_square
+from pacx.data.images.decode import grey_from_bytes, to_square
 from pathlib import Path
 from pacx.inference.export_folder import GraphOutput, load_export
 

@@ -29,8 +29,8 @@ from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.provenance import provenance
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.pack import MANIFEST_FILE, Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import MANIFEST_FILE, Pack
+from pacx.data.packs.packing import pack_records
 from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData

@@ -13,8 +13,8 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.recipes.rows import UNTESTED, with_splits
 from pacx.recipes.side_by_side import in_processes

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.randomness import order, sample_keys
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.segmentation import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
 from pacx.recipes import distill_variants

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.randomness import seed_of
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.low_data import FRACTIONS
 from pacx.evaluation.overlap import Overlap
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name

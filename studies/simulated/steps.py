@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import staged_file
 from pacx.core.provenance import provenance
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig

@@ -10,11 +10,11 @@ import pytest
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.twin_file import twin_counts
+from pacx.data.checks.doctor import examine
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset, Task, datasets
-from pacx.data.doctor import examine
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.data.splits import patients_in_two_splits
-from pacx.data.tally import tally
 from pacx.recipes.rows import with_released_code_splits, with_splits
 from pacx.simulation.twin import TwinConfig, twins, write_twin
 
@@ -43,7 +43,7 @@ def test_the_card_is_complete(name: str) -> None:
     assert sum(card.splits.fractions) == pytest.approx(1)
     assert 0 < card.splits.val_share_of_train < 1
     for word, count in card.counts.items():
-        assert word in WORDS[:2] or word.startswith(WORDS[2:]), f"{word} is no word of pacx.data.tally"
+        assert word in WORDS[:2] or word.startswith(WORDS[2:]), f"{word} is no word of pacx.data.checks.record_counts"
         assert count >= 0
     if name not in OF_ONES_OWN:
         assert card.citation

@@ -20,8 +20,8 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
 from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.modalities.ecg import EcgOptions
 from pacx.modalities.labs import LabsOptions
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities

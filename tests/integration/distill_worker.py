@@ -8,7 +8,7 @@ import torch
 from resume_worker import slow_disk
 
 from pacx.core.randomness import generator
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.adaptation import Adapters
 from pacx.models.encoder_folder import LoadedEncoder

@@ -21,10 +21,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from pacx.core.errors import PacxError
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.checks.doctor import examine
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.doctor import examine
-from pacx.data.images import Decoding
-from pacx.data.packing import pack_records
+from pacx.data.images.decode import Decoding
+from pacx.data.packs.packing import pack_records
 
 SMALL = Preprocessing(image_size_px=32)
 PIXELS = (np.add.outer(np.arange(48) * 2, np.arange(64) * 2) % 256).astype(np.uint8)

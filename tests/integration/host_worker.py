@@ -9,7 +9,7 @@ import torch
 from resume_worker import config, slow_disk, task
 
 from pacx.core.errors import InterruptedRunError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.training.config import TrainingConfig
 from pacx.training.loop import train
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pacx.core.errors import InterruptedRunError
 from pacx.data.augment import Augmentation
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.models.mae import MAEConfig
 from pacx.training import checkpoints
 from pacx.training.loop import TrainingConfig, train

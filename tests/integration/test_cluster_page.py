@@ -11,7 +11,7 @@ from PIL import Image
 
 from pacx.cli.main import main
 from pacx.core.randomness import generator
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
 SCRIPTS = {

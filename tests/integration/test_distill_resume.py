@@ -11,7 +11,7 @@ import distill_worker
 import torch
 from safetensors.torch import load_file
 
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
 

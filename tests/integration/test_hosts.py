@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from test_resume import assert_same_end, newest_step
 
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.training.config import TrainingConfig
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from ports import free_port

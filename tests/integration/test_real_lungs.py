@@ -9,8 +9,8 @@ import torch
 
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.evaluation.alterations import MaskHidden
 from pacx.evaluation.attention import UNIFORM, attention
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation

@@ -10,9 +10,9 @@ from scipy.ndimage import binary_dilation
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import epoch_batches
+from pacx.data.checks.shared_films import overlap
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.overlap import overlap
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.data.splits import assign_splits, low_data_subset
 
 NUM_FILMS = 60

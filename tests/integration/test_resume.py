@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from pacx.core.errors import InterruptedRunError
 from pacx.data.batches import Batch
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
 from pacx.training.task import StepLoss

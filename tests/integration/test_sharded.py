@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from sharded_worker import Mishap
 from test_resume import assert_same_end, newest_step
 
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.training.config import Strategy, TrainingConfig
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from ports import free_port

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
 from pacx.simulation.labels import PHYSIOLOGY_DENSE

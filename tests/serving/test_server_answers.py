@@ -11,7 +11,7 @@ from PIL import Image
 from running_server import Running
 
 import pacx
-from pacx.data.images import grey_from_bytes, to_square
+from pacx.data.images.decode import grey_from_bytes, to_square
 from pacx.models.classifier import load_classifier
 from pacx.models.readouts import load_readouts
 from pacx.models.reference import load_reference

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pacx.audits.audit import Findings, ProbedAudit, in_words
 from pacx.core.errors import DataError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import LinearHeads

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from pacx.audits.audit import Findings, ProbedAudit, in_words
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import check_size, embed_pack
 from pacx.evaluation.probe import linear_probe

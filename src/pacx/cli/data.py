@@ -11,10 +11,10 @@ from pacx.cli import data_doctor, data_overlap
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
-from pacx.data.images import Decoding
-from pacx.data.merging import merge_shards
-from pacx.data.pack import Pack
-from pacx.data.packing import Shard, pack_records, pack_shard
+from pacx.data.images.decode import Decoding
+from pacx.data.packs.merging import merge_shards
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import Shard, pack_records, pack_shard
 from pacx.data.splits import SplitPolicy
 from pacx.recipes.rows import plan_for, with_released_code_splits, with_splits
 

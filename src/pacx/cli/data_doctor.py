@@ -15,8 +15,8 @@ from rich.table import Table
 
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
+from pacx.data.checks.doctor import Diagnosis, examine
 from pacx.data.dataset import Dataset
-from pacx.data.doctor import Diagnosis, examine
 
 EXAMPLE = "pacx data doctor nih14 --root /data/nih14 --samples 1000 --json nih14-doctor.json"
 OptionsT = TypeVar("OptionsT")

@@ -12,8 +12,8 @@ from rich.table import Table
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
 from pacx.core.errors import UsageError
-from pacx.data.overlap import MIN_CORRELATION, Overlap, overlap
-from pacx.data.pack import Pack
+from pacx.data.checks.shared_films import MIN_CORRELATION, Overlap, overlap
+from pacx.data.packs.pack import Pack
 
 _EXAMPLE = "pacx data overlap packs/chestx6 packs/tb packs/nih14 --json overlap.json"
 _NUM_GROUPS_SHOWN = 10

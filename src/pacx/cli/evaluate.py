@@ -12,7 +12,7 @@ from pacx.cli.evaluate_call import EvaluateCall, by_name, embedded, folders_for_
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation import low_data as low_data_protocol
 from pacx.evaluation import probe as probe_protocol
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment

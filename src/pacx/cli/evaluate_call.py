@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.cli.terminal import say
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import Alteration, embed_pack, unaltered
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS

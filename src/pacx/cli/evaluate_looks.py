@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pacx.cli.evaluate_call import EvaluateCall, by_name, embedded
 from pacx.cli.terminal import say
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.deletion import DeletionConfig, deletion

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.data.parallel import end_with_parent
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pacx.core.discovery import discover
 from pacx.core.errors import UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.data.records import Records
 
 OptionsT = TypeVar("OptionsT")
@@ -61,8 +61,8 @@ class DatasetCard:
         citation: what to cite.
         layout: the tree below the root, one path pattern with its meaning each; shown when a tree is wrong.
         splits: what is done where the makers define no split.
-        counts: how often something occurs in the complete dataset, in the words of ``pacx.data.tally``; only figures
-            that were seen in a source, never an estimate.
+        counts: how often something occurs in the complete dataset, in the words of
+            ``pacx.data.checks.record_counts``; only figures that were seen in a source, never an estimate.
         image_globs: patterns below the root that every image and mask file matches; a file that matches and is in no
             record is surplus. Empty: surplus files cannot be told.
         masks_have_image_size: whether a mask has the height and width of its film, so that another size is a fault.
@@ -118,7 +118,7 @@ class Dataset(ABC, Generic[OptionsT]):
         """
 
     def expected_counts(self, options: OptionsT) -> Mapping[str, int]:
-        """How often something occurs in a complete copy read with these options, in the words of ``pacx.data.tally``.
+        """How often something occurs in a complete copy read with these options, in words of ``checks.record_counts``.
 
         The card's counts, unless an adapter has options that leave films out.
         """

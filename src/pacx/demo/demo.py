@@ -19,7 +19,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.core.provenance import provenance
 from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
 from pacx.demo.folders import (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json
 from pacx.core.errors import ModelError
 from pacx.core.provenance import provenance
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.demo.folders import ABLATIONS, MAE, PACX, DemoFolders
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
 from pacx.evaluation.attention import attention

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.demo.evaluation import DemoEncoders, label_group
 from pacx.demo.folders import MAE, DemoFolders
 from pacx.evaluation.linear_heads import ProbeConfig

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 
 
 class NamedAlteration(Protocol):

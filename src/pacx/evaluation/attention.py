@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, Column, Float, RowMaker, patient_bootstrap, ratio, with_differences

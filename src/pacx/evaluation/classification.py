@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.data.dataset import Task, task_of
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.delong import MIN_PATIENTS, P_VALUE, P_VALUE_HOLM, compare_areas, holm
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.metrics import (

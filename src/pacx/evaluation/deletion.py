@@ -22,7 +22,7 @@ from torch import Tensor
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import blurred, unit
 from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.linear_heads import LinearHeads

@@ -16,7 +16,7 @@ from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.data.augment import to_input
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.models.film_encoder import FilmEncoder
 
 Alteration = Callable[[Tensor, NDArray[np.int64]], Tensor]

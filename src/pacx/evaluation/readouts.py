@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, Float, PatientDraws, RowMaker, patient_bootstrap, with_differences
 from pacx.models.readouts import ReadoutHead

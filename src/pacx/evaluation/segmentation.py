@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
 from pacx.core.randomness import order
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_patches
 from pacx.evaluation.overlap import Overlap, overlap
 from pacx.evaluation.results import ResultRow

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from pacx.core.errors import DataError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import NamedAlteration
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
 from pacx.evaluation.embeddings import embed_pack

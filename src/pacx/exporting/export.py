@@ -13,7 +13,7 @@ from pathlib import Path
 from pacx.core.artifacts import read_json, staged_directory, write_json, write_text
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.reference import fit_reference
 from pacx.exporting.graphs import write_graph

@@ -15,8 +15,8 @@ from PIL import Image
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
-from pacx.data.images import decode_grey, grey_from_image, to_square
-from pacx.data.unreadable import check_size
+from pacx.data.images.decode import decode_grey, grey_from_image, to_square
+from pacx.data.images.unreadable import check_size
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.encoder_folder import load_encoder as load_encoder_folder
 from pacx.models.fingerprint import weights_sha256

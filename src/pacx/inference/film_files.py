@@ -21,9 +21,9 @@ from pacx.core.artifacts import discard_partials, read_json, scratch_directory, 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
-from pacx.data.array_images import file_of, is_there
-from pacx.data.images import IMAGE_SUFFIXES, decode_grey, to_square
-from pacx.data.unreadable import UnreadableImage, require_few_bad
+from pacx.data.images.array_rows import file_of, is_there
+from pacx.data.images.decode import IMAGE_SUFFIXES, decode_grey, to_square
+from pacx.data.images.unreadable import UnreadableImage, require_few_bad
 
 _NUM_BAD_COLLECTED = 100
 _WORK = "work.json"

@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.models.encoder_folder import load_encoder
 from pacx.recipes.recipe import Run

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.controls import age_and_sex, random_targets, with_shuffled_pairs
 from pacx.modalities.targets import FrozenTargets
 from pacx.recipes.distill import DistillRun, distill

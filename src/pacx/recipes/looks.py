@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.attention import rescue_cases, rescued
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.deletion import DeletionConfig, DeletionCurve, Question

@@ -8,7 +8,7 @@ import tyro
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import Augmentation
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.grey import grey_contract
 from pacx.models.imagenet import imagenet_vit

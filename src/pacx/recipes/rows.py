@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import DataError
 from pacx.core.progress import announce
 from pacx.data.dataset import Dataset, SplitPlan
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.data.records import Records
 from pacx.data.splits import assign_splits, patients_in_two_splits
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.data.splits import assign_splits
 from pacx.recipes.rows import rows_of_samples
 

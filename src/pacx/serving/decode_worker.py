@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pacx.data import dicom  # noqa: F401 - images.py imports it late, and after the limits are set it may not come
-from pacx.data.images import grey_from_bytes, to_square
-from pacx.data.unreadable import DAMAGED, TooLargeImage, UnreadableImage
+from pacx.data.images import dicom  # noqa: F401 - images.py imports it late, and after the limits are set it may not come
+from pacx.data.images.decode import grey_from_bytes, to_square
+from pacx.data.images.unreadable import DAMAGED, TooLargeImage, UnreadableImage
 from pacx.serving.film_format import ANY_BYTES, FilmFormat, format_of, require_nothing_else
 from pacx.serving.refusal import Refusal
 

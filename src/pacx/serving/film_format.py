@@ -9,7 +9,7 @@ import enum
 import re
 import struct
 
-from pacx.data.unreadable import DAMAGED, UnreadableImage
+from pacx.data.images.unreadable import DAMAGED, UnreadableImage
 
 ANY_BYTES = "application/octet-stream"
 

@@ -1,6 +1,7 @@
 """Counting what a twin writes while it writes it, in the words in which records are counted when they are read.
 
-The words are those of ``pacx.data.tally``; the counting is not shared with it, so that the two check each other.
+The words are those of ``pacx.data.checks.record_counts``; the counting is not shared with
+it, so that the two check each other.
 """
 
 import math

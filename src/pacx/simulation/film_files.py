@@ -78,7 +78,7 @@ def as_lateral(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def counts_of(films: pd.DataFrame, label_names: Sequence[str]) -> Mapping[str, int]:
-    """Count what was written, in the words of ``pacx.data.tally``.
+    """Count what was written, in the words of ``pacx.data.checks.record_counts``.
 
     Args:
         films: one row per film; columns patient, split ("" for none), view ("" for none) and one per label, in which 1

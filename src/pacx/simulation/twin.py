@@ -2,7 +2,8 @@
 
 A twin is one file in ``twins/`` that carries a ``TWIN``; ``twins()`` finds it. It shares no code with the adapter that
 reads the layout: it is written from the dataset's description alone, so that the two check each other. ``twin.json``
-beside the files says that nobody in it ever lived, and how often what occurs, in the words of ``pacx.data.tally``.
+beside the files says that nobody in it ever lived, and how often what occurs, in the words of
+``pacx.data.checks.record_counts``.
 """
 
 from abc import ABC, abstractmethod
@@ -39,8 +40,8 @@ class Twin(ABC):
         """Fill an empty folder as the makers ship it.
 
         Returns:
-            how often what occurs among what was written, in the words of ``pacx.data.tally`` ("films", "patients",
-            "films:train", "present:Edema" ...), counted while writing.
+            how often what occurs among what was written, in the words of
+            ``pacx.data.checks.record_counts`` ("films", "films:train", "present:Edema" ...), counted while writing.
         """
 
 

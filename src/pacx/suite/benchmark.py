@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError, UsageError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
 from pacx.recipes.encoders import NamedEncoder
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError
 from pacx.core.provenance import provenance
-from pacx.data.overlap import overlap
-from pacx.data.pack import Pack
+from pacx.data.checks.shared_films import overlap
+from pacx.data.packs.pack import Pack
 from pacx.data.records import SPLITS
 from pacx.data.splits import patients_in_two_splits
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json

@@ -18,7 +18,7 @@ import numpy as np
 from pacx.core.artifacts import read_json, sha256_of, write_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
 from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.attention import attention

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pacx.core.artifacts import sha256_of
 from pacx.core.errors import PacxError
-from pacx.data.pack import Pack
-from pacx.data.pack_files import recomputed_fingerprint
+from pacx.data.packs.files import recomputed_fingerprint
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import ResultRow, read_rows
 from pacx.suite.certificate import Certificate, find_shared, summarize_packs
 from pacx.suite.suite import Suite

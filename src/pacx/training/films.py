@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacx.data.batches import Batch, epoch_batches, epoch_rows
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.training.config import TrainingConfig
 
 _LARGEST_RESIDENT_FRACTION = 0.5

@@ -14,7 +14,7 @@ from pacx.cli.main import main
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.demo.folders import MAE, PACX, DemoFolders
 from pacx.models.encoder_folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit

@@ -14,7 +14,7 @@ from running_server import Running
 
 import pacx
 from pacx.core.vocabulary import quantity_title
-from pacx.data.images import to_square
+from pacx.data.images.decode import to_square
 from pacx.inference.export_folder import RESEARCH_USE
 from pacx.models.classifier import load_classifier
 from pacx.models.readouts import load_readouts

@@ -9,9 +9,9 @@ import pytest
 
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.array_images import sha256_of_image
-from pacx.data.images import UnreadableImage, decode_grey
-from pacx.data.packing import pack_records
+from pacx.data.images.array_rows import sha256_of_image
+from pacx.data.images.decode import UnreadableImage, decode_grey
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 
 GREY = np.random.default_rng(0).integers(0, 256, (4, 20, 24), dtype=np.uint8)

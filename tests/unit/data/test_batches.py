@@ -11,8 +11,8 @@ import torch
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.batches import Batch, epoch_batches
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 
 

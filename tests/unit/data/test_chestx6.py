@@ -9,8 +9,8 @@ from twin_journey import counts_of, doctor, faults, kind_of, packed, probe, read
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHESTX6_CLASSES
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import datasets
-from pacx.data.tally import tally
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from twin_journey import counts_of, doctor, kind_of, packed, read, segment, tree
 
 from pacx.core.errors import DataError
 from pacx.core.findings import COVID_QU_EX_CLASSES
+from pacx.data.checks.record_counts import tally
 from pacx.data.datasets.covid_qu_ex import DATASET, CovidQuExOptions, CovidQuExTree
-from pacx.data.tally import tally
 
 LUNG, INFECTION = CovidQuExTree.LUNG.value, CovidQuExTree.INFECTION.value
 

@@ -11,8 +11,8 @@ from twin_journey import counts_of, doctor, faults, kind_of, packed, read, segme
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import datasets
-from pacx.data.tally import tally
 
 PATIENTS = 30
 NAME = "chest-x-ray-dataset-with-lung-segmentation-1.0.0"

@@ -13,8 +13,8 @@ import pytest
 from dicom_files import LOSSLESS, LOSSY, SECRET, dicom, lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from pacx.data.dicom import HeaderNumbers, grey_from_dicom
-from pacx.data.images import Decoding, UnreadableImage, decode_grey, grey_from_bytes
+from pacx.data.images.decode import Decoding, UnreadableImage, decode_grey, grey_from_bytes
+from pacx.data.images.dicom import HeaderNumbers, grey_from_dicom
 
 RAMP = np.add.outer(np.arange(40) * 50, np.arange(48) * 45)  # 0 ... 4065: twelve bits
 

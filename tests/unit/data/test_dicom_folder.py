@@ -10,7 +10,7 @@ from dicom_files import SECRET, dicom
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.dicom_folder import DATASET, DicomFolderOptions
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (32, 40), dtype=np.uint16)
 

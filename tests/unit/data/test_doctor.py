@@ -22,11 +22,11 @@ from pacx.cli import data_doctor
 from pacx.core.artifacts import write_json
 from pacx.core.errors import UsageError
 from pacx.core.twin_file import TWIN_FILE
+from pacx.data.checks.doctor import Diagnosis, examine
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Finding, Task
 from pacx.data.datasets.folder import FolderDataset, FolderOptions
-from pacx.data.doctor import Diagnosis, examine
 from pacx.data.records import Records
-from pacx.data.tally import tally
 
 OPTIONS = FolderOptions(label_columns=("Edema", "Mass"))
 
@@ -171,7 +171,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.doctor import examine
+from pacx.data.checks.doctor import examine
 examine(DATASET, Path(sys.argv[1]), FolderOptions(), state=Path(sys.argv[2]), num_samples=None)
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pacx.data.images import UnreadableImage, decode_grey, decode_mask, to_square, to_square_mask
+from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask, to_square, to_square_mask
 
 GRADIENT = np.add.outer(np.arange(40) * 3, np.arange(48) * 2).astype(np.uint8)
 

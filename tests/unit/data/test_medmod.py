@@ -10,9 +10,9 @@ from twin_journey import counts_of, doctor, faults, packed, probe, read, tree_by
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import MEDMOD_MORTALITY, MEDMOD_PHENOTYPES
+from pacx.data.checks.record_counts import tally
+from pacx.data.checks.shared_films import overlap
 from pacx.data.datasets.medmod import DATASET, FilmOfStay, MedModLabels
-from pacx.data.overlap import overlap
-from pacx.data.tally import tally
 
 PATIENTS = 60
 EXTRACT, MIMIC = Path("medmod/data/root"), Path("mimic-cxr-jpg/2.1.0")

@@ -10,10 +10,10 @@ import pytest
 from pacx.cli import data as command
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.images import Decoding
-from pacx.data.merging import merge_shards
-from pacx.data.pack import Pack
-from pacx.data.packing import Shard, pack_records, pack_shard
+from pacx.data.images.decode import Decoding
+from pacx.data.packs.merging import merge_shards
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import Shard, pack_records, pack_shard
 from pacx.data.records import Records
 
 SMALL = Preprocessing(image_size_px=24)

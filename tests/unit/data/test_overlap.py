@@ -15,10 +15,10 @@ from scipy.ndimage import gaussian_filter
 from pacx.cli import data_overlap
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.film_hash import NUM_FREQUENCIES, alike, low_frequencies, thumbnails
-from pacx.data.overlap import overlap
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.checks.film_hash import NUM_FREQUENCIES, alike, low_frequencies, thumbnails
+from pacx.data.checks.shared_films import overlap
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 
 SIDE_PX = 96

@@ -21,10 +21,10 @@ from pacx.core.artifacts import read_json, resumable_directory, sha256_of
 from pacx.core.errors import ArtifactError, DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.images import Decoding, decode_grey, decode_mask, to_square, to_square_mask
-from pacx.data.pack import Pack
-from pacx.data.pack_files import recomputed_fingerprint
-from pacx.data.packing import pack_records
+from pacx.data.images.decode import Decoding, decode_grey, decode_mask, to_square, to_square_mask
+from pacx.data.packs.files import recomputed_fingerprint
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 
 SMALL = Preprocessing(image_size_px=24)
@@ -168,8 +168,8 @@ from pathlib import Path
 from pacx.core.errors import ArtifactError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.pack_files import recomputed_fingerprint
-from pacx.data.packing import pack_records
+from pacx.data.packs.files import recomputed_fingerprint
+from pacx.data.packs.packing import pack_records
 source, out, limit, num_workers, size_px = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 records = DATASET.read(Path(source), FolderOptions())

@@ -9,8 +9,8 @@ from PIL import Image
 from twin_journey import counts_of, doctor, packed, read, segment, tree_bytes, twin_of
 
 from pacx.core.errors import DataError
+from pacx.data.checks.record_counts import tally
 from pacx.data.datasets.qata_cov19 import DATASET, QataCov19Options, QataVersion
-from pacx.data.tally import tally
 
 V2 = Path("QaTa-COV19") / "QaTa-COV19-v2"
 

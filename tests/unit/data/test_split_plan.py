@@ -10,7 +10,7 @@ from film_folders import write_films
 from pacx.core.errors import UsageError
 from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.folder import DATASET, FolderDataset
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.recipes.rows import plan_for, with_released_code_splits, with_splits

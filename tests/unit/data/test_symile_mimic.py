@@ -13,8 +13,8 @@ from twin_journey import counts_of, doctor, faults, packed, probe, read, tree_by
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS, MIMIC_ECG_LEADS
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import datasets
-from pacx.data.tally import tally
 from pacx.modalities.ecg_readers import read_symile
 from pacx.modalities.labs import read_symile_labs
 

@@ -12,7 +12,7 @@ from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_aur
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import VINDR_GLOBAL_LABELS, VINDR_LOCAL_LABELS
 from pacx.data.datasets.vindr_cxr import _TRAINING_POSITIVES, DATASET, Films, VindrCxrOptions
-from pacx.data.images import decode_grey
+from pacx.data.images.decode import decode_grey
 from pacx.recipes.rows import with_released_code_splits, with_splits
 from pacx.simulation.cohort import CohortConfig
 from pacx.simulation.film_files import films_of

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.checks.doctor import examine
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset
-from pacx.data.doctor import examine
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
-from pacx.data.tally import tally
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe

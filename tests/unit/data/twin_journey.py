@@ -9,10 +9,10 @@ from PIL import Image
 
 from pacx.core.artifacts import read_json
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.checks.doctor import Diagnosis, examine
 from pacx.data.dataset import datasets
-from pacx.data.doctor import Diagnosis, examine
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack

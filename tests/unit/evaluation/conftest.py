@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit

@@ -15,7 +15,7 @@ from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 from pacx.models.imagenet import ImageNetModel, imagenet_vit
 from pacx.models.mae import MAEConfig
 from pacx.models.vit import Pooling, pooled

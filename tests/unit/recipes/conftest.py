@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 
 

@@ -17,8 +17,8 @@ from pacx.cli.main import main
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import embed_pack

@@ -8,7 +8,7 @@ import pytest
 
 from pacx.cli.main import main
 from pacx.core.errors import DataError
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.recipes.labs import labs_tiny

@@ -11,7 +11,7 @@ from PIL import Image
 from pacx.cli.main import main
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.embeddings import embed_pack

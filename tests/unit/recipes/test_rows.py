@@ -9,8 +9,8 @@ from PIL import Image
 
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.data.splits import assign_splits
 from pacx.recipes.rows import train_and_held_out, with_splits

@@ -9,8 +9,8 @@ from PIL import Image
 
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.pack import Pack
-from pacx.data.packing import pack_records
+from pacx.data.packs.pack import Pack
+from pacx.data.packs.packing import pack_records
 
 
 def write_blob_pack(root: Path, num_films: int = 60, side_px: int = 32) -> Pack:

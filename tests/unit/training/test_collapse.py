@@ -8,7 +8,7 @@ import pytest
 from pacx.cli.main import main
 from pacx.core.artifacts import read_json
 from pacx.core.randomness import generator
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit

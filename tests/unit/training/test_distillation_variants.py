@@ -10,7 +10,7 @@ from PIL import Image
 from pacx.core.errors import UsageError
 from pacx.core.randomness import generator
 from pacx.data.augment import Augmentation, augment, to_input
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit

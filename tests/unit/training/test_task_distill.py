@@ -10,7 +10,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import generator
 from pacx.data.augment import Augmentation, augment, to_input
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit, vit_with_weights

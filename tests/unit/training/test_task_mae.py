@@ -13,7 +13,7 @@ from pacx.core.errors import TrainingError, UsageError
 from pacx.core.randomness import uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.models.encoder_folder import load_encoder
 from pacx.models.mae import MAEConfig, MaskedAutoencoder
 from pacx.models.mae_flops import training_flops

@@ -13,7 +13,7 @@ from pacx.cli.main import main
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import check_size
 from pacx.models.encoder_folder import LoadedEncoder, load_encoder
 from pacx.models.grey import grey_contract, restate

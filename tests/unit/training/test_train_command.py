@@ -9,7 +9,7 @@ from PIL import Image
 from pacx.cli.main import main
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.packing import pack_records
+from pacx.data.packs.packing import pack_records
 
 TINY = """
     --task.model.img-size 32 --task.model.patch-size 8 --task.model.embed-dim 32 --task.model.depth 1

@@ -16,7 +16,7 @@ import pandas as pd
 from pacx.core.errors import DataError
 from pacx.core.findings import CHESTX6_CLASSES
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.official import film_names, find_folder, own_patient_note
+from pacx.data.official_trees import film_names, find_folder, own_patient_note
 from pacx.data.records import SPLITS, Records
 
 _TUBERCULOSIS = re.compile(r"^(?:augmented_)?Tuberculosis-(\d+)(?:_\d+_\d+)?\.")

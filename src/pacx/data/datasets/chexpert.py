@@ -24,7 +24,7 @@ import pandas as pd
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
-from pacx.data.official import CHEXPERT_CODES
+from pacx.data.official_trees import CHEXPERT_CODES
 from pacx.data.records import Records
 from pacx.data.tables import SourceTable, missing, read_table
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from pacx.core.findings import COVID_QU_EX_CLASSES
 from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
-from pacx.data.official import film_names, look_for, own_patient_note, unlisted_files
+from pacx.data.official_trees import film_names, look_for, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records
 from pacx.data.tables import missing
 

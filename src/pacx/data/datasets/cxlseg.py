@@ -23,8 +23,8 @@ import pandas as pd
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
-from pacx.data.images import UnreadableImage, decode_grey, decode_mask
-from pacx.data.official import CHEXPERT_CODES, MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
+from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask
+from pacx.data.official_trees import CHEXPERT_CODES, MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.tables import read_table
 

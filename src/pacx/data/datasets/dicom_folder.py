@@ -12,7 +12,7 @@ import pandas as pd
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.dicom import HeaderNumbers, is_dicom_file
+from pacx.data.images.dicom import HeaderNumbers, is_dicom_file
 from pacx.data.records import Records
 
 _INDEX_FILE = "DICOMDIR"

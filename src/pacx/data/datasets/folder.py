@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.array_images import is_there
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.images import IMAGE_SUFFIXES
+from pacx.data.images.array_rows import is_there
+from pacx.data.images.decode import IMAGE_SUFFIXES
 from pacx.data.records import MASK_PREFIX, Records, shown
 
 _IMAGE_COLUMNS = ("file", "image_path", "image", "path", "filename")

@@ -27,7 +27,7 @@ import pandas as pd
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import MEDMOD_MORTALITY, MEDMOD_PHENOTYPES
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.official import MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
+from pacx.data.official_trees import MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import SourceTable, missing, read_table

@@ -27,11 +27,11 @@ import pandas as pd
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import TUBERCULOSIS_LABELS
 from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
-from pacx.data.images import decode_grey, to_square
+from pacx.data.images.decode import decode_grey, to_square
+from pacx.data.images.unreadable import UnreadableImage
 from pacx.data.records import Records, shown
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import missing, read_table
-from pacx.data.unreadable import UnreadableImage
 
 _FILMS_LOOKED_AT = 32
 _MIRROR_TABLE = "shenzhen_metadata.csv"

@@ -19,7 +19,7 @@ import pandas as pd
 
 from pacx.core.errors import DataError
 from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
-from pacx.data.official import film_names, find_folder, own_patient_note, unlisted_files
+from pacx.data.official_trees import film_names, find_folder, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import image_level_splits
 

@@ -28,7 +28,7 @@ from pacx.core.errors import DataError
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.core.vocabulary import LAB_ITEM_IDS, NUM_LABS
 from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
-from pacx.data.official import CHEXPERT_CODES, find_folder, ids
+from pacx.data.official_trees import CHEXPERT_CODES, find_folder, ids
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing, read_table
 

@@ -121,7 +121,7 @@ def _readings(truth: pd.DataFrame, config: TwinConfig) -> pd.DataFrame:
 
 
 def _counts(readings: pd.DataFrame, test: pd.DataFrame) -> Mapping[str, int]:
-    """As ``pacx.data.tally`` words it; of the labels, those the paper's rule keeps."""
+    """As ``pacx.data.checks.record_counts`` words it; of the labels, those the paper's rule keeps."""
     num_training = len(readings) // 3
     votes = readings[list(_LABELS)].to_numpy().reshape(num_training, 3, len(_LABELS)).sum(axis=1)
     counts = {

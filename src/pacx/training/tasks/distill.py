@@ -22,7 +22,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.provenance import provenance
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoder_folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate

@@ -24,7 +24,7 @@ from pacx.core.provenance import provenance
 from pacx.core.randomness import order, uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
-from pacx.data.pack import Pack
+from pacx.data.packs.pack import Pack
 from pacx.models.encoder_folder import LoadedEncoder, save_encoder
 from pacx.models.grey import grey_contract, restate
 from pacx.models.mae import MAEConfig, MAEOutput, MaskedAutoencoder

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import DatasetCard, Finding
-from pacx.data.images import IMAGE_SUFFIXES
+from pacx.data.images.decode import IMAGE_SUFFIXES
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing
 

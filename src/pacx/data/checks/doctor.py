@@ -11,11 +11,11 @@ from typing import Any
 
 from pacx.core.errors import DataError
 from pacx.core.twin_file import twin_counts
+from pacx.data.checks.doctor_files import missing_files, surplus_files, unreadable_films
+from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset, Finding, OptionsT, Task
-from pacx.data.doctor_files import missing_files, surplus_files, unreadable_films
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import patients_in_two_splits
-from pacx.data.tally import tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Diagnosis:
         dataset: its name.
         root: where it lies.
         is_twin: whether it is a simulated twin, so that the counts expected are the simulator's.
-        counts: in the words of ``pacx.data.tally``; empty where the tree could not be read at all.
+        counts: in the words of ``pacx.data.checks.record_counts``; empty where the tree could not be read at all.
         num_checked: films that were decoded.
         findings: faults and warnings, in the order they were found.
     """

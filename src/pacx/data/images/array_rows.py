@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import sha256_of
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from pacx.data.unreadable import UnreadableImage, check_size
+from pacx.data.images.unreadable import UnreadableImage, check_size
 
 _ROW = re.compile(r"(.+\.npy)#(\d+)")
 _TOLERANCE = 1e-3

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pacx.data.array_images import array_row, grey_from_array_row
-from pacx.data.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size
+from pacx.data.images.array_rows import array_row, grey_from_array_row
+from pacx.data.images.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 """File name endings a folder is searched for, lower case; what a file is, its content decides."""
@@ -98,7 +98,7 @@ def grey_from_bytes(data: bytes, decoding: Decoding = _PLAIN, *, wanted_px: int 
         if grey is not None:
             return grey
     if data[_DICOM_MAGIC_AT : _DICOM_MAGIC_AT + len(_DICOM_MAGIC)] == _DICOM_MAGIC:
-        from pacx.data.dicom import grey_from_dicom  # a third of a second, which most folders need not wait for
+        from pacx.data.images.dicom import grey_from_dicom  # a third of a second, which most folders need not wait for
 
         return grey_from_dicom(data, allow_burned_in=decoding.allow_burned_in)
     return _grey_from_pillow(data)

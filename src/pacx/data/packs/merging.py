@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json, resumable_directory, sha256_of, write_json
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
-from pacx.data.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, mapped
-from pacx.data.pack_files import Chunk, Origin, finished, pack_files
-from pacx.data.packing import SHARD_FILE, Shard, check_bad
+from pacx.data.packs.files import Chunk, Origin, finished, pack_files
+from pacx.data.packs.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, mapped
+from pacx.data.packs.packing import SHARD_FILE, Shard, check_bad
 
 _ROWS_AT_ONCE = 32
 

@@ -18,8 +18,8 @@ from scipy.sparse.csgraph import connected_components
 
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
-from pacx.data.film_hash import alike, low_frequencies, thumbnails
-from pacx.data.pack import Pack
+from pacx.data.checks.film_hash import alike, low_frequencies, thumbnails
+from pacx.data.packs.pack import Pack
 from pacx.data.splits import patients_in_two_splits
 
 MIN_CORRELATION = 0.99

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.data.unreadable import DAMAGED, UnreadableImage
+from pacx.data.images.unreadable import DAMAGED, UnreadableImage
 
 Decoder = Callable[[bytes], NDArray[np.generic]]
 

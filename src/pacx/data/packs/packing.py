@@ -23,8 +23,8 @@ from pacx.core.artifacts import read_json, resumable_directory, write_json
 from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
-from pacx.data.array_images import sha256_of_image
-from pacx.data.images import (
+from pacx.data.images.array_rows import sha256_of_image
+from pacx.data.images.decode import (
     MASK_IGNORE,
     Decoding,
     UnreadableImage,
@@ -33,12 +33,12 @@ from pacx.data.images import (
     to_square,
     to_square_mask,
 )
-from pacx.data.pack import MANIFEST_FILE, Manifest, Pack, Quarantined
-from pacx.data.pack_files import Chunk, Origin, finished, pack_files
+from pacx.data.images.unreadable import require_few_bad
+from pacx.data.packs.files import Chunk, Origin, finished, pack_files
+from pacx.data.packs.pack import MANIFEST_FILE, Manifest, Pack, Quarantined
+from pacx.data.packs.sources import Film, films, source_fingerprint
 from pacx.data.parallel import in_order
 from pacx.data.records import Records
-from pacx.data.sources import Film, films, source_fingerprint
-from pacx.data.unreadable import require_few_bad
 
 SHARD_FILE = "shard.json"
 _NUM_BAD_COLLECTED = 100
@@ -132,7 +132,7 @@ def pack_shard(
     """Decode one shard of the records; the arguments and errors are those of ``pack_records``.
 
     Returns:
-        the shard's folder, beside where the pack will be; ``pacx.data.merging`` makes the pack from all of them.
+        the shard's folder, beside where the pack will be; ``pacx.data.packs.merging`` makes the pack from all of them.
     """
     origin = _origin(records, preprocessing, decoding, max_bad_fraction)
     place = shard.folder(out)

@@ -20,7 +20,7 @@ from pacx.core.artifacts import read_json, sha256_of
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import sample_keys
-from pacx.data.images import Decoding
+from pacx.data.images.decode import Decoding
 from pacx.data.records import SPLITS
 
 IMAGES_FILE = "images.npy"

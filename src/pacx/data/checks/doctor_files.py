@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
-from pacx.data.array_images import file_of, is_there
 from pacx.data.dataset import Finding
-from pacx.data.images import UnreadableImage, decode_grey, decode_mask
+from pacx.data.images.array_rows import file_of, is_there
+from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask
+from pacx.data.packs.sources import FILMS_PER_CHUNK, Film, films, paths, source_fingerprint
 from pacx.data.parallel import in_order
 from pacx.data.records import Records, shown
-from pacx.data.sources import FILMS_PER_CHUNK, Film, films, paths, source_fingerprint
 
 _FILES_AT_ONCE = 4096
 
@@ -85,7 +85,7 @@ def unreadable_films(
 
     Args:
         records: the films.
-        state: the file of what was checked already; see ``pacx.data.doctor.examine``.
+        state: the file of what was checked already; see ``pacx.data.checks.doctor.examine``.
         num_samples: how many, evenly drawn; None takes all.
         num_workers: decoding processes.
         is_size_shared: whether a mask must have its film's size.

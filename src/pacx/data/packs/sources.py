@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pacx.data.array_images import file_of
+from pacx.data.images.array_rows import file_of
 from pacx.data.records import MASK_PREFIX, Records
 
 FILMS_PER_CHUNK = 32

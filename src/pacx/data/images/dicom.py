@@ -25,8 +25,8 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing, get_decoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
-from pacx.data.codestreams import DECODERS, declared_size
-from pacx.data.unreadable import DAMAGED, UnreadableImage, check_size
+from pacx.data.images.codestreams import DECODERS, declared_size
+from pacx.data.images.unreadable import DAMAGED, UnreadableImage, check_size
 
 _META_AT = 128 + len(b"DICM")
 _FAR = 1e12

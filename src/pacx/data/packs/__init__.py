@@ -1,0 +1,1 @@
+"""Records to a pack: films decoded once, which everything downstream reads."""
