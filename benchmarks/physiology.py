@@ -47,7 +47,7 @@ def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported wher
 def prepare(recordings: int, workers: int) -> None:
     """Print seconds per 10,000 recordings through ECGFounder's filters."""
     from pacx.modalities.ecg_chain import prepared_blocks
-    from pacx.models.ecg_input import ECG_FOUNDER_INPUT
+    from pacx.models.ecg.input import ECG_FOUNDER_INPUT
 
     signals = simulated(recordings)
     for num_workers in sorted({1, workers}):
@@ -64,8 +64,8 @@ def embed(recordings: int, threads: int) -> None:
 
     from pacx.modalities.ecg import EcgJob
     from pacx.modalities.modality import EmbeddingSettings
-    from pacx.models.ecg_founder import ECGFounder
-    from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMAEConfig, EcgMaskedAutoencoder
+    from pacx.models.ecg.founder import ECGFounder
+    from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMAEConfig, EcgMaskedAutoencoder
 
     torch.set_num_threads(threads)
     signals = simulated(recordings)

@@ -5,7 +5,7 @@
 
 A step is forward, backward and fused AdamW. In each round every contender takes one step, in turn, so that whatever
 else the machine does meets all of them alike. Prints images/s (median over rounds), the ratio to transformers (median
-and range of the rounds' ratios), arithmetic achieved by the formula in ``pacx.models.mae_flops``, and each contender's
+and range of the rounds' ratios), arithmetic achieved by the formula in ``pacx.models.mae.flops``, and each contender's
 peak memory, measured in a process of its own. Before it starts, all with the full decoder must agree on the loss.
 
 With ``--fed-steps`` (by default on a GPU) it then trains on a pack of made-up films as ``pacx train mae`` does: films
@@ -39,9 +39,9 @@ from torch import Tensor, nn
 
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import generator, sample_keys
-from pacx.models.mae import MAEConfig, MaskedAutoencoder, is_decoder_key
-from pacx.models.mae_decoders import CrossDecoder, FullDecoder, SampledDecoder
-from pacx.models.mae_flops import training_flops
+from pacx.models.mae.decoders import CrossDecoder, FullDecoder, SampledDecoder
+from pacx.models.mae.flops import training_flops
+from pacx.models.mae.model import MAEConfig, MaskedAutoencoder, is_decoder_key
 
 PEER = "transformers ViTMAE"
 OWN = "pacx full"

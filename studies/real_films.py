@@ -42,7 +42,7 @@ from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
 from pacx.evaluation.statistics import Column, RowMaker
-from pacx.recipes.encoders import RANDOM, NamedEncoder, encoder_from_folder, random_like
+from pacx.models.encoders.by_name import RANDOM, NamedEncoder, encoder_from_folder, random_like
 from pacx.recipes.looks import ask_probe, picture_deletion, picture_rescues, picture_views
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.headlines import MEAN_IMAGE

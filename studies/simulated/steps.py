@@ -28,9 +28,9 @@ from pacx.evaluation.low_data import FRACTIONS, train_low_data
 from pacx.evaluation.metrics import auroc
 from pacx.evaluation.segmentation import decode_test_films
 from pacx.evaluation.statistics import mean_over_seeds, patient_bootstrap
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.by_name import NamedEncoder, random_like
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.vit import Pooling
-from pacx.recipes.encoders import NamedEncoder, random_like
 from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
 from studies.simulated.design import (

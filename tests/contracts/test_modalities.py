@@ -29,8 +29,8 @@ from pacx.modalities.panel_encoder import PanelEncoder
 from pacx.modalities.panels import PercentileScaler, read_wide_csv
 from pacx.modalities.targets import FrozenTargets
 from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
-from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder, save_ecg_mae
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Panel, PanelAutoencoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit

@@ -6,7 +6,7 @@ import scipy.signal
 
 from pacx.modalities.ecg import preprocess_ecg
 from pacx.modalities.ecg_recordings import EcgRecordings
-from pacx.models.ecg_input import ECG_MAE_INPUT, EcgPreprocessing
+from pacx.models.ecg.input import ECG_MAE_INPUT, EcgPreprocessing
 
 
 def recording(seed: int) -> np.ndarray:

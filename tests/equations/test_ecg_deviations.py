@@ -17,7 +17,7 @@ from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt, tf2sos
 from pacx.core.errors import DataError
 from pacx.modalities.ecg import preprocess_ecg
 from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order
-from pacx.models.ecg_founder import ECGFounder
+from pacx.models.ecg.founder import ECGFounder
 from pacx.simulation.ecg import simulate_ecg
 from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pacx.models.ecg_founder import ECGFounder
+from pacx.models.ecg.founder import ECGFounder
 
 
 def relative_error(ours, theirs):

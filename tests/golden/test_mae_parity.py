@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pacx.models.mae import MAEConfig, MaskedAutoencoder
+from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
 from pacx.models.vit import Pooling, pooled
 
 CASES = ("r90_pix", "r90_normpix", "r75_pix", "r75_normpix")

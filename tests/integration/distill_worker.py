@@ -11,7 +11,7 @@ from pacx.core.randomness import generator
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.adaptation import Adapters
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.training.distillation import DistillTaskConfig, MovingTeacher

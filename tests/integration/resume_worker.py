@@ -10,7 +10,7 @@ from torch import Tensor
 from pacx.core.errors import InterruptedRunError
 from pacx.data.augment import Augmentation
 from pacx.data.packs.pack import Pack
-from pacx.models.mae import MAEConfig
+from pacx.models.mae.model import MAEConfig
 from pacx.training import checkpoints
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.tasks.mae import MAETask, MAETaskConfig

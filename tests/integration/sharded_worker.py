@@ -16,7 +16,7 @@ from pacx.core.errors import InterruptedRunError, TrainingError
 from pacx.data.augment import Augmentation
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.models.mae_decoders import CrossDecoder, Decoder, FullDecoder
+from pacx.models.mae.decoders import CrossDecoder, Decoder, FullDecoder
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.task import StepLoss
 from pacx.training.tasks.mae import MAETask, MAETaskConfig

@@ -20,8 +20,8 @@ import pacx
 from pacx.cli.main import main
 from pacx.core.preprocessing import Preprocessing
 from pacx.exporting.export import ExportConfig, export_encoder
-from pacx.models.classifier import Classifier, save_classifier
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.folder import save_encoder
+from pacx.models.heads.classifier import Classifier, save_classifier
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 TOLERANCE = 1e-4

@@ -12,9 +12,9 @@ from pacx.modalities.ecg import EcgJob, prepare_usable
 from pacx.modalities.ecg_readers import read_wfdb
 from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
-from pacx.models.ecg_founder import ECGFounder
-from pacx.models.ecg_input import ECG_FOUNDER_INPUT
-from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
+from pacx.models.ecg.founder import ECGFounder
+from pacx.models.ecg.input import ECG_FOUNDER_INPUT
+from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pacx.data.packs.packing import pack_records
 from pacx.evaluation.alterations import MaskHidden
 from pacx.evaluation.attention import UNIFORM, attention
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 CONTRACT = Preprocessing(image_size_px=64)

@@ -11,10 +11,10 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import generator
 from pacx.exporting.graphs import write_graph
 from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, write_about
-from pacx.models.classifier import Classifier, save_classifier
-from pacx.models.encoder_folder import load_encoder, save_encoder
-from pacx.models.readouts import ReadoutHead, save_readouts
-from pacx.models.reference import Reference, save_reference
+from pacx.models.encoders.folder import load_encoder, save_encoder
+from pacx.models.heads.classifier import Classifier, save_classifier
+from pacx.models.heads.readouts import ReadoutHead, save_readouts
+from pacx.models.heads.reference import Reference, save_reference
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 GRAPHS = {"onnx/fp32.onnx": GraphOutput.EMBEDDING, "onnx/rollout.onnx": GraphOutput.ROLLOUT}

@@ -12,9 +12,9 @@ from running_server import Running
 
 import pacx
 from pacx.data.images.decode import grey_from_bytes, to_square
-from pacx.models.classifier import load_classifier
-from pacx.models.readouts import load_readouts
-from pacx.models.reference import load_reference
+from pacx.models.heads.classifier import load_classifier
+from pacx.models.heads.readouts import load_readouts
+from pacx.models.heads.reference import load_reference
 
 GREY = film(1)
 READOUTS = ("Sodium", "QRS")

@@ -17,7 +17,7 @@ from running_server import Running, answer_of, begin_serving, serving
 from pacx.cli.main import main
 from pacx.core.preprocessing import Preprocessing
 from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, write_about
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 GREY = film(4)

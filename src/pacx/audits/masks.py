@@ -14,7 +14,7 @@ from pacx.evaluation.overlap import overlap
 from pacx.evaluation.results import difference_metric, difference_name
 from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
 from pacx.evaluation.statistics import patient_bootstrap
-from pacx.recipes.encoders import open_encoders
+from pacx.models.encoders.by_name import open_encoders
 
 RULE = "a pixel above 0 is inside (no model)"
 

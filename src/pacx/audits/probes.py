@@ -29,8 +29,8 @@ from pacx.evaluation.statistics import (
     patient_bootstrap,
     with_differences,
 )
+from pacx.models.encoders.by_name import NamedEncoder, open_encoders
 from pacx.models.vit import Pooling
-from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _POOLINGS = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}
 BY_FILM, BY_PATIENT = "split by film", "split by patient"

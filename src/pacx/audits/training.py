@@ -14,9 +14,9 @@ from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import check_size, embed_pack
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.models.encoders.by_name import encoder_from_folder
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.recipes.distill_controls import ShuffledPairsRun
-from pacx.recipes.encoders import encoder_from_folder
 from pacx.recipes.mae import MAERun, mae, mae_tiny
 
 LOW, HIGH = 0.75, 0.90

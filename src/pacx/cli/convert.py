@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from pacx.cli.terminal import choose, parse, say
-from pacx.models.ecg_founder_conversion import convert_ecg_founder
+from pacx.models.ecg.founder_conversion import convert_ecg_founder
 
 _EXAMPLE = "pacx convert ecgfounder 12_lead_ECGFounder.pth --out encoders/ecgfounder"
 

@@ -17,7 +17,7 @@ from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.ecg import EcgJob
 from pacx.modalities.ecg_readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
-from pacx.models.ecg_encoder import is_ecg_encoder, load_ecg_encoder
+from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
 
 _WFDB_HEADER = ".hea"
 OptionsT = TypeVar("OptionsT")

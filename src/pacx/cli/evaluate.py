@@ -38,10 +38,10 @@ from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics import MACRO, RowMaker
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
-from pacx.models.classifier import save_classifier
-from pacx.models.readouts import save_readouts
+from pacx.models.encoders.by_name import NamedEncoder, open_encoders
+from pacx.models.heads.classifier import save_classifier
+from pacx.models.heads.readouts import save_readouts
 from pacx.models.segmenter import SegmentationDecoder, Segmenter, save_segmenter
-from pacx.recipes.encoders import NamedEncoder, open_encoders
 
 _EXAMPLE = "pacx evaluate {name} --pack packs/films --encoders mae=runs/mae/encoder random{more} --out results.json"
 

@@ -14,8 +14,8 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import Alteration, embed_pack, unaltered
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS
-from pacx.models.film_encoder import FilmEncoder
-from pacx.recipes.encoders import NamedEncoder
+from pacx.models.encoders.by_name import NamedEncoder
+from pacx.models.encoders.film_encoder import FilmEncoder
 
 
 @dataclass(frozen=True, kw_only=True)

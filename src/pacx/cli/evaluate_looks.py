@@ -12,7 +12,7 @@ from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.shortcuts import shortcuts
-from pacx.recipes.encoders import NamedEncoder
+from pacx.models.encoders.by_name import NamedEncoder
 from pacx.recipes.looks import ask_probe, picture_deletion, picture_views
 
 

@@ -21,10 +21,10 @@ from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.film_encoder import FilmEncoder
-from pacx.models.imagenet import ImageNetModel
+from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
+from pacx.models.encoders.film_encoder import FilmEncoder
+from pacx.models.encoders.imagenet import ImageNetModel
 from pacx.models.vit import Pooling
-from pacx.recipes.encoders import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 

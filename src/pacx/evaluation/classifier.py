@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 from pacx.core.randomness import generator
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads, ProbeConfig, train_heads
-from pacx.models.classifier import Classifier, Float
+from pacx.models.heads.classifier import Classifier, Float
 
 _LEVEL = 0.95
 _LOG_TEMPERATURES = (-3.0, 3.0)

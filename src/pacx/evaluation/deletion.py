@@ -37,7 +37,7 @@ from pacx.evaluation.statistics import (
     patient_bootstrap,
     with_differences,
 )
-from pacx.models.film_encoder import FilmEncoder
+from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.rollout import rollout_grid, rollout_network
 
 PROTOCOL = "deletion"

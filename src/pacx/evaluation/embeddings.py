@@ -17,7 +17,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
-from pacx.models.film_encoder import FilmEncoder
+from pacx.models.encoders.film_encoder import FilmEncoder
 
 Alteration = Callable[[Tensor, NDArray[np.int64]], Tensor]
 """Grey films (B, S, S), uint8 or in [0, 1], and their rows in the pack (B,), to films of the same shape."""

@@ -20,7 +20,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, Float, PatientDraws, RowMaker, patient_bootstrap, with_differences
-from pacx.models.readouts import ReadoutHead
+from pacx.models.heads.readouts import ReadoutHead
 
 PROTOCOL = "readout"
 COVERAGE, WIDTH, R2 = "coverage", "relative_width", "r2"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 from pacx.core.errors import DataError
-from pacx.models.reference import Reference
+from pacx.models.heads.reference import Reference
 
 _FEWEST = 99
 _MOST_HELD_OUT = 10_000

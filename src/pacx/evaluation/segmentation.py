@@ -32,7 +32,7 @@ from pacx.evaluation.statistics import (
     ratio,
     with_differences,
 )
-from pacx.models.film_encoder import FilmEncoder
+from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.segmenter import SegmentationDecoder, dice_bce_loss
 
 PROTOCOL = "segmentation"

@@ -22,7 +22,7 @@ from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig
 from pacx.evaluation.probe import train_probes
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
-from pacx.models.film_encoder import FilmEncoder
+from pacx.models.encoders.film_encoder import FilmEncoder
 
 PROTOCOL = "shortcut"
 AGE_AND_SEX = "age and sex"

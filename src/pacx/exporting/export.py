@@ -36,10 +36,10 @@ from pacx.inference.export_folder import (
     load_export,
     write_about,
 )
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
-from pacx.models.head_folder import has_head
-from pacx.models.mae_checkpoints import save_encoder_for_mae
-from pacx.models.reference import save_reference
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder
+from pacx.models.heads.folder import has_head
+from pacx.models.heads.reference import save_reference
+from pacx.models.mae.checkpoints import save_encoder_for_mae
 from pacx.models.segmenter import FOLDER as SEGMENTER
 from pacx.models.segmenter import load_segmenter
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.inference.export_folder import GraphInput, GraphOutput
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.grey import restate
 from pacx.models.rollout import rollout_grid
 from pacx.models.segmenter import Segmenter

@@ -22,7 +22,7 @@ from pacx.evaluation.logistic import fit_logistic
 from pacx.evaluation.metrics import auroc_points
 from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
 from pacx.inference.onnx_encoder import OnnxEncoder
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.rollout import rollout_grid
 from pacx.models.segmenter import Segmenter, load_segmenter
 from pacx.simulation.cohort import CohortConfig, film_chunks, patients_of

@@ -17,10 +17,10 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.images.decode import decode_grey, grey_from_image, to_square
 from pacx.data.images.unreadable import check_size
-from pacx.models.encoder_folder import LoadedEncoder
-from pacx.models.encoder_folder import load_encoder as load_encoder_folder
+from pacx.models.encoders.folder import LoadedEncoder
+from pacx.models.encoders.folder import load_encoder as load_encoder_folder
+from pacx.models.encoders.hub import hub_folder, is_hub_id
 from pacx.models.fingerprint import weights_sha256
-from pacx.models.hub import hub_folder, is_hub_id
 from pacx.models.rollout import attention_rollout
 from pacx.models.vit import Pooling
 

@@ -1,6 +1,6 @@
 """An exported encoder on disk, as a server reads it: which graphs there are, what they take and give, and their hashes.
 
-``export.json`` ties the files of an encoder folder (``pacx.models.encoder_folder``) to the ONNX graphs made of it. It
+``export.json`` ties the files of an encoder folder (``pacx.models.encoders.folder``) to the ONNX graphs made of it. It
 is read without torch and without onnx. A folder in which any of these files is not the one that was exported is refused
 as a whole.
 """

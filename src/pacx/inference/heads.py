@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pacx.core.vocabulary import quantity_title
 from pacx.inference.answers import Familiarity, Finding, Reading
 from pacx.inference.export_folder import ExportFolder
-from pacx.models import classifier, readouts, reference
-from pacx.models.classifier import Classifier, load_classifier
-from pacx.models.readouts import ReadoutHead, load_readouts
-from pacx.models.reference import Reference, load_reference
+from pacx.models.heads import classifier, readouts, reference
+from pacx.models.heads.classifier import Classifier, load_classifier
+from pacx.models.heads.readouts import ReadoutHead, load_readouts
+from pacx.models.heads.reference import Reference, load_reference
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import staged_file, write_text
 from pacx.core.errors import UsageError
-from pacx.models import classifier, readouts, reference
-from pacx.models.head_folder import has_head
+from pacx.models.heads import classifier, readouts, reference
+from pacx.models.heads.folder import has_head
 
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 _ENDS = (":low", "", ":high")

@@ -22,8 +22,8 @@ from pacx.modalities.ecg_readers import open_recordings
 from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings, Modality, ModalityCard
 from pacx.modalities.targets import FrozenTargets, require_few_bad, target_fingerprint
-from pacx.models.ecg_encoder import EcgEncoder, load_ecg_encoder
-from pacx.models.ecg_input import ECG_FOUNDER_INPUT, EcgPreprocessing, EcgScale
+from pacx.models.ecg.encoder import EcgEncoder, load_ecg_encoder
+from pacx.models.ecg.input import ECG_FOUNDER_INPUT, EcgPreprocessing, EcgScale
 
 
 def _require_voltage(recordings: EcgRecordings, config: EcgPreprocessing) -> None:

@@ -37,7 +37,7 @@ from pacx.modalities.ecg_recordings import (
     resampled,
 )
 from pacx.modalities.targets import Quarantined
-from pacx.models.ecg_input import EcgPreprocessing, EcgScale
+from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
 BLOCK = 64
 

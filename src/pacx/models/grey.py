@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import config_of, vit_with_weights
 
 _WEIGHT, _BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 
 from pacx.core.errors import ModelError
-from pacx.models.film_encoder import FilmEncoder
+from pacx.models.encoders.film_encoder import FilmEncoder
 
 _FLAT = 1e-5
 """Relative range below which a map is rounding noise that min-max would blow up to a picture."""

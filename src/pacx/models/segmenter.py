@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
-from pacx.models.head_folder import load_head, save_head
+from pacx.models.heads.folder import load_head, save_head
 from pacx.models.initialization import seeded_rng
 
 FOLDER = "segmenter"

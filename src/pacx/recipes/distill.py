@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets, open_targets
-from pacx.models.encoder_folder import load_encoder
+from pacx.models.encoders.folder import load_encoder
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
 from pacx.training.distillation import DistillTaskConfig

@@ -8,7 +8,7 @@ import tyro
 from pacx.modalities.ecg import EcgJob, prepare_usable
 from pacx.modalities.ecg_readers import open_recordings
 from pacx.modalities.modality import EmbeddingSettings, embed_once
-from pacx.models.ecg_mae import EcgMAEConfig, load_ecg_mae
+from pacx.models.ecg.mae import EcgMAEConfig, load_ecg_mae
 from pacx.recipes.recipe import Run
 from pacx.recipes.samples import learning_rows
 from pacx.training.engine import is_first_process

@@ -16,7 +16,7 @@ from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import train_probes
 from pacx.evaluation.results import ResultRow
-from pacx.recipes.encoders import NamedEncoder
+from pacx.models.encoders.by_name import NamedEncoder
 from pacx.reporting.figures import FigureEntry, draw_rollouts, save_figure
 from pacx.reporting.looks import draw_deletion, draw_views
 

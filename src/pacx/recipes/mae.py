@@ -9,14 +9,14 @@ from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import Augmentation
 from pacx.data.packs.pack import Pack
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.by_name import IMAGENET
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.imagenet import imagenet_vit
 from pacx.models.grey import grey_contract
-from pacx.models.imagenet import imagenet_vit
-from pacx.models.mae import MAEConfig
-from pacx.models.mae_checkpoints import load_mae_encoder, read_mae_weights
-from pacx.models.mae_decoders import CrossDecoder, Decoder, SampledDecoder
+from pacx.models.mae.checkpoints import load_mae_encoder, read_mae_weights
+from pacx.models.mae.decoders import CrossDecoder, Decoder, SampledDecoder
+from pacx.models.mae.model import MAEConfig
 from pacx.models.vit import Pooling, ViTConfig
-from pacx.recipes.encoders import IMAGENET
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
 from pacx.training.loop import TrainingConfig, TrainingSummary, train

@@ -10,7 +10,7 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
-from pacx.recipes.encoders import NamedEncoder
+from pacx.models.encoders.by_name import NamedEncoder
 
 _ANYBODYS = ("", "folder", "dicom-folder")
 """Datasets whose name says nothing of what is in them."""

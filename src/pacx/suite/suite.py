@@ -35,10 +35,10 @@ from pacx.evaluation.shortcuts import shortcuts
 from pacx.evaluation.statistics import NUM_DRAWS
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
-from pacx.models.encoder_folder import LoadedEncoder
-from pacx.models.film_encoder import FilmEncoder
+from pacx.models.encoders.by_name import NamedEncoder, open_encoders
+from pacx.models.encoders.film_encoder import FilmEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.fingerprint import weights_sha256
-from pacx.recipes.encoders import NamedEncoder, open_encoders
 from pacx.suite.benchmark import Benchmark, benchmarks_of
 
 

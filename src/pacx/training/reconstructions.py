@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pacx.core.artifacts import staged_file
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.mae import MaskedAutoencoder
+from pacx.models.mae.model import MaskedAutoencoder
 
 _GAP_PX = 4
 

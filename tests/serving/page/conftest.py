@@ -16,7 +16,7 @@ from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.packs.packing import pack_records
 from pacx.demo.folders import MAE, PACX, DemoFolders
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.recipes.rows import with_splits
 from pacx.simulation.hospital import HospitalConfig, write_hospital

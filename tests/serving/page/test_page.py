@@ -16,9 +16,9 @@ import pacx
 from pacx.core.vocabulary import quantity_title
 from pacx.data.images.decode import to_square
 from pacx.inference.export_folder import RESEARCH_USE
-from pacx.models.classifier import load_classifier
-from pacx.models.readouts import load_readouts
-from pacx.models.reference import load_reference
+from pacx.models.heads.classifier import load_classifier
+from pacx.models.heads.readouts import load_readouts
+from pacx.models.heads.reference import load_reference
 
 PNG, DICOM = ("film.png", png(film(1))), ("IM0001", dicom(film(2), "MONOCHROME1"))
 LEAST_CONTRAST = 4.5  # WCAG 2.2, success criterion 1.4.3

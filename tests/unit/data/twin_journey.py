@@ -20,7 +20,7 @@ from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.recipes.rows import with_splits
 from pacx.simulation.twin import TwinConfig, twins, write_twin

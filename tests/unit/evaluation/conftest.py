@@ -8,7 +8,7 @@ from PIL import Image
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 PREPROCESSING = Preprocessing(image_size_px=32)

@@ -15,8 +15,8 @@ from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.models.film_encoder import EncoderOutput, ForeignEncoder
-from pacx.models.timm_encoder import TimmEncoder
+from pacx.models.encoders.film_encoder import EncoderOutput, ForeignEncoder
+from pacx.models.encoders.timm_encoder import TimmEncoder
 
 HALF = Preprocessing(image_size_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 SHORT = SegmentationConfig(epochs=2, batch_size=10, warmup_epochs=0, learning_rate=1e-3)

@@ -10,7 +10,7 @@ import torch
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.evaluation.embeddings import embed_pack, embed_patches
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling
 
 

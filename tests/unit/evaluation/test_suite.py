@@ -19,7 +19,7 @@ from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import read_rows
 from pacx.evaluation.segmentation import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.folder import save_encoder
 from pacx.suite import certificate as certificates
 from pacx.suite.certificate import Certificate, find_shared
 from pacx.suite.suite import PROTOCOLS, Suite, SuiteConfig

@@ -12,9 +12,9 @@ from pacx.modalities.ecg_readers import open_recordings, read_array, read_symile
 from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.ecg_founder import ECGFounder
-from pacx.models.ecg_input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, ECG_MAE_INPUT
-from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMaskedAutoencoder
+from pacx.models.ecg.founder import ECGFounder
+from pacx.models.ecg.input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, ECG_MAE_INPUT
+from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder
 
 TO_MIMIC = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
 

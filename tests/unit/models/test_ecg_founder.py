@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.ecg_founder import ECGFounder, _Block, _SameConv, load_ecg_founder
+from pacx.models.ecg.founder import ECGFounder, _Block, _SameConv, load_ecg_founder
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 from pacx.cli.main import main
 from pacx.core.artifacts import sha256_of
 from pacx.core.errors import ModelError
-from pacx.models.ecg_encoder import is_ecg_encoder, load_ecg_encoder
-from pacx.models.ecg_founder import ECGFounder
-from pacx.models.ecg_founder_conversion import convert_ecg_founder, load_converted_ecg_founder
+from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
+from pacx.models.ecg.founder import ECGFounder
+from pacx.models.ecg.founder_conversion import convert_ecg_founder, load_converted_ecg_founder
 
 
 @pytest.fixture(scope="module")

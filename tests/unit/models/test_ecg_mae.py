@@ -8,8 +8,8 @@ import scipy.signal
 import torch
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.ecg_input import ECG_FOUNDER_INPUT, EcgPreprocessing
-from pacx.models.ecg_mae import TINY_ECG_MAE, EcgMAEConfig, EcgMaskedAutoencoder, load_ecg_mae, save_ecg_mae
+from pacx.models.ecg.input import ECG_FOUNDER_INPUT, EcgPreprocessing
+from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMAEConfig, EcgMaskedAutoencoder, load_ecg_mae, save_ecg_mae
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from pacx.core.artifacts import sha256_of
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import load_encoder, save_encoder
+from pacx.models.encoders.folder import load_encoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 
 TINY = ViTConfig(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, mlp_ratio=3.0)

@@ -26,10 +26,10 @@ from transformers import (
 
 from pacx.core.errors import ModelError
 from pacx.data.augment import to_input
-from pacx.models.film_encoder import FilmEncoder
-from pacx.models.huggingface_encoder import open_huggingface
+from pacx.models.encoders.film_encoder import FilmEncoder
+from pacx.models.encoders.huggingface_encoder import open_huggingface
+from pacx.models.encoders.timm_encoder import open_timm_folder, open_timm_model
 from pacx.models.rollout import attention_rollout, rollout_network
-from pacx.models.timm_encoder import open_timm_folder, open_timm_model
 from pacx.models.vit import Pooling
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}

@@ -6,7 +6,7 @@ import torch
 
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder, save_encoder
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder, save_encoder
 from pacx.models.grey import fold_channels, unfold_channels
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 

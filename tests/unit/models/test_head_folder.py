@@ -11,10 +11,10 @@ import torch
 
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.classifier import Classifier, load_classifier, save_classifier
-from pacx.models.encoder_folder import save_encoder
-from pacx.models.head_folder import load_head, save_head
-from pacx.models.reference import Reference, load_reference, save_reference
+from pacx.models.encoders.folder import save_encoder
+from pacx.models.heads.classifier import Classifier, load_classifier, save_classifier
+from pacx.models.heads.folder import load_head, save_head
+from pacx.models.heads.reference import Reference, load_reference, save_reference
 from pacx.models.segmenter import SegmentationDecoder, Segmenter, load_segmenter, save_segmenter
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
@@ -109,8 +109,8 @@ def test_a_head_that_is_not_there_is_named(encoder: Path, tmp_path: Path) -> Non
 def test_applying_heads_imports_no_torch(encoder: Path) -> None:
     save_classifier(encoder, _classifier())
     code = (
-        "import sys; from pathlib import Path; from pacx.models.classifier import load_classifier;"
-        "import pacx.models.reference, pacx.models.readouts, numpy as np;"
+        "import sys; from pathlib import Path; from pacx.models.heads.classifier import load_classifier;"
+        "import pacx.models.heads.reference, pacx.models.heads.readouts, numpy as np;"
         f"load_classifier(Path({str(encoder)!r})).predict(np.zeros((2, 8)));"
         "assert not {'torch', 'timm', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)"
     )

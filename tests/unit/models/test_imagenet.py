@@ -16,8 +16,8 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.packs.packing import pack_records
-from pacx.models.imagenet import ImageNetModel, imagenet_vit
-from pacx.models.mae import MAEConfig
+from pacx.models.encoders.imagenet import ImageNetModel, imagenet_vit
+from pacx.models.mae.model import MAEConfig
 from pacx.models.vit import Pooling, pooled
 from pacx.recipes.mae import initial_encoder
 from pacx.training.tasks.mae import MAETask, MAETaskConfig

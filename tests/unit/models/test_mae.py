@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pacx.core.errors import ModelError
-from pacx.models.mae import MAEConfig, MAEOutput, MaskedAutoencoder
-from pacx.models.mae_decoders import CrossDecoder, Decoder, FullDecoder, SampledDecoder
+from pacx.models.mae.decoders import CrossDecoder, Decoder, FullDecoder, SampledDecoder
+from pacx.models.mae.model import MAEConfig, MAEOutput, MaskedAutoencoder
 from pacx.models.vit import Pooling, patch_tokens, pooled
 
 TINY = MAEConfig(

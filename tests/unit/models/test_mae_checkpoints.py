@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from test_mae import TINY, tiny_images, tiny_noise
 
 from pacx.core.errors import ModelError
-from pacx.models.mae import MAEConfig, MaskedAutoencoder
-from pacx.models.mae_checkpoints import convert_mae_encoder, load_mae, load_mae_encoder, save_for_mae
+from pacx.models.mae.checkpoints import convert_mae_encoder, load_mae, load_mae_encoder, save_for_mae
+from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
 from pacx.models.vit import ViTConfig
 
 ENCODER = ViTConfig(**{field: getattr(TINY, field) for field in ViTConfig.__dataclass_fields__})

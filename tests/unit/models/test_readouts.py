@@ -14,8 +14,8 @@ from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.evaluation.readouts import MeasuredValues, Readout, ReadoutConfig, fit_readouts
-from pacx.models.encoder_folder import load_encoder, save_encoder
-from pacx.models.readouts import ReadoutHead, load_readouts, save_readouts
+from pacx.models.encoders.folder import load_encoder, save_encoder
+from pacx.models.heads.readouts import ReadoutHead, load_readouts, save_readouts
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2)
@@ -128,5 +128,5 @@ def test_altered_or_missing_files_are_refused(heads, tmp_path):
 
 def test_predicting_needs_numpy_alone():
     heavy = ("torch", "sklearn", "scipy", "pandas")
-    words = f"import sys, pacx.models.readouts; sys.exit(any(name in sys.modules for name in {heavy}))"
+    words = f"import sys, pacx.models.heads.readouts; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0

@@ -26,7 +26,7 @@ from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe, train_probes
 from pacx.evaluation.results import ResultRow, read_rows
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import load_encoder, save_encoder
+from pacx.models.encoders.folder import load_encoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 SIZE = 32

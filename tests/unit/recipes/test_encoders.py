@@ -9,11 +9,11 @@ from timm.models import save_for_hf
 
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import LoadedEncoder, save_encoder
-from pacx.models.huggingface_encoder import HuggingFaceEncoder
-from pacx.models.timm_encoder import TimmEncoder
+from pacx.models.encoders.by_name import open_encoders
+from pacx.models.encoders.folder import LoadedEncoder, save_encoder
+from pacx.models.encoders.huggingface_encoder import HuggingFaceEncoder
+from pacx.models.encoders.timm_encoder import TimmEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.encoders import open_encoders
 
 CONFIG = ViTConfig(img_size=32, patch_size=8, embed_dim=24, depth=1, num_heads=2)
 

@@ -15,7 +15,7 @@ from pacx.exporting.graphs import write_graph
 from pacx.exporting.parity import compare, simulated_films
 from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, load_export
 from pacx.inference.onnx_encoder import open_embedder
-from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 

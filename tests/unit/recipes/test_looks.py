@@ -17,9 +17,9 @@ from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import read_rows
-from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.encoders.by_name import NamedEncoder
+from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.encoders import NamedEncoder
 from pacx.recipes.looks import picture_deletion, picture_rescues, picture_views
 from pacx.reporting.figures import read_figures
 

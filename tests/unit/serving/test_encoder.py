@@ -12,9 +12,9 @@ from PIL import Image
 import pacx
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.by_name import open_encoder
+from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.encoders import open_encoder
 
 FILM = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
 

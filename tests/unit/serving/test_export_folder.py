@@ -19,7 +19,7 @@ from pacx.inference.export_folder import (
     preprocessing_sha256,
     write_about,
 )
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 PREPROCESSING = Preprocessing(image_size_px=32)

@@ -14,8 +14,8 @@ from pacx.core.errors import DataError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.exporting.model_card import read_run
-from pacx.models.encoder_folder import load_encoder, save_encoder
-from pacx.models.mae_checkpoints import load_mae_encoder
+from pacx.models.encoders.folder import load_encoder, save_encoder
+from pacx.models.mae.checkpoints import load_mae_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 
 CONFIG = ViTConfig(img_size=32, patch_size=8, in_chans=1, embed_dim=16, depth=1, num_heads=2)

@@ -15,7 +15,7 @@ from pacx.exporting import graphs as onnx_graphs
 from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.inference.export_folder import ExportFolder, GraphInput, GraphOutput, Precision, load_export
 from pacx.inference.onnx_encoder import OnnxEncoder, open_embedder
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder, save_encoder
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder, save_encoder
 from pacx.models.rollout import rollout_grid
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 

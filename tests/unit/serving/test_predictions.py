@@ -12,10 +12,10 @@ import pytest
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.inference.predictions import check_table_path, load_heads, write_table
-from pacx.models.classifier import Classifier, save_classifier
-from pacx.models.encoder_folder import save_encoder
-from pacx.models.readouts import ReadoutHead, save_readouts
-from pacx.models.reference import Reference, save_reference
+from pacx.models.encoders.folder import save_encoder
+from pacx.models.heads.classifier import Classifier, save_classifier
+from pacx.models.heads.readouts import ReadoutHead, save_readouts
+from pacx.models.heads.reference import Reference, save_reference
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 FILMS = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)

@@ -15,7 +15,7 @@ from pacx.exporting.graphs import write_graph
 from pacx.exporting.quantized_graph import write_quantized
 from pacx.inference.export_folder import GraphInput, GraphOutput
 from pacx.inference.host_choice import MIN_COSINE, smooth_films
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
 INT16 = np.iinfo(np.int16)

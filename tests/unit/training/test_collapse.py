@@ -10,7 +10,7 @@ from pacx.core.artifacts import read_json
 from pacx.core.randomness import generator
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import save_encoder
+from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.training.alignment_metrics import collapse_advice
 

@@ -12,7 +12,7 @@ from pacx.core.randomness import generator
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import LoadedEncoder
+from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.token_regression import TokenRegressionConfig

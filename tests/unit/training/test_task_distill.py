@@ -12,7 +12,7 @@ from pacx.core.randomness import generator
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit, vit_with_weights
 from pacx.objectives.objective import complete
 from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at

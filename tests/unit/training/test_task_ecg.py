@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pacx.core.errors import UsageError
-from pacx.models.ecg_input import ECG_MAE_INPUT
-from pacx.models.ecg_mae import EcgMAEConfig, load_ecg_mae
+from pacx.models.ecg.input import ECG_MAE_INPUT
+from pacx.models.ecg.mae import EcgMAEConfig, load_ecg_mae
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.tasks.ecg import EcgTask, EcgTaskConfig
 

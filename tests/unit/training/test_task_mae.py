@@ -14,9 +14,9 @@ from pacx.core.randomness import uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.models.encoder_folder import load_encoder
-from pacx.models.mae import MAEConfig, MaskedAutoencoder
-from pacx.models.mae_flops import training_flops
+from pacx.models.encoders.folder import load_encoder
+from pacx.models.mae.flops import training_flops
+from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
 from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.reconstructions import reconstruct

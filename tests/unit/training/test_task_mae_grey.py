@@ -15,10 +15,10 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import check_size
-from pacx.models.encoder_folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.grey import grey_contract, restate
-from pacx.models.mae import MaskedAutoencoder
-from pacx.models.mae_checkpoints import save_for_mae
+from pacx.models.mae.checkpoints import save_for_mae
+from pacx.models.mae.model import MaskedAutoencoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.training.loop import train
 from pacx.training.tasks.mae import MAETask, MAETaskConfig

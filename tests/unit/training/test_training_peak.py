@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pacx.models.mae import MAEConfig
-from pacx.models.mae_decoders import SampledDecoder
-from pacx.models.mae_flops import training_flops
+from pacx.models.mae.decoders import SampledDecoder
+from pacx.models.mae.flops import training_flops
+from pacx.models.mae.model import MAEConfig
 from pacx.training.peak import share_of, share_of_peak
 
 

@@ -24,7 +24,7 @@ from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
 from pacx.models.vit import Pooling
 from pacx.objectives.contrastive import ContrastiveObjective

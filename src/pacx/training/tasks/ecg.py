@@ -18,7 +18,7 @@ from torch import Tensor
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
-from pacx.models.ecg_mae import EcgMAEConfig, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.ecg.mae import EcgMAEConfig, EcgMaskedAutoencoder, save_ecg_mae
 from pacx.training.task import ParameterGroup, RowsTask, StepLoss, array_sha256, decay_matrices_only
 
 _VALIDATION_BATCH = 64
@@ -106,7 +106,7 @@ class EcgTask(RowsTask):
         }
 
     def release(self, out: Path) -> None:
-        """Write ``ecg/``, the encoder folder that ``pacx.models.ecg_mae.load_ecg_mae`` reads."""
+        """Write ``ecg/``, the encoder folder that ``pacx.models.ecg.mae.load_ecg_mae`` reads."""
         starts = range(0, len(self.train_rows), _VALIDATION_BATCH)
         self.module.standardize(self._input(self.train_rows[start : start + _VALIDATION_BATCH]) for start in starts)
         save_ecg_mae(self.module, out / "ecg", provenance=provenance("train ecg", self.seed).to_json())

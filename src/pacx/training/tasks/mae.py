@@ -25,10 +25,10 @@ from pacx.core.randomness import order, uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import grey_contract, restate
-from pacx.models.mae import MAEConfig, MAEOutput, MaskedAutoencoder
-from pacx.models.mae_flops import training_flops
+from pacx.models.mae.flops import training_flops
+from pacx.models.mae.model import MAEConfig, MAEOutput, MaskedAutoencoder
 from pacx.models.vit import Pooling, ViTConfig, config_of
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import initialize_transformer, seeded_rng
-from pacx.models.mae_decoders import Decoder, FullDecoder
+from pacx.models.mae.decoders import Decoder, FullDecoder
 from pacx.models.onednn import linear, use_onednn
 from pacx.models.vit import (
     NORM_EPS,

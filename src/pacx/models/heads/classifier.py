@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.models.head_folder import load_head, save_head
+from pacx.models.heads.folder import load_head, save_head
 
 FOLDER = "classifier"
 """The folder's name inside an encoder folder."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.ecg_input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, EcgPreprocessing
+from pacx.models.ecg.input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, EcgPreprocessing
 from pacx.models.strict_loading import load_strictly, read_state_dict
 
 FEATURE_DIM = 1024
@@ -166,7 +166,7 @@ class ECGFounder(nn.Module):
 def load_ecg_founder(path: Path) -> ECGFounder:
     """The trained network from the official checkpoint, or from its tensors as safetensors; in eval mode.
 
-    The number of leads is read off the file. ``pacx.models.ecg_founder_conversion`` turns the one into
+    The number of leads is read off the file. ``pacx.models.ecg.founder_conversion`` turns the one into
     the other. Torch files are opened with ``weights_only=True`` and nothing else.
 
     Raises:

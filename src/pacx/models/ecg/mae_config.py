@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pacx.core.errors import ModelError
-from pacx.models.ecg_input import ECG_MAE_INPUT, EcgPreprocessing
+from pacx.models.ecg.input import ECG_MAE_INPUT, EcgPreprocessing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from torch import Tensor
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pacx.models.encoder_folder import LoadedEncoder, save_encoder
+from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
-from pacx.models.mae import MAEConfig, MaskedAutoencoder, is_decoder_key
+from pacx.models.mae.model import MAEConfig, MaskedAutoencoder, is_decoder_key
 from pacx.models.strict_loading import load_strictly, read_state_dict
 from pacx.models.vit import Pooling, ViTConfig, vit_with_weights
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from pacx.core.artifacts import read_json, staged_directory, write_json
 from pacx.core.errors import DataError, ModelError
-from pacx.models.ecg_input import EcgPreprocessing
-from pacx.models.ecg_mae_config import TINY_ECG_MAE, EcgMAEConfig
+from pacx.models.ecg.input import EcgPreprocessing
+from pacx.models.ecg.mae_config import TINY_ECG_MAE, EcgMAEConfig
 from pacx.models.strict_loading import load_strictly, read_state_dict, write_state_dict
 
 __all__ = ["TINY_ECG_MAE", "EcgMAEConfig", "EcgMAEOutput", "EcgMaskedAutoencoder", "load_ecg_mae", "save_ecg_mae"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.models.head_folder import load_head, save_head
+from pacx.models.heads.folder import load_head, save_head
 
 FOLDER = "readouts"
 """The folder's name inside an encoder folder."""

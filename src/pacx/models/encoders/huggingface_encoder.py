@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.film_encoder import EncoderOutput, ForeignEncoder, square_contract, tokens_of_grid
-from pacx.models.hub import hub_file
+from pacx.models.encoders.film_encoder import EncoderOutput, ForeignEncoder, square_contract, tokens_of_grid
+from pacx.models.encoders.hub import hub_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from pacx.core.errors import ModelError
-from pacx.models.ecg_founder import ECGFounder, load_ecg_founder
-from pacx.models.ecg_founder_conversion import is_converted_ecg_founder, load_converted_ecg_founder
-from pacx.models.ecg_mae import EcgMaskedAutoencoder, is_ecg_mae, load_ecg_mae
+from pacx.models.ecg.founder import ECGFounder, load_ecg_founder
+from pacx.models.ecg.founder_conversion import is_converted_ecg_founder, load_converted_ecg_founder
+from pacx.models.ecg.mae import EcgMaskedAutoencoder, is_ecg_mae, load_ecg_mae
 
 EcgEncoder = ECGFounder | EcgMaskedAutoencoder
 

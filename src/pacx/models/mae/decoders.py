@@ -20,7 +20,7 @@ from pacx.core.errors import ModelError
 from pacx.models.vit import NORM_EPS
 
 if TYPE_CHECKING:
-    from pacx.models.mae import MAEConfig
+    from pacx.models.mae.model import MAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_folder import LoadedEncoder, is_config_of_ours, load_encoder
-from pacx.models.film_encoder import FilmEncoder
-from pacx.models.huggingface_encoder import open_huggingface
-from pacx.models.imagenet import ImageNetModel, imagenet_vit
-from pacx.models.timm_encoder import open_timm_folder, open_timm_model
+from pacx.models.encoders.film_encoder import FilmEncoder
+from pacx.models.encoders.folder import LoadedEncoder, is_config_of_ours, load_encoder
+from pacx.models.encoders.huggingface_encoder import open_huggingface
+from pacx.models.encoders.imagenet import ImageNetModel, imagenet_vit
+from pacx.models.encoders.timm_encoder import open_timm_folder, open_timm_model
 from pacx.models.vit import Pooling, config_of, random_vit
 
 RANDOM, IMAGENET = "random", "imagenet"

@@ -10,7 +10,7 @@ from typing import cast
 import timm
 from timm.models.vision_transformer import VisionTransformer
 
-from pacx.models.hub import hub_file
+from pacx.models.encoders.hub import hub_file
 from pacx.models.vit import config_of, vit_with_weights
 
 

@@ -17,7 +17,7 @@ import torch
 
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import ModelError
-from pacx.models.ecg_founder import ECGFounder, load_ecg_founder
+from pacx.models.ecg.founder import ECGFounder, load_ecg_founder
 from pacx.models.strict_loading import write_state_dict
 
 _KIND = "ecg-founder"

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, ModelError
-from pacx.models.film_encoder import EncoderOutput, ForeignEncoder, square_contract, tokens_of_grid
-from pacx.models.hub import hub_file
+from pacx.models.encoders.film_encoder import EncoderOutput, ForeignEncoder, square_contract, tokens_of_grid
+from pacx.models.encoders.hub import hub_file
 from pacx.models.strict_loading import read_state_dict
 
 _WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")

@@ -1,0 +1,1 @@
+"""Encoders of electrocardiograms: ECGFounder, and a masked autoencoder of one's own."""

@@ -1,0 +1,1 @@
+"""What lies beside an encoder: classifier, read-outs, reference films. Numpy alone."""

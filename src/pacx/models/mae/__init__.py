@@ -1,0 +1,1 @@
+"""The masked autoencoder of films: network, decoders, checkpoints of others, arithmetic per step."""
