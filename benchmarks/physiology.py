@@ -31,8 +31,8 @@ def processor_s() -> float:
 def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported where worker processes need not
     """Recordings (count, 12, 5000) int16 of different people; beyond 256, copies with noise of one step."""
     from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit
-    from pacx.simulation.ecg import simulate_ecg
-    from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+    from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+    from pacx.simulation.signals.ecg import simulate_ecg
 
     ids = [f"b{number}" for number in range(count)]
     few = ids[:256]
@@ -91,8 +91,8 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
     from pacx.modalities.panels import PanelTable
     from pacx.models.labs_dae import LAB_PANEL
     from pacx.recipes.labs import labs_tiny
-    from pacx.simulation.labs import simulate_labs
-    from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+    from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+    from pacx.simulation.signals.labs import simulate_labs
 
     if table is None:
         ids = [f"u{number}" for number in range(patients)]

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pacx.core.artifacts import staged_file
-from pacx.simulation.physiology import Nuisance, Physiology, Visibility
-from pacx.simulation.thorax import Scanner, render_films
+from pacx.simulation.film.thorax import Scanner, render_films
+from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
 
 FILM_PX, LABEL_PX, COLUMNS = 256, 20, 4
 SEED = 11

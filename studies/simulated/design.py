@@ -23,8 +23,8 @@ from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, Shuffl
 from pacx.recipes.ecg import EcgRun, ecg, ecg_tiny
 from pacx.recipes.labs import LabsRun, labs, labs_tiny
 from pacx.recipes.mae import MAERun, mae, mae_tiny
-from pacx.simulation.circumstances import Circumstances
-from pacx.simulation.physiology import Visibility
+from pacx.simulation.patients.acquisition import Circumstances
+from pacx.simulation.patients.physiology import Visibility
 from pacx.training.config import TrainingConfig
 
 MAE, RANDOM, PACX = "mae", "random", "pacx"

@@ -34,10 +34,10 @@ from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Panel, PanelAutoencoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.simulation.ecg import simulate_ecg
-from pacx.simulation.labs import simulate_labs
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
-from pacx.simulation.vitals import simulate_vitals, write_vitals
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.ecg import simulate_ecg
+from pacx.simulation.signals.labs import simulate_labs
+from pacx.simulation.signals.vitals import simulate_vitals, write_vitals
 from pacx.training.distillation import DistillTaskConfig
 from pacx.training.tasks.distill import DistillTask
 

@@ -18,8 +18,8 @@ from pacx.core.errors import DataError
 from pacx.modalities.ecg import preprocess_ecg
 from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order
 from pacx.models.ecg.founder import ECGFounder
-from pacx.simulation.ecg import simulate_ecg
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.ecg import simulate_ecg
 
 IDS = ("a", "b", "c", "d")
 TO_MIMIC = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]

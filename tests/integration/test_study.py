@@ -10,8 +10,8 @@ from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
-from pacx.simulation.labels import PHYSIOLOGY_DENSE
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
 from studies.simulated import cohorts as study_cohorts
 from studies.simulated.design import CONDITIONS, SIZES, WORLDS, HalfMissingRun, Preset, StudyFolders
 from studies.simulated.study import StudyConfig, run_study

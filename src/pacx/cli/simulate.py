@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pacx.cli.terminal import choose, parse, say
 from pacx.simulation.hospital import HospitalConfig, write_hospital
-from pacx.simulation.physiology import Visibility
-from pacx.simulation.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL
+from pacx.simulation.patients.physiology import Visibility
+from pacx.simulation.patients.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL
 from pacx.simulation.twin import TwinConfig, twins, write_twin
 
 _SITES = {site.name: site for site in (UNIVERSITY_HOSPITAL, COMMUNITY_HOSPITAL)}

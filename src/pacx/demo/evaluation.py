@@ -26,7 +26,7 @@ from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.encoders.imagenet import ImageNetModel
 from pacx.models.vit import Pooling
 from pacx.reporting.headlines import MEAN_IMAGE
-from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE
+from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 
 _Features = dict[str, NDArray[np.float32]]
 _GROUPS = (("physiology-dense", PHYSIOLOGY_DENSE), ("anatomical", ANATOMICAL))

@@ -24,7 +24,7 @@ from pacx.reporting.figures import (
     draw_reconstructions,
     save_figure,
 )
-from pacx.simulation.labels import PHYSIOLOGY_DENSE
+from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
 from pacx.training.reconstructions import reconstruct
 
 _NUM_FILMS = 16

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.simulation.physiology import Nuisance, Physiology, Visibility
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, Site, draw_nuisance, draw_physiology
-from pacx.simulation.thorax import Films, render_films
+from pacx.simulation.film.thorax import Films, render_films
+from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, Site, draw_nuisance, draw_physiology
 
 _FILMS_PER_CHUNK = 32
 

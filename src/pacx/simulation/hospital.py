@@ -36,14 +36,14 @@ from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
-from pacx.simulation.circumstances import Circumstances
-from pacx.simulation.ecg import NUM_SAMPLES, SAMPLE_RATE_HZ, simulate_ecg
-from pacx.simulation.labels import downstream_labels
-from pacx.simulation.labs import simulate_labs
-from pacx.simulation.physiology import Physiology, Visibility
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, Site, draw_physiology
-from pacx.simulation.thorax import Films, render_films
-from pacx.simulation.vitals import simulate_vitals, write_vitals
+from pacx.simulation.film.thorax import Films, render_films
+from pacx.simulation.patients.acquisition import Circumstances
+from pacx.simulation.patients.labels import downstream_labels
+from pacx.simulation.patients.physiology import Physiology, Visibility
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, Site, draw_physiology
+from pacx.simulation.signals.ecg import NUM_SAMPLES, SAMPLE_RATE_HZ, simulate_ecg
+from pacx.simulation.signals.labs import simulate_labs
+from pacx.simulation.signals.vitals import simulate_vitals, write_vitals
 
 MASK_NAMES = ("lung", "heart", "opacity")
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.core.randomness import sample_keys, uniform
-from pacx.simulation.casting import stretched
-from pacx.simulation.physiology import Physiology, Values
-from pacx.simulation.population import CLEARLY_DISEASED
+from pacx.simulation.patients.physiology import Physiology, Values
+from pacx.simulation.patients.population import CLEARLY_DISEASED
+from pacx.simulation.recruitment import stretched
 
 FILMS_PER_SUBJECT = 5
 _HOURS_AFTER_ADMISSION = ((25.0, 71.0), (-800.0, -700.0), (2.0, 20.0), (80.0, 120.0), (1466.0, 1500.0))

@@ -12,7 +12,7 @@ from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.chexchonet import DATASET, ChexchonetOptions
 from pacx.data.splits import patients_in_two_splits
 from pacx.recipes.rows import with_released_code_splits, with_splits
-from pacx.simulation.physiology import Visibility
+from pacx.simulation.patients.physiology import Visibility
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.data.datasets.nlm_tb import DATASET, Hospital, NlmTbOptions
 from pacx.data.images.decode import decode_grey
 from pacx.recipes.rows import with_released_code_splits, with_splits
-from pacx.simulation.physiology import Visibility
+from pacx.simulation.patients.physiology import Visibility
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from scipy.signal import find_peaks
 
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.simulation.ecg import SAMPLE_RATE_HZ, simulate_ecg
-from pacx.simulation.physiology import (
+from pacx.simulation.patients.physiology import (
     ATRIAL_FIBRILLATION,
     LEFT_BUNDLE_BLOCK,
     NORMAL_CONDUCTION,
@@ -18,7 +17,8 @@ from pacx.simulation.physiology import (
     SINUS,
     Physiology,
 )
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.ecg import SAMPLE_RATE_HZ, simulate_ecg
 
 IDS = [f"heart-{number}" for number in range(48)]
 LEAD = {name: index for index, name in enumerate(ECG_LEADS)}

@@ -9,8 +9,8 @@ from PIL import Image
 
 from pacx.simulation.cohort import CohortConfig, film_chunks, patients_of
 from pacx.simulation.film_files import as_lateral, counts_of, films_of, jpeg_bytes, png_bytes
-from pacx.simulation.labels import film_findings
-from pacx.simulation.physiology import Physiology
+from pacx.simulation.patients.labels import film_findings
+from pacx.simulation.patients.physiology import Physiology
 
 CONFIG = CohortConfig(image_size_px=32)
 

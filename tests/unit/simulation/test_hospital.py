@@ -16,12 +16,12 @@ from PIL import Image
 
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
-from pacx.simulation.ecg import simulate_ecg
 from pacx.simulation.hospital import HospitalConfig, write_hospital
-from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
-from pacx.simulation.labs import simulate_labs
-from pacx.simulation.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL, draw_physiology
-from pacx.simulation.vitals import simulate_vitals
+from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
+from pacx.simulation.patients.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.ecg import simulate_ecg
+from pacx.simulation.signals.labs import simulate_labs
+from pacx.simulation.signals.vitals import simulate_vitals
 
 CONFIG = HospitalConfig(
     num_pretraining_patients=40, num_triplet_patients=35, num_downstream_patients=33, image_size_px=32, seed=11

@@ -7,9 +7,9 @@ import pytest
 
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS
-from pacx.simulation.labs import expected_haemoglobin_g_dl, simulate_labs
-from pacx.simulation.physiology import ATRIAL_FIBRILLATION, Physiology
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, Physiology
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.labs import expected_haemoglobin_g_dl, simulate_labs
 
 IDS = [f"blood-{number}" for number in range(6000)]
 COLUMN = {item: index for index, item in enumerate(LAB_ITEM_IDS)}

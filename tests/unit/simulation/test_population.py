@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import UsageError
-from pacx.simulation.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
-from pacx.simulation.physiology import ATRIAL_FIBRILLATION, LEFT_BUNDLE_BLOCK, PACED, Nuisance, Physiology
-from pacx.simulation.population import (
+from pacx.simulation.film.thorax import Scanner
+from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
+from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, LEFT_BUNDLE_BLOCK, PACED, Nuisance, Physiology
+from pacx.simulation.patients.population import (
     CLEARLY_DISEASED,
     COMMUNITY_HOSPITAL,
     UNIVERSITY_HOSPITAL,
@@ -16,7 +17,6 @@ from pacx.simulation.population import (
     draw_nuisance,
     draw_physiology,
 )
-from pacx.simulation.thorax import Scanner
 
 IDS = [f"someone-{number}" for number in range(6000)]
 

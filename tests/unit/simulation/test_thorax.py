@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pacx.core.errors import UsageError
-from pacx.simulation.physiology import Nuisance, Physiology, Visibility
-from pacx.simulation.thorax import Films, Scanner, render_films
+from pacx.simulation.film.thorax import Films, Scanner, render_films
+from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
 
 HEALTHY = {
     "age_years": 40.0, "is_female": 0.0, "height_m": 1.70, "body_mass_index": 24.0, "ventricle_dilation": 0.0,

@@ -8,9 +8,9 @@ import pytest
 from pacx.core.errors import UsageError
 from pacx.modalities.panels import read_wide_csv
 from pacx.modalities.vitals import VITALS_PANEL
-from pacx.simulation.physiology import Physiology
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
-from pacx.simulation.vitals import VitalSigns, simulate_vitals, write_vitals
+from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.vitals import VitalSigns, simulate_vitals, write_vitals
 
 IDS = [f"v{i}" for i in range(2000)]
 RANGES = ((30, 220), (60, 230), (30, 130), (60, 100), (34, 42), (6, 50))

@@ -15,9 +15,9 @@ from pacx.modalities.panels import PanelTable
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Corruption
-from pacx.simulation.labs import simulate_labs
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_physiology
-from pacx.simulation.vitals import simulate_vitals
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.signals.labs import simulate_labs
+from pacx.simulation.signals.vitals import simulate_vitals
 from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
 from pacx.training.tasks.panel import PanelTask, PanelTaskConfig

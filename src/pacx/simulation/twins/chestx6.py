@@ -15,7 +15,9 @@ from PIL import Image
 
 from pacx.core.findings import CHESTX6_CLASSES
 from pacx.core.randomness import sample_keys, uniform
-from pacx.simulation.casting import (
+from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.patients.population import CLEARLY_DISEASED
+from pacx.simulation.recruitment import (
     COVID_LINE,
     VIRAL_LINE,
     cast,
@@ -25,10 +27,8 @@ from pacx.simulation.casting import (
     is_healthy,
     stretched,
 )
-from pacx.simulation.census import Census
-from pacx.simulation.physiology import Physiology
-from pacx.simulation.population import CLEARLY_DISEASED
 from pacx.simulation.twin import Twin, TwinConfig
+from pacx.simulation.written_counts import Census
 
 _SIDE_PX = 224
 _COPIES = 3

@@ -23,7 +23,7 @@ from pacx.core.findings import CHEXCHONET_LABELS
 from pacx.core.randomness import generator
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.film_files import counts_of, films_of, jpeg_bytes
-from pacx.simulation.physiology import Physiology
+from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.twin import Twin, TwinConfig
 
 _COLUMNS = (

@@ -20,8 +20,8 @@ from pacx.core.findings import CHEXPERT_LABELS
 from pacx.core.randomness import generator
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.film_files import RenderedFilm, as_lateral, counts_of, films_of, jpeg_bytes
-from pacx.simulation.labels import film_findings
-from pacx.simulation.physiology import Physiology
+from pacx.simulation.patients.labels import film_findings
+from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.twin import Twin, TwinConfig
 
 _DISTRIBUTION = "CheXpert-v1.0-small"

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.findings import COVID_QU_EX_CLASSES
-from pacx.simulation.casting import (
+from pacx.simulation.film.thorax import Films
+from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.recruitment import (
     COVID_LINE,
     VIRAL_LINE,
     cast,
@@ -24,10 +26,8 @@ from pacx.simulation.casting import (
     mask_picture,
     stretched,
 )
-from pacx.simulation.census import Census
-from pacx.simulation.physiology import Physiology
-from pacx.simulation.thorax import Films
 from pacx.simulation.twin import Twin, TwinConfig
+from pacx.simulation.written_counts import Census
 
 _SIDE_PX = 256
 _AT_LEAST = 5

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.findings import CHEXPERT_LABELS
-from pacx.simulation.casting import filmed, mask_picture, stretched
-from pacx.simulation.census import Census
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.mimic import (
     MimicFilm,
@@ -25,7 +23,9 @@ from pacx.simulation.mimic import (
     save_mimic_jpeg,
     subject_id,
 )
+from pacx.simulation.recruitment import filmed, mask_picture, stretched
 from pacx.simulation.twin import Twin, TwinConfig
+from pacx.simulation.written_counts import Census
 
 _SIDE_PX = 224
 _AT_LEAST = 10

@@ -20,10 +20,7 @@ from pacx.core.artifacts import write_json
 from pacx.core.findings import CHEXPERT_LABELS, MEDMOD_PHENOTYPES
 from pacx.core.randomness import order, sample_keys, uniform
 from pacx.core.vocabulary import LAB_ITEM_IDS
-from pacx.simulation.casting import filmed
-from pacx.simulation.census import Census
 from pacx.simulation.cohort import patients_of
-from pacx.simulation.labels import downstream_labels
 from pacx.simulation.mimic import (
     MimicFilm,
     admission_id,
@@ -34,9 +31,12 @@ from pacx.simulation.mimic import (
     save_mimic_jpeg,
     subject_id,
 )
-from pacx.simulation.physiology import ATRIAL_FIBRILLATION, NORMAL_CONDUCTION, Physiology
-from pacx.simulation.population import CLEARLY_DISEASED, draw_nuisance
+from pacx.simulation.patients.labels import downstream_labels
+from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, NORMAL_CONDUCTION, Physiology
+from pacx.simulation.patients.population import CLEARLY_DISEASED, draw_nuisance
+from pacx.simulation.recruitment import filmed
 from pacx.simulation.twin import Twin, TwinConfig
+from pacx.simulation.written_counts import Census
 
 _AT_LEAST = 12
 _UNIT = "Medical Intensive Care Unit (MICU)"

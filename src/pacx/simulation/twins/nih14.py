@@ -17,7 +17,7 @@ from pacx.core.findings import NIH14_LABELS
 from pacx.core.randomness import generator
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.film_files import counts_of, films_of, png_bytes
-from pacx.simulation.labels import film_findings
+from pacx.simulation.patients.labels import film_findings
 from pacx.simulation.twin import Twin, TwinConfig
 
 _HEADER = (

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from pacx.core.findings import TUBERCULOSIS_LABELS
 from pacx.core.randomness import generator
-from pacx.simulation.casting import cast
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.film_files import counts_of, films_of, png_bytes
-from pacx.simulation.physiology import Physiology
-from pacx.simulation.population import CLEARLY_DISEASED
+from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.patients.population import CLEARLY_DISEASED
+from pacx.simulation.recruitment import cast
 from pacx.simulation.twin import Twin, TwinConfig
 
 _UPPER_LUNG = 0.6

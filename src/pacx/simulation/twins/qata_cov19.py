@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pacx.simulation.casting import COVID_LINE, Cast, cast, filmed, has_covid, stretched
-from pacx.simulation.census import Census
+from pacx.simulation.recruitment import COVID_LINE, Cast, cast, filmed, has_covid, stretched
 from pacx.simulation.twin import Twin, TwinConfig
+from pacx.simulation.written_counts import Census
 
 _SIDE_PX = 224
 _AT_LEAST = 8

@@ -21,15 +21,15 @@ from pacx.core.artifacts import write_json
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS, MIMIC_ECG_LEADS
-from pacx.simulation.casting import filmed, stretched
-from pacx.simulation.census import Census
 from pacx.simulation.cohort import patients_of
-from pacx.simulation.ecg import NUM_SAMPLES, simulate_ecg
-from pacx.simulation.labs import simulate_labs
 from pacx.simulation.mimic import MimicFilm, admission_id, admitted, chexpert_findings, patient_id, save_csv, subject_id
-from pacx.simulation.physiology import Physiology
-from pacx.simulation.population import draw_nuisance
+from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.patients.population import draw_nuisance
+from pacx.simulation.recruitment import filmed, stretched
+from pacx.simulation.signals.ecg import NUM_SAMPLES, simulate_ecg
+from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.twin import Twin, TwinConfig
+from pacx.simulation.written_counts import Census
 
 _LABELS = ("Atelectasis", "Cardiomegaly", "Edema", "Lung Opacity", "No Finding", "Pleural Effusion")
 _SIDE_PX, _LONG_SIDE_PX = 320, 384

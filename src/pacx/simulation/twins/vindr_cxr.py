@@ -26,7 +26,7 @@ from pacx.core.findings import VINDR_GLOBAL_LABELS, VINDR_LOCAL_LABELS
 from pacx.core.randomness import generator
 from pacx.simulation.cohort import patients_of
 from pacx.simulation.film_files import films_of
-from pacx.simulation.labels import film_findings
+from pacx.simulation.patients.labels import film_findings
 from pacx.simulation.twin import Twin, TwinConfig
 
 _LABELS = (*VINDR_LOCAL_LABELS, *VINDR_GLOBAL_LABELS)

@@ -19,7 +19,8 @@ from scipy.special import betaincinv, expit, logit, ndtr, ndtri
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys, uniform
-from pacx.simulation.physiology import (
+from pacx.simulation.film.thorax import Scanner
+from pacx.simulation.patients.physiology import (
     ATRIAL_FIBRILLATION,
     LEFT_BUNDLE_BLOCK,
     NORMAL_CONDUCTION,
@@ -30,7 +31,6 @@ from pacx.simulation.physiology import (
     Physiology,
     Values,
 )
-from pacx.simulation.thorax import Scanner
 
 CLEARLY_DISEASED = 0.35
 """The severity at which a physician would write the disease down."""

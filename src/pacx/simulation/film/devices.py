@@ -6,7 +6,7 @@ metal's attenuation. The generator's can is a solid and lives in ``thorax``; thi
 
 import numpy as np
 
-from pacx.simulation.curves import Curve, spline, tube_along
+from pacx.simulation.film.curves import Curve, spline, tube_along
 
 
 def pacemaker_leads(heart_size: float, heart_y: float, random: np.random.Generator) -> list[Curve]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.simulation.curves import Curve
+from pacx.simulation.film.curves import Curve
 
 _NUM_TRUNKS = 9
 _NUM_LEVELS = 6

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import generator, sample_keys, uniform
-from pacx.simulation.anatomy import FILM_WIDTH_CM, Anatomy, AnatomyTable, build_anatomy
-from pacx.simulation.curves import Curve, gaussian_blur, splat
-from pacx.simulation.devices import pacemaker_leads, side_marker, wires
-from pacx.simulation.film import Exposure, Scanner, collimate, develop
-from pacx.simulation.physiology import Nuisance, Physiology, Visibility
-from pacx.simulation.projection import Projection, Thin, project
-from pacx.simulation.vessels import LungFrame, pulmonary_tree
+from pacx.simulation.film.anatomy import FILM_WIDTH_CM, Anatomy, AnatomyTable, build_anatomy
+from pacx.simulation.film.curves import Curve, gaussian_blur, splat
+from pacx.simulation.film.devices import pacemaker_leads, side_marker, wires
+from pacx.simulation.film.exposure import Exposure, Scanner, collimate, develop
+from pacx.simulation.film.projection import Projection, Thin, project
+from pacx.simulation.film.vessels import LungFrame, pulmonary_tree
+from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
 
 __all__ = ["Films", "Scanner", "render_films"]
 

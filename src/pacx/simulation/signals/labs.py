@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS, NUM_LABS
-from pacx.simulation.physiology import ATRIAL_FIBRILLATION, Physiology, Values
+from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, Physiology, Values
 
 Column = dict[int, Values]  # item id -> values of N patients
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacx.core.randomness import sample_keys, uniform
-from pacx.simulation.physiology import Nuisance, Physiology, Visibility
+from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
 
 FILM_WIDTH_CM = 40.0
 _NUM_VARIATIONS = 24

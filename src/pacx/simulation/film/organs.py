@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pacx.simulation.anatomy import Anatomy
-from pacx.simulation.chords import (
+from pacx.simulation.film.anatomy import Anatomy
+from pacx.simulation.film.ray_lengths import (
     ellipse_level,
     half_chord,
     overlap,

@@ -11,9 +11,9 @@ film itself shows. The thresholds stand in ``downstream_labels``, each with its 
 import numpy as np
 import pandas as pd
 
-from pacx.simulation.labs import expected_haemoglobin_g_dl
-from pacx.simulation.physiology import ATRIAL_FIBRILLATION, Physiology
-from pacx.simulation.population import CLEARLY_DISEASED
+from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, Physiology
+from pacx.simulation.patients.population import CLEARLY_DISEASED
+from pacx.simulation.signals.labs import expected_haemoglobin_g_dl
 
 PHYSIOLOGY_DENSE: tuple[str, ...] = (
     "severe_lvh_or_dilated_lv",

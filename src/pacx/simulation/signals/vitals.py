@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys, uniform
-from pacx.simulation.physiology import Physiology, Values
+from pacx.simulation.patients.physiology import Physiology, Values
 
 _WRITTEN_DOWN = (0.97, 0.95, 0.95, 0.93, 0.85, 0.9)
 """Share of patients of middling acuity whose sign is known, in the order of ``VitalSigns``."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.simulation.physiology import LEFT_BUNDLE_BLOCK, PACED, RIGHT_BUNDLE_BLOCK, SINUS, Physiology, Values
+from pacx.simulation.patients.physiology import LEFT_BUNDLE_BLOCK, PACED, RIGHT_BUNDLE_BLOCK, SINUS, Physiology, Values
 
 SPIKE_LEAD_S = 0.062
 """How long before the R reference a ventricular pacing spike fires."""

@@ -8,8 +8,8 @@ equivalent*: cortex counts whole, marrow in part. ``thorax`` multiplies by miner
 import torch
 from torch import Tensor
 
-from pacx.simulation.anatomy import Anatomy
-from pacx.simulation.chords import ellipse_level, half_chord, segment_squared_distance, tube_chord
+from pacx.simulation.film.anatomy import Anatomy
+from pacx.simulation.film.ray_lengths import ellipse_level, half_chord, segment_squared_distance, tube_chord
 
 _MARROW = 0.30  # attenuation of spongy bone, in cortex
 _SPINE_Z = -8.0

@@ -11,9 +11,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pacx.simulation.anatomy import Anatomy
-from pacx.simulation.chords import half_chord
-from pacx.simulation.organs import (
+from pacx.simulation.film.anatomy import Anatomy
+from pacx.simulation.film.organs import (
     Lungs,
     aerated_chord,
     airway_chord,
@@ -23,7 +22,8 @@ from pacx.simulation.organs import (
     lungs,
     stomach_chord,
 )
-from pacx.simulation.skeleton import clavicles, ribs, shoulders, spine
+from pacx.simulation.film.ray_lengths import half_chord
+from pacx.simulation.film.skeleton import clavicles, ribs, shoulders, spine
 
 # Linear attenuation per cm at the mean energy of a chest film (about 70 keV after filtration).
 MU_SOFT = 0.19

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pacx.simulation.curves import gaussian_blur
+from pacx.simulation.film.curves import gaussian_blur
 
 _REFERENCE_ATTENUATION = 2.62  # shown as mid-grey
 _LATITUDE = 3.2  # slope of the display curve over log attenuation

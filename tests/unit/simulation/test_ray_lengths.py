@@ -6,8 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pacx.simulation.anatomy import Anatomy
-from pacx.simulation.chords import (
+from pacx.simulation.film.anatomy import Anatomy
+from pacx.simulation.film.curves import gaussian_blur, splat, spline, tube_along
+from pacx.simulation.film.exposure import intensity
+from pacx.simulation.film.organs import Heart, Lungs, aerated_chord
+from pacx.simulation.film.projection import MU_SOFT, Thin, project
+from pacx.simulation.film.ray_lengths import (
     ellipse_level,
     half_chord,
     overlap,
@@ -16,10 +20,6 @@ from pacx.simulation.chords import (
     smooth_maximum,
     tube_chord,
 )
-from pacx.simulation.curves import gaussian_blur, splat, spline, tube_along
-from pacx.simulation.film import intensity
-from pacx.simulation.organs import Heart, Lungs, aerated_chord
-from pacx.simulation.projection import MU_SOFT, Thin, project
 
 STEP = 0.002
 

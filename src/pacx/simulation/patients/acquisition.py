@@ -7,8 +7,8 @@ its patient even where ``Visibility`` is 0. These knobs close that way, to measu
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pacx.simulation.physiology import Nuisance, Physiology
-from pacx.simulation.population import Site, draw_nuisance
+from pacx.simulation.patients.physiology import Nuisance, Physiology
+from pacx.simulation.patients.population import Site, draw_nuisance
 
 _MIDDLING_ACUITY = 0.45  # where a site's ``ap_share`` is its share of bedside films
 

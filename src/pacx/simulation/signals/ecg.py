@@ -18,8 +18,8 @@ from scipy.special import ndtr, ndtri
 from pacx.core.errors import UsageError
 from pacx.core.randomness import generator, sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.simulation.ecg_beat import Temperament, beat_waves
-from pacx.simulation.physiology import ATRIAL_FIBRILLATION, PACED, Physiology, Values
+from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, PACED, Physiology, Values
+from pacx.simulation.signals.ecg_beat import Temperament, beat_waves
 
 SAMPLE_RATE_HZ = 500
 DURATION_S = 10

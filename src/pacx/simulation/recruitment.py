@@ -14,8 +14,8 @@ from PIL import Image
 
 from pacx.core.progress import progress
 from pacx.simulation.cohort import CohortConfig, FilmChunk, film_chunks, patients_of
-from pacx.simulation.physiology import Physiology
-from pacx.simulation.population import CLEARLY_DISEASED
+from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.patients.population import CLEARLY_DISEASED
 
 COVID_LINE = "covid"
 """Whoever needs a COVID film takes it from here: ChestX6, QaTa-COV19 and COVID-QU-Ex share such films in life too."""

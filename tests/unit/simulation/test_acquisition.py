@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pacx.simulation.circumstances import Circumstances
+from pacx.simulation.film.thorax import render_films
 from pacx.simulation.hospital import HospitalConfig
-from pacx.simulation.physiology import Visibility
-from pacx.simulation.population import UNIVERSITY_HOSPITAL, draw_nuisance, draw_physiology
-from pacx.simulation.thorax import render_films
+from pacx.simulation.patients.acquisition import Circumstances
+from pacx.simulation.patients.physiology import Visibility
+from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_nuisance, draw_physiology
 
 IDS = [f"university-d{number:06d}" for number in range(400)]
 PATIENTS = draw_physiology(IDS, seed=3, site=UNIVERSITY_HOSPITAL)

@@ -1,0 +1,1 @@
+"""A chest film from physiology: anatomy, projection, devices, exposure."""
