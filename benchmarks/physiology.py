@@ -30,7 +30,7 @@ def processor_s() -> float:
 
 def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported where worker processes need not
     """Recordings (count, 12, 5000) int16 of different people; beyond 256, copies with noise of one step."""
-    from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit
+    from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit
     from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
     from pacx.simulation.signals.ecg import simulate_ecg
 
@@ -46,7 +46,7 @@ def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported wher
 
 def prepare(recordings: int, workers: int) -> None:
     """Print seconds per 10,000 recordings through ECGFounder's filters."""
-    from pacx.modalities.ecg_chain import prepared_blocks
+    from pacx.modalities.ecg_signal.filters import prepared_blocks
     from pacx.models.ecg.input import ECG_FOUNDER_INPUT
 
     signals = simulated(recordings)
@@ -87,8 +87,8 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
     from dataclasses import replace
 
     from pacx.modalities.labs import read_labs
-    from pacx.modalities.long_tables import Reading
-    from pacx.modalities.panels import PanelTable
+    from pacx.modalities.panel.long_tables import Reading
+    from pacx.modalities.panel.panels import PanelTable
     from pacx.models.labs_dae import LAB_PANEL
     from pacx.recipes.labs import labs_tiny
     from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology

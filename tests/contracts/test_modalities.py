@@ -25,8 +25,8 @@ from pacx.data.packs.packing import pack_records
 from pacx.modalities.ecg import EcgOptions
 from pacx.modalities.labs import LabsOptions
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
-from pacx.modalities.panel_encoder import PanelEncoder
-from pacx.modalities.panels import PercentileScaler, read_wide_csv
+from pacx.modalities.panel.encoder import PanelEncoder
+from pacx.modalities.panel.panels import PercentileScaler, read_wide_csv
 from pacx.modalities.targets import FrozenTargets
 from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
 from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder, save_ecg_mae

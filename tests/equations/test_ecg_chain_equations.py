@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 
 from pacx.modalities.ecg import preprocess_ecg
-from pacx.modalities.ecg_recordings import EcgRecordings
+from pacx.modalities.ecg_signal.recordings import EcgRecordings
 from pacx.models.ecg.input import ECG_MAE_INPUT, EcgPreprocessing
 
 

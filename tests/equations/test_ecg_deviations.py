@@ -16,7 +16,7 @@ from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt, tf2sos
 
 from pacx.core.errors import DataError
 from pacx.modalities.ecg import preprocess_ecg
-from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order
+from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order
 from pacx.models.ecg.founder import ECGFounder
 from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
 from pacx.simulation.signals.ecg import simulate_ecg

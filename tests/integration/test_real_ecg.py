@@ -9,8 +9,8 @@ import torch
 
 from pacx.core.errors import DataError
 from pacx.modalities.ecg import EcgJob, prepare_usable
-from pacx.modalities.ecg_readers import read_wfdb
-from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
+from pacx.modalities.ecg_signal.readers import read_wfdb
+from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT

@@ -15,7 +15,7 @@ from pacx.core.artifacts import staged_file
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.ecg import EcgJob
-from pacx.modalities.ecg_readers import read_wfdb
+from pacx.modalities.ecg_signal.readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
 from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
 

@@ -12,7 +12,7 @@ from pacx.data.packs.pack import Pack
 from pacx.demo.evaluation import DemoEncoders, label_group
 from pacx.demo.folders import MAE, DemoFolders
 from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.modalities.ecg_readers import read_array
+from pacx.modalities.ecg_signal.readers import read_array
 from pacx.models.mae.model import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
 from pacx.recipes.looks import picture_rescues

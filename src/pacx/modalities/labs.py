@@ -1,7 +1,7 @@
 """Laboratory tests: fifty of them, from whatever table a hospital has, to the distillation target.
 
 A table says itself what it is: one row per sample and one column per MIMIC item id; a long export of MIMIC, eICU or a
-plain one (``pacx.modalities.lab_exports``); or Symile-MIMIC's arrays, which are percentiles already.
+plain one (``pacx.modalities.panel.lab_exports``); or Symile-MIMIC's arrays, which are percentiles already.
 
 Source: paper appendix A.1.1; rajesh-lab/symile; specification of the ECG and lab side, sections 2 and 3.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pacx.core.errors import DataError, UsageError
-from pacx.modalities.lab_exports import LAB_LAYOUTS, lab_units
-from pacx.modalities.long_tables import Reading, layout_of, read_long_table
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
-from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
-from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable, read_wide_csv
+from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
+from pacx.modalities.panel.long_tables import Reading, layout_of, read_long_table
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, read_wide_csv
 from pacx.modalities.symile import admissions, companion, mapped
 from pacx.models.labs_dae import LAB_PANEL
 

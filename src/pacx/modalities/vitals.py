@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
-from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
-from pacx.modalities.panels import Missing, read_wide_csv
+from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+from pacx.modalities.panel.panels import Missing, read_wide_csv
 from pacx.models.panel_dae import Panel, Quantity
 
 VITALS_PANEL = Panel(

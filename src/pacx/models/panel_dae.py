@@ -3,10 +3,10 @@
 A panel is a fixed list of quantities of which every patient has some: fifty blood tests, a handful of vital signs.
 Percentiles and observed bits go in, an embedding comes out, and a decoder restores all percentiles. It is trained to
 restore observed values that were hidden from it, then its encoder alone is frozen and gives the distillation targets.
-``pacx.modalities.panels`` makes the percentiles.
+``pacx.modalities.panel.panels`` makes the percentiles.
 
 The mask is always called ``observed`` and 1 always means measured. An inverted mask crashes nothing here; the loader
-checks for it (``pacx.modalities.panels.check_observed_polarity``).
+checks for it (``pacx.modalities.panel.panels.check_observed_polarity``).
 
 Source: paper appendix A.1.1 and Eq. 2; Lyce24/PACX-MAE, Models/labs_dae.py for what the paper leaves out.
 """

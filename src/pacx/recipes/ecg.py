@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from pacx.modalities.ecg import EcgJob, prepare_usable
-from pacx.modalities.ecg_readers import open_recordings
+from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.models.ecg.mae import EcgMAEConfig, load_ecg_mae
 from pacx.recipes.recipe import Run

@@ -6,8 +6,8 @@ from pathlib import Path
 import tyro
 
 from pacx.modalities.labs import read_labs
-from pacx.modalities.long_tables import Reading
-from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable, joined
+from pacx.modalities.panel.long_tables import Reading
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, joined
 from pacx.recipes.panel_run import PanelRun
 from pacx.training.loop import TrainingConfig
 

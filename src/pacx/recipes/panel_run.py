@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacx.modalities.modality import EmbeddingSettings, embed_once
-from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
-from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable
+from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
 from pacx.recipes.recipe import Run
 from pacx.recipes.samples import learning_rows
 from pacx.training.engine import is_first_process

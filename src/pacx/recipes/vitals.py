@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from pacx.modalities.panels import PanelTable, read_wide_csv
+from pacx.modalities.panel.panels import PanelTable, read_wide_csv
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.recipes.labs import labs, labs_tiny
 from pacx.recipes.panel_run import PanelRun

@@ -8,8 +8,8 @@ import pytest
 from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
 from pacx.modalities.ecg import EcgJob, prepare_usable, preprocess_ecg
-from pacx.modalities.ecg_readers import open_recordings, read_array, read_symile, read_wfdb
-from pacx.modalities.ecg_recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
+from pacx.modalities.ecg_signal.readers import open_recordings, read_array, read_symile, read_wfdb
+from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.ecg.founder import ECGFounder

@@ -8,8 +8,8 @@ import pytest
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import LAB_ITEM_IDS
 from pacx.modalities.modality import EmbeddingSettings
-from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
-from pacx.modalities.panels import (
+from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+from pacx.modalities.panel.panels import (
     Missing,
     PanelPercentiles,
     PanelTable,

@@ -9,10 +9,10 @@ import pytest
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS
-from pacx.modalities import long_tables
-from pacx.modalities.lab_exports import LAB_LAYOUTS, lab_units
 from pacx.modalities.labs import read_labs
-from pacx.modalities.long_tables import Reading, folded, layout_of
+from pacx.modalities.panel import long_tables
+from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
+from pacx.modalities.panel.long_tables import Reading, folded, layout_of
 
 CREATININE, GLUCOSE, POTASSIUM, MCHC = 50912, 50931, 50971, 51249
 HEADER = "subject_id,hadm_id,itemid,charttime,value,valuenum,valueuom,flag"

@@ -10,8 +10,8 @@ from scipy.stats import norm
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import NUM_LABS
 from pacx.modalities.modality import EmbeddingSettings
-from pacx.modalities.panel_encoder import PanelEncoder, PanelJob
-from pacx.modalities.panels import PanelTable
+from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.models.labs_dae import LAB_PANEL
 from pacx.models.panel_dae import Corruption

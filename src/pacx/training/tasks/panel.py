@@ -16,8 +16,8 @@ from torch import Tensor
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
-from pacx.modalities.panel_encoder import PanelEncoder
-from pacx.modalities.panels import PanelPercentiles, PanelTable, PercentileScaler
+from pacx.modalities.panel.encoder import PanelEncoder
+from pacx.modalities.panel.panels import PanelPercentiles, PanelTable, PercentileScaler
 from pacx.models.panel_dae import DROP_FRACTION, Corruption, PanelAutoencoder, corrupt, dae_loss
 from pacx.objectives.objective import is_batch_shared
 from pacx.training.task import RowsTask, StepLoss, array_sha256

@@ -1,7 +1,7 @@
 """Raw ECGs in memory, whatever file they came from: who, which leads, which rate, which unit.
 
 Signals stay in the numbers they were stored in (an int16 memory map stays on the disk) and become millivolts record by
-record. ``pacx.modalities.ecg_readers`` opens files.
+record. ``pacx.modalities.ecg_signal.readers`` opens files.
 
 A wrong lead order crashes nothing and ruins everything, so every reader checks it by Goldberger's identities: the
 augmented limb leads follow from I and II (aVL = I - II/2, aVF = II - I/2). Nor does a wrong unit: the size of the

@@ -16,7 +16,7 @@ from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
-from pacx.modalities.ecg_recordings import (
+from pacx.modalities.ecg_signal.recordings import (
     EcgRecordings,
     EcgUnit,
     UnusableError,

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError, UsageError
-from pacx.modalities.panels import PanelTable
+from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.targets import named
 from pacx.models.panel_dae import Panel
 

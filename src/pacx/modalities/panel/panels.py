@@ -2,7 +2,7 @@
 
 Raw values of fifty tests have fifty units and heavy tails; what goes into a panel's encoder is each value's rank among
 the training patients. A percentile of 0 with observed 0 means that nobody measured it. The scaler learns from training
-patients only, and the mask is always called ``observed`` (1 = measured). ``pacx.modalities.panel_encoder`` puts scaler
+patients only, and the mask is always called ``observed`` (1 = measured). ``pacx.modalities.panel.encoder`` puts scaler
 and network together.
 
 It refuses tables without one of the columns, values that are no numbers, inverted masks, and values that can only be

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import staged_directory
 from pacx.core.errors import DataError
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
-from pacx.modalities.panels import Missing, PanelPercentiles, PanelTable, PercentileScaler
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, PercentileScaler
 from pacx.modalities.targets import FrozenTargets, Quarantined, require_few_bad, target_fingerprint
 from pacx.models.panel_dae import Panel, PanelAutoencoder, load_panel_autoencoder, write_panel_autoencoder
 

@@ -7,7 +7,7 @@ bicarbonate of a blood gas, base deficit) is another quantity and stays out.
 Factors: molar masses as in Young 1987, "Implementation of SI units for clinical laboratory data".
 """
 
-from pacx.modalities.long_tables import Layout, Units
+from pacx.modalities.panel.long_tables import Layout, Units
 from pacx.models.labs_dae import LAB_PANEL
 
 _BY_ID = {key: key for key in LAB_PANEL.keys}

@@ -27,7 +27,7 @@ from scipy.signal import butter, filtfilt, iirnotch
 
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.modalities.ecg_recordings import (
+from pacx.modalities.ecg_signal.recordings import (
     PLAUSIBLE_MV,
     EcgRecordings,
     EcgUnit,

@@ -1,0 +1,1 @@
+"""Panels of measurements: tables as hospitals export them, to values, percentiles and an encoder."""
