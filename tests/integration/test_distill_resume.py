@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from pacx.data.packs.pack import Pack
-from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
 
 _PATIENCE_S = 300.0
 

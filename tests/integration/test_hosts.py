@@ -21,7 +21,7 @@ from test_resume import assert_same_end, newest_step
 
 from pacx.data.packs.pack import Pack
 from pacx.training.config import TrainingConfig
-from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
 from ports import free_port
 
 _PATIENCE_S = 300.0

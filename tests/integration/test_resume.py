@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from pacx.core.errors import InterruptedRunError
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.task import StepLoss
 
 _PATIENCE_S = 300.0

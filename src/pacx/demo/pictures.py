@@ -25,7 +25,7 @@ from pacx.reporting.figures import (
     save_figure,
 )
 from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
-from pacx.training.reconstructions import reconstruct
+from pacx.training.monitoring.reconstructions import reconstruct
 
 _NUM_FILMS = 16
 _NUM_RECONSTRUCTIONS = 7

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pacx.reporting.style import GREY, drawing, encoder_colour, png_bytes
 from pacx.reporting.tables import SHOWN_ENCODERS, Rows
-from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, curve
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, JournalEntry, curve
 
 _MOST_PANELS_ABREAST = 3
 

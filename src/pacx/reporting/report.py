@@ -25,7 +25,7 @@ from pacx.reporting.figures import read_figures
 from pacx.reporting.headlines import headlines
 from pacx.reporting.runs import is_run, read_run, run_tables
 from pacx.reporting.tables import Rows, Table
-from pacx.training.journal import read_journal
+from pacx.training.monitoring.journal import read_journal
 
 NOTICE = (
     "Research software, not a medical device. Simulated patients show that software and method work as described; "

@@ -25,16 +25,16 @@ from pacx.models.ema import MovingAverage
 from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
 from pacx.training.engine import build_fabric, seeded, set_up
-from pacx.training.guard import Guard, looking_is_free
 from pacx.training.interruption import StopRequest
-from pacx.training.journal import TRAIN, VALIDATION, JournalEntry, read_journal
-from pacx.training.meter import Meter, mean_outcome
-from pacx.training.peak import share_of_peak
+from pacx.training.monitoring.gpu_peak import share_of_peak
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, JournalEntry, read_journal
+from pacx.training.monitoring.running_means import Meter, mean_outcome
+from pacx.training.monitoring.tracking import require_trackers, tracking
+from pacx.training.nonfinite import Guard, looking_is_free
 from pacx.training.run_folder import TrainingSummary, open_run
 from pacx.training.schedules import learning_rate
 from pacx.training.sharding import WholeModule, whole
 from pacx.training.task import B, StageTask, StepLoss
-from pacx.training.tracking import require_trackers, tracking
 
 __all__ = ["TrainingConfig", "TrainingSummary", "train"]
 

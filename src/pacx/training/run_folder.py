@@ -18,7 +18,7 @@ from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.training.checkpoints import Checkpoints
 from pacx.training.config import TrainingConfig, changed_fields, config_sha256, plain
-from pacx.training.journal import Journal
+from pacx.training.monitoring.journal import Journal
 from pacx.training.task import StageTask
 
 

@@ -12,7 +12,7 @@ from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.training.alignment_metrics import collapse_advice
+from pacx.training.monitoring.alignment_metrics import collapse_advice
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
 

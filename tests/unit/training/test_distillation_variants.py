@@ -18,7 +18,7 @@ from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.token_regression import TokenRegressionConfig
 from pacx.training.distillation import TEACHER, DistillTaskConfig, MovingTeacher, WeightedObjective
 from pacx.training.loop import TrainingConfig, train
-from pacx.training.reading_maps import patch_grid
+from pacx.training.monitoring.reading_maps import patch_grid
 from pacx.training.tasks.distill import DistillTask
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)

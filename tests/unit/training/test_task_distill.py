@@ -15,10 +15,10 @@ from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit, vit_with_weights
 from pacx.objectives.objective import complete
-from pacx.training.alignment_metrics import embedding_spread, mean_cosine, recall_at
 from pacx.training.distillation import DistillTaskConfig
-from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
+from pacx.training.monitoring.alignment_metrics import embedding_spread, mean_cosine, recall_at
+from pacx.training.monitoring.journal import TRAIN, curve, read_journal
 from pacx.training.task import Selection
 from pacx.training.tasks.distill import DistillTask
 

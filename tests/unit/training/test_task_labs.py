@@ -18,8 +18,8 @@ from pacx.models.panel_dae import Corruption
 from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
 from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.signals.vitals import simulate_vitals
-from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
+from pacx.training.monitoring.journal import TRAIN, curve, read_journal
 from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
 
 CONFIG = TrainingConfig(

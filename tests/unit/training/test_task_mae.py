@@ -17,9 +17,9 @@ from pacx.data.packs.pack import Pack
 from pacx.models.encoders.folder import load_encoder
 from pacx.models.mae.flops import training_flops
 from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
-from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import TrainingConfig, train
-from pacx.training.reconstructions import reconstruct
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
+from pacx.training.monitoring.reconstructions import reconstruct
 from pacx.training.tasks.mae import MAETask, MAETaskConfig
 
 MODEL = MAEConfig(

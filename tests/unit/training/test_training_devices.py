@@ -12,8 +12,8 @@ from tiny_task import CONFIG, TinyTask
 
 from pacx.core.errors import UsageError
 from pacx.training.config import Strategy
-from pacx.training.journal import TRAIN, curve, read_journal
 from pacx.training.loop import train
+from pacx.training.monitoring.journal import TRAIN, curve, read_journal
 from ports import free_port
 
 

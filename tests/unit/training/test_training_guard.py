@@ -12,8 +12,8 @@ from torch.optim import AdamW
 
 from pacx.core.artifacts import read_json
 from pacx.core.errors import TrainingError
-from pacx.training.guard import Guard
 from pacx.training.loop import train
+from pacx.training.nonfinite import Guard
 
 CPU = torch.device("cpu")
 

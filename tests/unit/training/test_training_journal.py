@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pacx.core.errors import ArtifactError, TrainingError
-from pacx.training.journal import TRAIN, VALIDATION, Journal, JournalEntry, curve, read_journal
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, Journal, JournalEntry, curve, read_journal
 
 
 def entry(step: int, value: float = 0.1, kind: str = TRAIN) -> JournalEntry:

@@ -10,8 +10,8 @@ from tiny_task import CONFIG, TinyTask
 
 from pacx.core.artifacts import read_json
 from pacx.core.errors import TrainingError, UsageError
-from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.schedules import learning_rate
 from pacx.training.task import Selection
 

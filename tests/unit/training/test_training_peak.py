@@ -8,7 +8,7 @@ import torch
 from pacx.models.mae.decoders import SampledDecoder
 from pacx.models.mae.flops import training_flops
 from pacx.models.mae.model import MAEConfig
-from pacx.training.peak import share_of, share_of_peak
+from pacx.training.monitoring.gpu_peak import share_of, share_of_peak
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from tiny_task import CONFIG, TinyTask
 from pacx.core.artifacts import read_json
 from pacx.core.errors import InterruptedRunError
 from pacx.training import loop
-from pacx.training.journal import TRAIN, VALIDATION, curve, read_journal
 from pacx.training.loop import train
+from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
 
 SCALED = replace(CONFIG, precision="16-mixed", log_every_steps=100)
 TOO_LARGE = 2.0**18  # the first steps overflow and are skipped, and the scale is halved until one does not

@@ -11,8 +11,8 @@ from test_training_loop import stop_after
 from tiny_task import CONFIG, TinyTask
 
 from pacx.core.errors import UsageError
-from pacx.training.journal import JournalEntry, read_journal
 from pacx.training.loop import train
+from pacx.training.monitoring.journal import JournalEntry, read_journal
 
 WATCHED = replace(CONFIG, tensorboard=True)
 

@@ -30,12 +30,12 @@ from pacx.models.vit import Pooling
 from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
 from pacx.objectives.regression import RegressionObjective
-from pacx.training.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.distillation import DistillModule, DistillTaskConfig
 from pacx.training.films import FilmStream
-from pacx.training.reading_maps import save_reading_sheet
+from pacx.training.monitoring.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
+from pacx.training.monitoring.reading_maps import save_reading_sheet
 from pacx.training.task import (
     ParameterGroup,
     Selection,

@@ -33,7 +33,7 @@ from pacx.models.vit import Pooling, ViTConfig, config_of
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.films import FilmStream
-from pacx.training.reconstructions import reconstruct, save_sheet
+from pacx.training.monitoring.reconstructions import reconstruct, save_sheet
 from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only
 
 _VALIDATION_BATCH = 256

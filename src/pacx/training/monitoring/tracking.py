@@ -21,7 +21,7 @@ from PIL import Image
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import UsageError
 from pacx.training.config import TrainingConfig
-from pacx.training.journal import JournalEntry
+from pacx.training.monitoring.journal import JournalEntry
 
 _MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 """Switch of ``TrainingConfig`` (and package) to what has to be importable for it."""

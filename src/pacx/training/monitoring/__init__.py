@@ -1,0 +1,1 @@
+"""How a run goes: its journal and those who watch it, means, pictures and figures of speed."""
