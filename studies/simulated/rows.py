@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pacx.core.randomness import seed_of
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.low_data import FRACTIONS
-from pacx.evaluation.overlap import Overlap
+from pacx.evaluation.mask_overlap import Overlap
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
 from pacx.evaluation.statistics import (

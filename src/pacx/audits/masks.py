@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pacx.audits.audit import Audit, Findings, in_words
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.overlap import overlap
+from pacx.evaluation.mask_overlap import overlap
 from pacx.evaluation.results import difference_metric, difference_name
 from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
 from pacx.evaluation.statistics import patient_bootstrap

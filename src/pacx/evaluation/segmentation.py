@@ -20,7 +20,7 @@ from pacx.core.progress import progress
 from pacx.core.randomness import order
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_patches
-from pacx.evaluation.overlap import Overlap, overlap
+from pacx.evaluation.mask_overlap import Overlap, overlap
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import (
     NUM_DRAWS,

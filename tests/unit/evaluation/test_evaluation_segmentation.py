@@ -10,7 +10,7 @@ import torch
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order
 from pacx.evaluation.embeddings import embed_patches
-from pacx.evaluation.overlap import overlap
+from pacx.evaluation.mask_overlap import overlap
 from pacx.evaluation.segmentation import (
     MaskedTokens,
     SegmentationConfig,
