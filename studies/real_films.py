@@ -43,9 +43,9 @@ from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
 from pacx.evaluation.statistics import Column, RowMaker
 from pacx.models.encoders.by_name import RANDOM, NamedEncoder, encoder_from_folder, random_like
-from pacx.recipes.looks import ask_probe, picture_deletion, picture_rescues, picture_views
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.headlines import MEAN_IMAGE
+from pacx.reporting.pictures import ask_probe, picture_deletion, picture_rescues, picture_views
 from studies.simulated.steps import chip
 
 MAE, SIMULATED = "mae", "simulated"

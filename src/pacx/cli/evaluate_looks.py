@@ -13,7 +13,7 @@ from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.shortcuts import shortcuts
 from pacx.models.encoders.by_name import NamedEncoder
-from pacx.recipes.looks import ask_probe, picture_deletion, picture_views
+from pacx.reporting.pictures import ask_probe, picture_deletion, picture_views
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,6 @@ from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.modalities.ecg_signal.readers import read_array
 from pacx.models.mae.model import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
-from pacx.recipes.looks import picture_rescues
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.figures import (
     FigureEntry,
@@ -24,6 +23,7 @@ from pacx.reporting.figures import (
     draw_reconstructions,
     save_figure,
 )
+from pacx.reporting.pictures import picture_rescues
 from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
 from pacx.training.monitoring.reconstructions import reconstruct
 

@@ -10,8 +10,8 @@ from pacx.core.artifacts import read_json, write_json
 from pacx.evaluation.classification import ClassificationData
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.models.encoders.folder import LoadedEncoder
-from pacx.recipes.looks import picture_rescues, picture_views
 from pacx.reporting.figures import read_figures, save_figure
+from pacx.reporting.pictures import picture_rescues, picture_views
 from pacx.reporting.tables import SHOWN_ENCODERS
 from pacx.suite.benchmark import Benchmark
 from pacx.suite.suite import Suite

@@ -22,7 +22,7 @@ from pacx.evaluation.embedding_view import embedding_view
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.models.rollout import rollout_grid
-from pacx.recipes.looks import ask_probe
+from pacx.reporting.pictures import ask_probe
 
 PATCH, SIDE = 4, 8
 

@@ -20,8 +20,8 @@ from pacx.evaluation.results import read_rows
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.looks import picture_deletion, picture_rescues, picture_views
 from pacx.reporting.figures import read_figures
+from pacx.reporting.pictures import picture_deletion, picture_rescues, picture_views
 
 CONFIG = ViTConfig(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
