@@ -19,10 +19,10 @@ from pacx.evaluation.segmentation import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
 from pacx.recipes import distill_variants
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
-from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
 from pacx.recipes.ecg import EcgRun, ecg, ecg_tiny
 from pacx.recipes.labs import LabsRun, labs, labs_tiny
 from pacx.recipes.mae import MAERun, mae, mae_tiny
+from pacx.recipes.negative_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
 from pacx.simulation.patients.acquisition import Circumstances
 from pacx.simulation.patients.physiology import Visibility
 from pacx.training.config import TrainingConfig

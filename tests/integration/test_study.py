@@ -9,7 +9,7 @@ import pytest
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
 from pacx.recipes.distill import DistillRun, distill_tiny
-from pacx.recipes.distill_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
+from pacx.recipes.negative_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
 from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
 from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
 from studies.simulated import cohorts as study_cohorts

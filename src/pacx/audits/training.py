@@ -16,8 +16,8 @@ from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, difference_metric, difference_name
 from pacx.models.encoders.by_name import encoder_from_folder
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
-from pacx.recipes.distill_controls import ShuffledPairsRun
 from pacx.recipes.mae import MAERun, mae, mae_tiny
+from pacx.recipes.negative_controls import ShuffledPairsRun
 
 LOW, HIGH = 0.75, 0.90
 MAE, TRUE, SHUFFLED = "mae", "true pairs", "shuffled pairs"
