@@ -72,3 +72,11 @@ def test_the_patterns_catch_what_they_are_for() -> None:
 def test_every_test_file_has_its_own_name() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names))
+
+
+def test_one_module_starts_workers() -> None:
+    """A pool that does not end with its parent leaves orphans; the decoders of a server end with their socket."""
+    pools = [
+        path.name for path in SOURCES if re.search(r"ProcessPoolExecutor|import multiprocessing", path.read_text())
+    ]
+    assert pools == ["workers.py"]

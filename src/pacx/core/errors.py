@@ -5,6 +5,7 @@
     ├── ModelError           a checkpoint or encoder folder is at fault
     ├── TrainingError        a run had to stop: NaN, damaged state
     ├── ArtifactError        a file could not be written whole: no room, no permission
+    ├── WorkerError          a worker process died
     ├── InterruptedRunError  exit 75: asked to stop, saved, wants to be run again
     └── UsageError           exit 2: the call itself is at fault
 
@@ -38,6 +39,10 @@ class UsageError(PacxError):
     """The call is at fault: an option out of range, a path that is not there."""
 
     exit_code = 2
+
+
+class WorkerError(PacxError):
+    """A worker process died, most likely because the machine had no memory left for it."""
 
 
 class InterruptedRunError(PacxError):

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order
+from pacx.core.workers import end_with_parent
 from pacx.data.packs.pack import Pack
-from pacx.data.parallel import end_with_parent
 
 
 @dataclass(frozen=True)

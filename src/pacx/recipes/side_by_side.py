@@ -1,12 +1,11 @@
 """Several small jobs at once: each in a process of its own with one thread, which tiny models use best."""
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
 import torch
 
+from pacx.core.workers import Workers
 from pacx.recipes.recipe import Run
 
 T = TypeVar("T")
@@ -18,10 +17,14 @@ def _one_thread() -> None:
 
 
 def in_processes(work: Callable[[T], R], jobs: Sequence[T], num_processes: int) -> Iterator[R]:
-    """Yield what ``work`` makes of each job, as they are done; the first error ends the call.
+    """Yield what ``work`` makes of each job, as soon as it is done; the first error ends the call and the other jobs.
 
-    The result of a job does not depend on its neighbours or their number: processes share nothing, and each has one
-    thread, for on how many threads a sum is spread its last bits may depend. One process is this one.
+    The result of a job depends neither on its neighbours nor on their number: processes share nothing, and each job
+    has one thread, because the last bits of a sum may depend on the number of threads. With ``num_processes`` of 1 the
+    jobs run in this process, which has one thread meanwhile.
+
+    Raises:
+        WorkerError: a process died.
     """
     if num_processes == 1:
         threads = torch.get_num_threads()
@@ -31,10 +34,8 @@ def in_processes(work: Callable[[T], R], jobs: Sequence[T], num_processes: int) 
         finally:
             torch.set_num_threads(threads)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_one_thread) as pool:
-        for done in as_completed([pool.submit(work, job) for job in jobs]):
-            yield done.result()
+    with Workers(num_processes, _one_thread) as workers:
+        yield from workers.as_done(work, jobs)
 
 
 def _run(run: Run) -> None:

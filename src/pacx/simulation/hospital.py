@@ -14,13 +14,8 @@ pure function of seed, id and site, so any number of workers writes the same byt
 not at all; cohorts of the same config are kept, a folder made with another config is never touched.
 """
 
-import contextlib
 import hashlib
 import json
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,10 +27,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.artifacts import read_json, staged_directory, write_json
-from pacx.core.errors import ArtifactError, UsageError
+from pacx.core.errors import UsageError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
+from pacx.core.workers import Workers
 from pacx.simulation.film.thorax import Films, render_films
 from pacx.simulation.patients.acquisition import Circumstances
 from pacx.simulation.patients.labels import downstream_labels
@@ -207,29 +203,8 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@contextlib.contextmanager
-def _workers(num_workers: int) -> Iterator[Callable[[list[_Task]], Iterator[_Chunk]]]:
-    """Yield a map from tasks to chunks, in order: in this process, or over ``num_workers`` fresh ones."""
-    if num_workers == 1:
-        yield lambda tasks: map(_make_chunk, tasks)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=num_workers, mp_context=context, initializer=_use_one_thread)
-    try:
-        yield lambda tasks: pool.map(_make_chunk, tasks)
-    except BrokenProcessPool as error:
-        raise ArtifactError(
-            "a worker of the simulated hospital died, most likely for want of memory; the cohort at work was removed; "
-            f"run again with fewer than {num_workers} workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _write_cohort(
-    folder: Path, cohort: _Cohort, config: HospitalConfig, make: Callable[[list[_Task]], Iterator[_Chunk]]
-) -> None:
-    """Fill the cohort's (temporary) folder with what ``make`` brings, chunk by chunk."""
+def _write_cohort(folder: Path, cohort: _Cohort, config: HospitalConfig, workers: Workers) -> None:
+    """Fill the cohort's (temporary) folder, chunk by chunk."""
     pictures = ("films", *(f"masks/{name}" for name in MASK_NAMES if cohort.has_labels))
     for name in pictures:
         (folder / name).mkdir(parents=True)
@@ -245,7 +220,7 @@ def _write_cohort(
     indices: list[pd.DataFrame] = []
     labs: list[NDArray[np.float64]] = []
     with progress(f"simulate {cohort.name}", len(patient_ids), "patients") as shown:
-        for task, chunk in zip(tasks, make(tasks), strict=True):
+        for task, chunk in zip(tasks, workers.in_order(_make_chunk, tasks), strict=True):
             if signals is not None and chunk.ecg_microvolt is not None and chunk.labs is not None:
                 start = sum(map(len, labs))
                 signals[start : start + len(task.patient_ids)] = chunk.ecg_microvolt
@@ -312,6 +287,7 @@ def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1) 
     Raises:
         UsageError: ``root`` holds something else, or there is no worker.
         ArtifactError: no room or no permission; the cohort at work is removed, finished ones stay.
+        WorkerError: a worker process died; as above.
     """
     if num_workers < 1:
         raise UsageError(f"num_workers is {num_workers}; give at least 1")
@@ -319,10 +295,10 @@ def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1) 
     _claim(root, config, cohorts)
     missing = [cohort for cohort in cohorts if not (root / cohort.name).exists()]
     if missing:
-        with _workers(num_workers) as make:
+        with Workers(num_workers, _use_one_thread) as workers:
             for cohort in missing:
                 with staged_directory(root / cohort.name) as folder:
-                    _write_cohort(folder, cohort, config, make)
+                    _write_cohort(folder, cohort, config, workers)
     for cohort in cohorts:
         if cohort.has_signals:
             _add_vitals(root / cohort.name, cohort, config)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
+from pacx.core.workers import in_order
 from pacx.data.dataset import Finding
 from pacx.data.images.array_rows import file_of, is_there
 from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask
 from pacx.data.packs.sources import FILMS_PER_CHUNK, Film, films, paths, source_fingerprint
-from pacx.data.parallel import in_order
 from pacx.data.records import Records, shown
 
 _FILES_AT_ONCE = 4096

@@ -23,6 +23,7 @@ from pacx.core.artifacts import read_json, resumable_directory, write_json
 from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
+from pacx.core.workers import in_order
 from pacx.data.images.array_rows import sha256_of_image
 from pacx.data.images.decode import (
     MASK_IGNORE,
@@ -37,7 +38,6 @@ from pacx.data.images.unreadable import require_few_bad
 from pacx.data.packs.files import Chunk, Origin, finished, pack_files
 from pacx.data.packs.pack import MANIFEST_FILE, Manifest, Pack, Quarantined
 from pacx.data.packs.sources import Film, films, source_fingerprint
-from pacx.data.parallel import in_order
 from pacx.data.records import Records
 
 SHARD_FILE = "shard.json"

@@ -11,13 +11,8 @@ Source: PKUDigitalHealth/ECGFounder, dataset.py and util.py (specification of th
 """
 
 import hashlib
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.signal import butter, filtfilt, iirnotch
 
-from pacx.core.errors import DataError
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.core.workers import in_order
 from pacx.modalities.ecg_signal.recordings import (
     PLAUSIBLE_MV,
     EcgRecordings,
@@ -131,6 +126,8 @@ def _require_signal(
 class _Block(NamedTuple):
     """Some recordings on their way through the chain."""
 
+    sample_ids: list[str]
+    patient_ids: list[str]
     prepared: NDArray[np.float32]  # (n, leads, samples); anything where there is a fault
     faults: list[str | None]
     digests: list[bytes]
@@ -141,7 +138,7 @@ def _chain(config: EcgPreprocessing) -> EcgChain:
     return EcgChain(config)
 
 
-def _prepare(recordings: EcgRecordings, config: EcgPreprocessing) -> _Block:
+def _prepare(recordings: EcgRecordings, *, config: EcgPreprocessing) -> _Block:
     """Prepare a block; a function of a module, so that other processes can be asked for it."""
     chain, is_millivolt = _chain(config), recordings.unit is not EcgUnit.RELATIVE
     prepared = np.zeros((len(recordings), len(config.leads), config.num_samples), np.float32)
@@ -153,34 +150,7 @@ def _prepare(recordings: EcgRecordings, config: EcgPreprocessing) -> _Block:
         except UnusableError as reason:
             faults.append(str(reason))
     digests = [hashlib.blake2b(np.ascontiguousarray(signal).data).digest() for signal in recordings.signals]
-    return _Block(prepared, faults, digests)
-
-
-_Submit = Callable[[EcgRecordings], "Future[_Block]"]
-
-
-@contextmanager
-def _workers(config: EcgPreprocessing, num_workers: int) -> Iterator[_Submit]:
-    """Yield a way to have a block prepared: here and now, or in one of several fresh processes."""
-    if num_workers == 1:
-
-        def at_once(block: EcgRecordings) -> "Future[_Block]":
-            done: Future[_Block] = Future()
-            done.set_result(_prepare(block, config))
-            return done
-
-        yield at_once
-        return
-    pool = ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield lambda block: pool.submit(_prepare, block, config)
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a process that prepares ECGs died, most likely for want of memory; run again with fewer than "
-            f"{num_workers} workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return _Block(list(recordings.sample_ids), list(recordings.patient_ids), prepared, faults, digests)
 
 
 def _blocks(recordings: EcgRecordings) -> Iterator[EcgRecordings]:
@@ -210,11 +180,10 @@ def prepared_blocks(recordings: EcgRecordings, config: EcgPreprocessing, num_wor
         num_workers: processes; 1 stays in this one. Never changes a bit.
     """
     owner: dict[bytes, str] = {}
-
-    def checked(block: EcgRecordings, done: _Block) -> PreparedBlock:
+    for block in in_order(partial(_prepare, config=config), _blocks(recordings), num_workers):
         bad: list[Quarantined] = []
         good: list[int] = []
-        for row, (fault, digest) in enumerate(zip(done.faults, done.digests, strict=True)):
+        for row, (fault, digest) in enumerate(zip(block.faults, block.digests, strict=True)):
             patient = block.patient_ids[row]
             first = owner.setdefault(digest, patient)
             if fault is None and first != patient:
@@ -223,15 +192,4 @@ def prepared_blocks(recordings: EcgRecordings, config: EcgPreprocessing, num_wor
                 good.append(row)
             else:
                 bad.append(Quarantined(block.sample_ids[row], fault))
-        return PreparedBlock([block.sample_ids[row] for row in good], done.prepared[good], bad)
-
-    waiting: deque[tuple[EcgRecordings, Future[_Block]]] = deque()
-    with _workers(config, num_workers) as submit:
-        for block in _blocks(recordings):
-            waiting.append((block, submit(block)))
-            if len(waiting) > 2 * num_workers:
-                first, result = waiting.popleft()
-                yield checked(first, result.result())
-        while waiting:
-            first, result = waiting.popleft()
-            yield checked(first, result.result())
+        yield PreparedBlock([block.sample_ids[row] for row in good], block.prepared[good], bad)
