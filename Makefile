@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TRAINS := $(VENV)/.trains
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: setup demo study test check bench
 .DEFAULT_GOAL := help
@@ -10,15 +12,22 @@ READY := $(VENV)/.ready
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
-$(READY): pyproject.toml constraints.txt
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "PaCX needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev]"
+
+$(READY): pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[dev]"
+	@touch $(TRAINS) $@
+
+# What the demo needs, and no more; an environment with everything has it too.
+$(TRAINS): pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -e ".[train]"
 	@touch $@
 
 setup: $(READY)  ## create .venv with the pinned versions
 
-demo: $(READY)  ## the whole method on a simulated hospital -> runs/demo/report.html
+demo: $(TRAINS)  ## the whole method on a simulated hospital -> runs/demo/report.html
 	$(BIN)/pacx demo --out runs/demo
 
 study: $(READY)  ## does the method do what it claims? -> runs/study/tiny/results.json and docs/results.md; goes on after a kill
