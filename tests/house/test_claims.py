@@ -26,14 +26,24 @@ CLAIMS = (
     r"state[ -]of[ -]the[ -]art|ready for (the clinic|patients|hospitals)",
 )
 DENIAL = re.compile(r"\b(not?|never|nothing|neither|nor|none|without|nobody|refuses?)\b", re.IGNORECASE)
+PRAISE = re.compile(
+    r"\b(no other|none other|no less|no doubt|never before|not (only|just|merely)|nothing (but|less)|second to none|"
+    r"without (doubt|question|equal|peer))\b",
+    re.IGNORECASE,
+)
+"""Turns of phrase that hold a denial's word and strengthen the claim."""
 
 
 def claims(text: str) -> list[str]:
-    """Sentences that claim and do not deny."""
-    sentences = re.split(r"(?<=[.:;!?|])\s+|\n\n|\n(?=[-*|#])", text)
-    said = [" ".join(sentence.split()) for sentence in sentences]
+    """Clauses that claim, unless they deny: the denial has to stand in the claim's own clause, before it."""
+    clauses = re.split(r"(?<=[.:;!?|])\s+|\n\n|\n(?=[-*|#])|[,()]| [-–—]+ ", text)
+    said = [" ".join(clause.split()) for clause in clauses]
     is_claim = re.compile("|".join(CLAIMS), re.IGNORECASE)
-    return [sentence for sentence in said if is_claim.search(sentence) and not DENIAL.search(sentence)]
+    return [
+        clause
+        for clause in said
+        if (claim := is_claim.search(clause)) and not DENIAL.search(PRAISE.sub("", clause[: claim.start()]))
+    ]
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -56,7 +66,19 @@ def test_the_patterns_catch_what_they_are_for() -> None:
         "This improves patient outcomes.",
         "A medical-grade model,\nFDA cleared.",
         "State-of-the-art results on chest films.",
+        "PaCX, like no other encoder, outperforms radiologists.",
+        "Without doubt it can diagnose heart failure.",
+        "No other encoder outperforms radiologists.",
+        "It never tires (radiologist-level reading of films).",
+        "It outperforms radiologists and needs no labels.",
+        "Not only is it clinically validated; it is free.",
     ]
     for offence in offences:
         assert claims(offence), offence
-    assert not claims("It is not clinically validated. Nothing here can diagnose anybody.")
+    honest = [
+        "It is not clinically validated. Nothing here can diagnose anybody.",
+        "Neither the encoder nor a head of it is FDA cleared.",
+        "No number here speaks of clinical validity, and none of radiologist-level accuracy.",
+        "The encoder, which saw simulated films only, was never clinically tested.",
+    ]
+    assert not [each for each in honest if claims(each)]
