@@ -35,10 +35,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pacx.core.artifacts import write_json
 from pacx.core.progress import progress
 from pacx.core.randomness import generator
+from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.decode import decode_grey, to_square
 from pacx.serving.decode_worker import TOO_COSTLY, Question
 from pacx.serving.decoding import DecodedFilm, DecoderPool
-from pacx.serving.film_format import ANY_BYTES, FilmFormat, format_of
+from pacx.serving.film_format import ANY_BYTES, SERVED
 from pacx.serving.limits import Limits
 from pacx.serving.refusal import RefusedRequest
 
@@ -119,7 +120,7 @@ def sources(folder: Path | None, count: int = 6) -> list[bytes]:
         films = [np.asarray(each.resize((SMALL_PX, SMALL_PX), Image.Resampling.BICUBIC)) for each in coarse]
         return [data for film in films for data in variants(film)]
     files = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    whole = [path for path in files if path.stat().st_size <= LARGEST_SOURCE and format_of(path.read_bytes())]
+    whole = [path for path in files if path.stat().st_size <= LARGEST_SOURCE and kind_of(path.read_bytes()) in SERVED]
     chosen = whole[:: max(1, len(whole) // count)][:count]
     small = [to_square(decode_grey(path), SMALL_PX) for path in chosen]
     return [path.read_bytes() for path in chosen] + [data for film in small for data in variants(film)]
@@ -128,12 +129,12 @@ def sources(folder: Path | None, count: int = 6) -> list[bytes]:
 def damaged(data: bytes, others: Sequence[bytes], random: Random) -> bytes:
     """One to three damages, one after the other."""
     ways = [cut, flip, flip_in_the_beginning, insert, delete, repeat, number, splice]
-    along = {FilmFormat.PNG: chunks, FilmFormat.JPEG: segments, FilmFormat.DICOM: elements}
+    along = {FileKind.PNG: chunks, FileKind.JPEG: segments, FileKind.DICOM: elements}
     for _ in range(int(random.integers(1, 4))):
-        kind = format_of(data)
+        kind = kind_of(data)
         if not data:
             return data
-        if kind is not None and random.random() < 0.5:
+        if kind in along and random.random() < 0.5:
             data = along[kind](data, random)
         else:
             way = ways[int(random.integers(len(ways)))]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import DatasetCard, Finding
-from pacx.data.images.decode import IMAGE_SUFFIXES
+from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing
 
@@ -73,7 +73,7 @@ def film_names(folder: Path, card: DatasetCard) -> list[str]:
     if not folder.is_dir():
         raise missing(folder, card)
     names = sorted(
-        path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
+        path.name for path in folder.iterdir() if path.suffix.lower() in FILM_SUFFIXES and path.name[0] != "."
     )
     if not names:
         raise DataError(f"{folder} holds no film; the root of {card.name} is expected to hold {'; '.join(card.layout)}")

@@ -21,8 +21,9 @@ from pacx.core.artifacts import discard_partials, read_json, scratch_directory, 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
+from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.images.array_rows import file_of, is_there
-from pacx.data.images.decode import IMAGE_SUFFIXES, decode_grey, to_square
+from pacx.data.images.decode import decode_grey, to_square
 from pacx.data.images.unreadable import UnreadableImage, require_few_bad
 
 _NUM_BAD_COLLECTED = 100
@@ -72,7 +73,7 @@ class FilmEmbeddings(NamedTuple):
     bad: tuple[BadFile, ...]
 
 
-def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> list[Path]:
     """The files that paths stand for: themselves; of a folder everything below it that fits; of a pattern its matches.
 
     Raises:

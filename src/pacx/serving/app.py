@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pacx.serving.authentication import Access
-from pacx.serving.film_format import ANY_BYTES, FilmFormat, accepts
+from pacx.serving.film_format import ANY_BYTES, SERVED, accepts
 from pacx.serving.middleware import FrontDoor
 from pacx.serving.refusal import Refusal, RefusedRequest, refuse
 from pacx.serving.request_bodies import declared_too_large, too_large
@@ -115,7 +115,7 @@ def _add_api(app: FastAPI, service: Service, access: Access) -> None:
     ) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not accepts(media_type):
-            wanted_types = ", ".join([*(each.value for each in FilmFormat), ANY_BYTES])
+            wanted_types = ", ".join([*(each.value for each in SERVED), ANY_BYTES])
             raise refuse(415, f"the content type has to be one of {wanted_types}; send one film's bytes as the body")
         if declared_too_large(request.headers.get("content-length"), service.limits):
             raise too_large(service.limits)

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images import dicom  # noqa: F401 - images.py imports it late, and after the limits are set it may not come
 from pacx.data.images.decode import grey_from_bytes, to_square
 from pacx.data.images.unreadable import DAMAGED, TooLargeImage, UnreadableImage
-from pacx.serving.film_format import ANY_BYTES, FilmFormat, format_of, require_nothing_else
+from pacx.serving.film_format import ANY_BYTES, SERVED, require_nothing_else
 from pacx.serving.refusal import Refusal
 
 TOO_COSTLY = "decoding the file takes more memory or time than a film may; export it uncompressed or smaller"
@@ -48,8 +49,8 @@ class Question:
 
 def decoded(question: Question, data: bytes) -> Refusal | tuple[list[NDArray[np.uint8]], bytes]:
     """Squares (S, S) of a film in the order of ``sides_px``, and a PNG or nothing; or why there are none."""
-    kind = format_of(data)
-    if kind is None:
+    kind = kind_of(data)
+    if kind not in SERVED:
         return Refusal(400, "the body is not a PNG, JPEG or DICOM file; send the file's bytes as they are")
     if question.media_type not in (ANY_BYTES, kind.value):
         return Refusal(415, f"the body is {kind.name}, which the content type does not say; send {kind.value}")
@@ -60,7 +61,7 @@ def decoded(question: Question, data: bytes) -> Refusal | tuple[list[NDArray[np.
     except TooLargeImage as error:
         return Refusal(413, error.reason)
     except UnreadableImage as error:
-        is_refused_dicom = kind is FilmFormat.DICOM and error.reason != DAMAGED
+        is_refused_dicom = kind is FileKind.DICOM and error.reason != DAMAGED
         return Refusal(422 if is_refused_dicom else 400, error.reason)
     except MemoryError:
         return Refusal(413, TOO_COSTLY)

@@ -12,7 +12,8 @@ import pandas as pd
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.images.dicom import HeaderNumbers, is_dicom_file
+from pacx.data.file_kinds import FileKind, kind_of_file
+from pacx.data.images.dicom import HeaderNumbers
 from pacx.data.records import Records
 
 _INDEX_FILE = "DICOMDIR"
@@ -57,7 +58,9 @@ class DicomFolder(Dataset[DicomFolderOptions]):
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the folder that holds the DICOM files")
         files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        paths = [path for path in files if Path(path).name != _INDEX_FILE and is_dicom_file(root / path)]
+        paths = [
+            path for path in files if Path(path).name != _INDEX_FILE and kind_of_file(root / path) is FileKind.DICOM
+        ]
         if not paths:
             raise DataError(
                 f"none of the {len(files)} files below {root} is a DICOM file; films of other kinds: folder"

@@ -15,8 +15,8 @@ import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
+from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.images.array_rows import is_there
-from pacx.data.images.decode import IMAGE_SUFFIXES
 from pacx.data.records import MASK_PREFIX, Records, shown
 
 _IMAGE_COLUMNS = ("file", "image_path", "image", "path", "filename")
@@ -144,14 +144,14 @@ def _image_paths(root: Path) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(folder).relative_to(root).as_posix()
         prefix = "" if below == "." else f"{below}/"
-        paths += [prefix + name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
+        paths += [prefix + name for name in names if name.lower().endswith(FILM_SUFFIXES) and not name.startswith(".")]
     return sorted(paths)
 
 
 def _from_tree(root: Path, options: FolderOptions) -> Records:
     paths = _image_paths(root)
     if not paths:
-        raise DataError(f"{root} holds no image; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
+        raise DataError(f"{root} holds no image; expected files ending in {', '.join(FILM_SUFFIXES)}")
     tops = [path.partition("/")[0] if "/" in path else None for path in paths]
     is_divided = all(top is not None and top.lower() in _SPLIT_WORDS for top in set(tops))
     split = _splits([str(top) for top in tops], str(root)) if is_divided else _blank(len(paths))

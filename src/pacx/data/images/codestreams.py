@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.data.file_kinds import START_OF_SCAN, jpeg_markers
 from pacx.data.images.unreadable import DAMAGED, UnreadableImage
 
 Decoder = Callable[[bytes], NDArray[np.generic]]
@@ -33,9 +34,8 @@ DECODERS: Mapping[str, Decoder] = MappingProxyType(
 )
 """By DICOM transfer syntax; the run-length syntax is pydicom's to decode."""
 
-_JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_JPEG_2000_START = b"\xff\x4f\xff\x51"
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 and JPEG-LS, less DHT, JPG and DAC
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 
 def declared_size(codestream: bytes) -> tuple[int, int]:
@@ -48,25 +48,14 @@ def declared_size(codestream: bytes) -> tuple[int, int]:
         if codestream.startswith(_JPEG_2000_START):
             width, height, left, top = struct.unpack_from(">4I", codestream, 8)
             return height - top, width - left
-        if codestream.startswith(_JPEG_START):
-            return _size_of_jpeg(codestream)
-    except (struct.error, IndexError):
+        if codestream.startswith(b"\xff\xd8"):
+            for marker, place in jpeg_markers(codestream):
+                if marker in _FRAME_HEADERS:
+                    height, width = struct.unpack_from(">HH", codestream, place + 3)
+                    return height, width
+                if marker == START_OF_SCAN:
+                    break
+            raise UnreadableImage(DAMAGED)
+    except struct.error:
         raise UnreadableImage(DAMAGED) from None
     raise UnreadableImage("its pixels are not compressed as its header says")
-
-
-def _size_of_jpeg(codestream: bytes) -> tuple[int, int]:
-    place = 2
-    while True:
-        if codestream[place] != 0xFF:
-            raise UnreadableImage(DAMAGED)
-        marker = codestream[place + 1]
-        if marker == 0xFF:  # a fill byte
-            place += 1
-        elif marker in _WITHOUT_LENGTH:
-            place += 2
-        elif marker in _FRAME_HEADERS:
-            height, width = struct.unpack_from(">HH", codestream, place + 5)
-            return height, width
-        else:
-            place += 2 + struct.unpack_from(">H", codestream, place + 2)[0]

@@ -26,11 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.array_rows import array_row, grey_from_array_row
 from pacx.data.images.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
-"""File name endings a folder is searched for, lower case; what a file is, its content decides."""
 MASK_IGNORE = 255
 """In a decoded mask: this pixel is unknown and counts neither way."""
 
@@ -40,7 +39,6 @@ _ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 _PNG_END = b"IEND\xaeB`\x82"
 _STRIP_ROWS = 512
 _IGNORE_GREYS = (127, 128)
-_DICOM_MAGIC_AT, _DICOM_MAGIC = 128, b"DICM"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +91,15 @@ def grey_from_bytes(data: bytes, decoding: Decoding = _PLAIN, *, wanted_px: int 
     """
     if not data:
         raise UnreadableImage("the file is empty")
-    if data.startswith(b"\xff\xd8\xff"):
-        grey = _grey_from_jpeg(data, wanted_px if decoding.scaled_jpeg else 0)
-        if grey is not None:
-            return grey
-    if data[_DICOM_MAGIC_AT : _DICOM_MAGIC_AT + len(_DICOM_MAGIC)] == _DICOM_MAGIC:
+    kind = kind_of(data)
+    if kind is FileKind.DICOM:
         from pacx.data.images.dicom import grey_from_dicom  # a third of a second, which most folders need not wait for
 
         return grey_from_dicom(data, allow_burned_in=decoding.allow_burned_in)
+    if kind is FileKind.JPEG:
+        grey = _grey_from_jpeg(data, wanted_px if decoding.scaled_jpeg else 0)
+        if grey is not None:
+            return grey
     return _grey_from_pillow(data)
 
 

@@ -28,22 +28,12 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from pacx.data.images.codestreams import DECODERS, declared_size
 from pacx.data.images.unreadable import DAMAGED, UnreadableImage, check_size
 
-_META_AT = 128 + len(b"DICM")
 _FAR = 1e12
 """Darker and brighter than any window: what they come out as is its black and its white."""
 _MAX_LUT_ENTRIES = 2**16
 _ROWS_PER_BLOCK = 256
 _NUMBERED = ("PatientID", "StudyInstanceUID")
 _is_reading: ContextVar[bool] = ContextVar("is_reading", default=False)
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file begins as a DICOM file does; false where it cannot be opened."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_META_AT)[_META_AT - 4 :] == b"DICM"
-    except OSError:
-        return False
 
 
 class HeaderNumbers:

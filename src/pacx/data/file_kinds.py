@@ -1,0 +1,92 @@
+"""What kind of file some bytes are, by how they begin; and the markers of a JPEG, which several readers walk along.
+
+The one place that looks at first bytes: for folders, for decoding and for the server. Knows no torch and no decoder.
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pacx.data.images.unreadable import DAMAGED, UnreadableImage
+
+FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+"""File name endings a folder is searched for, lower case; what a file is, its content decides."""
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+
+_DICOM_AT, _DICOM_START = 128, b"DICM"
+_NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # TEM, RST0 to RST7, SOI and EOI stand alone
+_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+
+
+class FileKind(enum.Enum):
+    """A kind of image file that is read; the value is its media type."""
+
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    TIFF = "image/tiff"
+    BMP = "image/bmp"
+    DICOM = "application/dicom"
+
+
+STARTS = {
+    b"\x89PNG\r\n\x1a\n": FileKind.PNG,
+    b"\xff\xd8\xff": FileKind.JPEG,
+    b"II*\0": FileKind.TIFF,
+    b"MM\0*": FileKind.TIFF,
+    b"II+\0": FileKind.TIFF,  # BigTIFF
+    b"MM\0+": FileKind.TIFF,
+    b"BM": FileKind.BMP,
+}
+"""How pictures begin. A DICOM file may begin as anything."""
+
+
+def kind_of(data: bytes) -> FileKind | None:
+    """What the first 132 bytes say the file is; None for nothing that is read.
+
+    A DICOM file's first 128 bytes are anybody's (PS3.10 section 7.1), so it is one even if it begins as a picture.
+    """
+    if data[_DICOM_AT:_NUM_BYTES_TOLD_BY] == _DICOM_START:
+        return FileKind.DICOM
+    return next((kind for start, kind in STARTS.items() if data.startswith(start)), None)
+
+
+def kind_of_file(path: Path) -> FileKind | None:
+    """``kind_of`` a file on disk; None also where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return kind_of(file.read(_NUM_BYTES_TOLD_BY))
+    except OSError:
+        return None
+
+
+def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """The markers of a JPEG codestream in their order, each with the place behind it, the end of the image last.
+
+    Raises:
+        UnreadableImage: something else stands where a marker should, or the file ends before the image does.
+
+    Source: ITU-T T.81, section B.1.1.
+    """
+    place = 2
+    while place + 2 <= len(data):
+        if data[place] != 0xFF:
+            break
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        place += 2
+        yield marker, place
+        if marker == END_OF_IMAGE:
+            return
+        if marker in _WITHOUT_LENGTH:
+            continue
+        place += int.from_bytes(data[place : place + 2], "big")
+        if marker == START_OF_SCAN:
+            found = _AFTER_SCAN.search(data, place)
+            if found is None:
+                break
+            place = found.start()
+    raise UnreadableImage(DAMAGED)
