@@ -107,8 +107,8 @@ def _embed_targets(modality: Modality[Any], words: Sequence[str]) -> None:
     for note in job.notes:
         say(note)
     targets, is_new = embed_once(job, call.out, call.settings, overwrite=call.overwrite)
-    for sample, reason in targets.quarantined:
-        say(f"quarantined: {sample} {reason}")
+    for entry in targets.quarantined:
+        say(f"quarantined: {entry.sample_id} {entry.reason}")
     done = "written to" if is_new else "were there already, of the same encoder and recordings, in"
     size = f"{len(targets.sample_ids)} {name} targets of width {targets.embeddings.shape[1]}"
     say(f"{size} {done} {call.out}")

@@ -9,9 +9,10 @@ import tyro
 
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
+from pacx.core.quarantine import Quarantined
 from pacx.inference.export_folder import RESEARCH_USE, Precision
 from pacx.inference.film_embedders import open_film_embedder
-from pacx.inference.film_files import BadFile, embedded_files, expanded
+from pacx.inference.film_files import embedded_files, expanded
 from pacx.inference.predictions import check_table_path, load_heads, write_table
 
 
@@ -51,15 +52,15 @@ class PredictCall:
     """Of ONNX Runtime; 0 takes every core."""
 
 
-def say_quarantined(bad: Sequence[BadFile], out: Path) -> None:
+def say_quarantined(bad: Sequence[Quarantined], out: Path) -> None:
     """Name what was left out, and keep the list beside the result."""
     place = out.with_name(f"{out.name}.quarantine.json")
     if not bad:
         place.unlink(missing_ok=True)  # of an earlier run
         return
-    write_json(place, [entry._asdict() for entry in bad])
+    write_json(place, [{"file": entry.file, "reason": entry.reason, "sha256": entry.sha256} for entry in bad])
     for entry in bad:
-        say(f"quarantined: {entry.file} ({entry.reason})")
+        say(f"quarantined: {entry}")
     say(f"{len(bad)} files left out, named in {place}")
 
 

@@ -21,12 +21,12 @@ from pacx.core.artifacts import discard_partials, read_json, scratch_directory, 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
+from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.images.array_rows import file_of, is_there
 from pacx.data.images.decode import decode_grey, to_square
-from pacx.data.images.unreadable import UnreadableImage, require_few_bad
+from pacx.data.images.unreadable import UnreadableImage
 
-_NUM_BAD_COLLECTED = 100
 _WORK = "work.json"
 
 
@@ -45,20 +45,6 @@ class FilmEmbedder:
     identity: str
 
 
-class BadFile(NamedTuple):
-    """A file that is no film.
-
-    Attributes:
-        file: its path.
-        reason: in a few words, without any of its content.
-        sha256: of its bytes; "" where they cannot be read.
-    """
-
-    file: str
-    reason: str
-    sha256: str
-
-
 class FilmEmbeddings(NamedTuple):
     """What came of N + M files.
 
@@ -70,7 +56,7 @@ class FilmEmbeddings(NamedTuple):
 
     paths: tuple[str, ...]
     embeddings: NDArray[np.float32]
-    bad: tuple[BadFile, ...]
+    bad: tuple[Quarantined, ...]
 
 
 def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> list[Path]:
@@ -158,7 +144,7 @@ def _embed(
 ) -> FilmEmbeddings:
     paths: list[str] = []
     parts: list[NDArray[np.float32]] = []
-    bad: list[BadFile] = []
+    bad: list[Quarantined] = []
     with progress("embedding", len(files), "films") as shown:
         for start in range(0, len(files), batch_size):
             some = files[start : start + batch_size]
@@ -167,26 +153,28 @@ def _embed(
                 _write_chunk(kept, *_chunk(some, embedder))
             with np.load(kept, allow_pickle=False) as chunk:
                 parts.append(chunk["embeddings"])
-                named = [BadFile(*entry) for entry in json.loads(str(chunk["bad"]))]
+                named = [
+                    Quarantined(sample_id=file, file=file, reason=reason, sha256=sha256)
+                    for file, reason, sha256 in json.loads(str(chunk["bad"]))
+                ]
             excluded = {entry.file for entry in named}
             paths += [str(file) for file in some if str(file) not in excluded]
             bad += named
             shown.advance(len(some), note=f"{len(bad)} bad" if bad else "")
-            if len(bad) > _NUM_BAD_COLLECTED + max_bad_fraction * len(files):
-                break
-    require_few_bad([(entry.file, entry.reason) for entry in bad], len(files), max_bad_fraction)
+            require_few_bad("films", bad, len(files), max_bad_fraction, is_done=False)
+    require_few_bad("films", bad, len(files), max_bad_fraction)
     return FilmEmbeddings(tuple(paths), np.concatenate([part for part in parts if len(part)]), tuple(bad))
 
 
-def _chunk(files: Sequence[Path], embedder: FilmEmbedder) -> tuple[NDArray[np.float32], list[BadFile]]:
+def _chunk(files: Sequence[Path], embedder: FilmEmbedder) -> tuple[NDArray[np.float32], list[Quarantined]]:
     size = embedder.preprocessing.image_size_px
     squares: list[NDArray[np.uint8]] = []
-    bad: list[BadFile] = []
+    bad: list[Quarantined] = []
     for file in files:
         try:
             squares.append(to_square(decode_grey(file), size))
         except UnreadableImage as error:
-            bad.append(BadFile(str(file), error.reason, _sha256(file)))
+            bad.append(Quarantined(sample_id=str(file), file=str(file), reason=error.reason, sha256=_sha256(file)))
     return embedder.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32), bad
 
 
@@ -197,6 +185,10 @@ def _sha256(file: Path) -> str:
         return ""
 
 
-def _write_chunk(path: Path, embeddings: NDArray[np.float32], bad: list[BadFile]) -> None:
+def _write_chunk(path: Path, embeddings: NDArray[np.float32], bad: list[Quarantined]) -> None:
     with staged_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, embeddings=embeddings, bad=np.array(json.dumps(bad)))
+        np.savez(
+            file,
+            embeddings=embeddings,
+            bad=np.array(json.dumps([[entry.file, entry.reason, entry.sha256] for entry in bad])),
+        )

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.progress import progress
+from pacx.core.quarantine import require_few_bad
 from pacx.modalities.ecg_signal.filters import PreparedBlock, prepared_blocks
 from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings, Modality, ModalityCard
-from pacx.modalities.targets import FrozenTargets, require_few_bad, target_fingerprint
+from pacx.modalities.targets import FrozenTargets, target_fingerprint
 from pacx.models.ecg.encoder import EcgEncoder, load_ecg_encoder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT, EcgPreprocessing, EcgScale
 

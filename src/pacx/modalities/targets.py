@@ -14,13 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError
+from pacx.core.quarantine import Quarantined
 from pacx.models.fingerprint import weights_sha256
 
 if TYPE_CHECKING:  # processes that only filter recordings start four times faster without torch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # processes that only filter recordings start four times fast
 _CONSTANT_BELOW = 1e-6
 _NAMED_AT_MOST = 5
 _KIND = "frozen-targets"
+_PARTS = ("the encoder", "the input contract", "the recordings or their ids")
 _ROWS_AT_A_TIME = 256
 
 
@@ -37,36 +39,6 @@ def named(ids: Iterable[str]) -> str:
     ids = list(ids)
     more = f" and {len(ids) - _NAMED_AT_MOST} more" if len(ids) > _NAMED_AT_MOST else ""
     return ", ".join(map(str, ids[:_NAMED_AT_MOST])) + more
-
-
-class Quarantined(NamedTuple):
-    """A sample that was left out: its id, and a reason without any of its content."""
-
-    sample_id: str
-    reason: str
-
-
-def require_few_bad(what: str, bad: Sequence[Quarantined], count: int, max_bad_fraction: float) -> None:
-    """Stop when more samples are bad than allowed, or all of them.
-
-    Args:
-        what: the samples, a plural noun ("ECG recordings").
-        bad: the ones to leave out.
-        count: of all samples.
-        max_bad_fraction: share that may be left out, in [0, 1].
-
-    Raises:
-        DataError: there are more; the message names some with their reasons.
-    """
-    if len(bad) > max_bad_fraction * count or len(bad) == count:
-        reasons = named(f"{sample} {reason}" for sample, reason in bad)
-        raise DataError(
-            f"{len(bad)} of {count} {what} cannot be used, more than the {max_bad_fraction:.2%} allowed: {reasons}; "
-            "leave them out, or allow a larger share of bad ones"
-        )
-
-
-_PARTS = ("the encoder", "the input contract", "the recordings or their ids")
 
 
 def target_fingerprint(encoder: "nn.Module", preprocessing: dict[str, Any], *data: NDArray[Any] | Sequence[str]) -> str:
@@ -153,7 +125,7 @@ class FrozenTargets:
         """
         missing = [name for name in ids if name not in self._row_of]
         if missing:
-            why = dict(self.quarantined)
+            why = {entry.sample_id: entry.reason for entry in self.quarantined}
             shown = named(f"{name}, which {why[name]}" if name in why else name for name in missing)
             raise DataError(
                 f"there are no {self.modality} targets for {len(missing)} of {len(ids)} samples ({shown}); "
@@ -178,7 +150,7 @@ class FrozenTargets:
                 "largest_dimension_std": float(spread.max()),
                 "embeddings_sha256": sha256_of(folder / "embeddings.npy"),
                 "sample_ids_sha256": sha256_of(folder / "sample_ids.npy"),
-                "quarantined": [entry._asdict() for entry in self.quarantined],
+                "quarantined": [{"sample_id": each.sample_id, "reason": each.reason} for each in self.quarantined],
             }
             write_json(folder / "manifest.json", manifest)
 

@@ -38,7 +38,7 @@ def test_any_number_of_shards_makes_the_same_bytes(records: Records, tmp_path: P
     alone = contents(pack_records(records, tmp_path / "one", preprocessing=SMALL, max_bad_fraction=0.1).path)
     folders = shards(records, tmp_path / "many", of)
     assert contents(merge_shards(folders, tmp_path / "many", max_bad_fraction=0.1).path) == alone
-    with pytest.raises(DataError, match=r"2 of 70 films cannot be read, more than the 0\.10% allowed"):
+    with pytest.raises(DataError, match=r"2 of 70 films cannot be used, more than the 0\.10% allowed"):
         merge_shards(folders, tmp_path / "strict")
     assert not (tmp_path / "strict").exists()
 

@@ -90,7 +90,7 @@ def test_bad_files_are_quarantined_with_reason_and_hash(records: Records, tmp_pa
     (records.root / films[69]).unlink()
     mask = records.root / records.table["mask:lung"][35]
     mask.write_bytes(mask.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"3 of 70 films cannot be read, more than the 0\.10% allowed: films/002\.png"):
+    with pytest.raises(DataError, match=r"3 of 70 films cannot be used, more than the 0\.10% allowed: films/002\.png"):
         packed(records, tmp_path / "pack")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
@@ -110,7 +110,7 @@ def test_bad_files_are_quarantined_with_reason_and_hash(records: Records, tmp_pa
 def test_nothing_readable_is_an_error_whatever_is_allowed(records: Records, tmp_path: Path) -> None:
     for path in (records.root / "films").iterdir():
         path.write_bytes(b"no film")
-    with pytest.raises(DataError, match="none of 70 films can be read"):
+    with pytest.raises(DataError, match="none of 70 films can be used"):
         packed(records, tmp_path / "pack", max_bad_fraction=1.0)
     assert not (tmp_path / "pack").exists()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import DataError, UsageError
+from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
 from pacx.modalities.ecg import EcgJob, prepare_usable, preprocess_ecg
 from pacx.modalities.ecg_signal.readers import open_recordings, read_array, read_symile, read_wfdb
@@ -169,7 +170,7 @@ def test_processes_do_not_change_a_bit():
     one, two = (prepare_usable(recordings, ECG_MAE_INPUT, num_workers=n, max_bad_fraction=0.01) for n in (1, 2))
     assert one.sample_ids == two.sample_ids == [f"p{i}" for i in range(140) if i != 70]
     assert np.array_equal(one.signals, two.signals)
-    assert one.quarantined == two.quarantined == [("p70", "is constant")]
+    assert one.quarantined == two.quarantined == [Quarantined(sample_id="p70", reason="is constant")]
 
 
 @pytest.fixture
@@ -382,7 +383,7 @@ def test_a_folder_or_a_list_of_records(signals, tmp_path):
     assert (listed.sample_ids, listed.patient_ids) == (("film9", "film8"), ("x", "y"))
     np.testing.assert_allclose(listed.signals[0], signals[2], atol=0.00051)
     (tmp_path / "p10/s1/r1.dat").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 WFDB records cannot be used.* r1 .*no signal file"):
+    with pytest.raises(DataError, match=r"1 of 3 WFDB records cannot be used.*r1 .*no signal file"):
         open_recordings(tmp_path)
     partly = open_recordings(tmp_path, max_bad_fraction=0.5)
     assert partly.sample_ids == ("r0", "r2")

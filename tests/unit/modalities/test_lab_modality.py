@@ -206,7 +206,7 @@ def test_samples_nobody_can_rank_are_left_out_by_name(table):
     with pytest.raises(DataError, match=r"1 of 300 samples of labs cannot be used.* p7 has no value"):
         job.run(EmbeddingSettings())
     targets = job.run(EmbeddingSettings(max_bad_fraction=0.01))
-    assert [sample for sample, _ in targets.quarantined] == ["p7"]
+    assert [entry.sample_id for entry in targets.quarantined] == ["p7"]
     assert len(targets.sample_ids) == 299
     with pytest.raises(DataError, match="p7, which has no value that can be ranked"):
         targets.for_samples(["p7"])

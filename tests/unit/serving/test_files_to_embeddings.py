@@ -76,7 +76,7 @@ def test_work_of_another_encoder_or_of_other_films_is_not_taken_over(films: list
 
 def test_a_bad_file_is_named_and_left_out_when_that_is_allowed(films: list[Path]) -> None:
     films[3].write_bytes(films[3].read_bytes()[:60])
-    with pytest.raises(DataError, match=r"1 of 10 films cannot be read, more than the 0.10% allowed: .*3\.png"):
+    with pytest.raises(DataError, match=r"1 of 10 films cannot be used, more than the 0.10% allowed: .*3\.png"):
         _run(films, Counting())
     second = Counting()
     found = _run(films, second, allowed=0.1)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import sha256_of
 from pacx.core.preprocessing import Preprocessing
+from pacx.core.quarantine import Quarantined
 from pacx.data.images.decode import Decoding
-from pacx.data.packs.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, Quarantined
+from pacx.data.packs.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack
 from pacx.data.packs.sources import hash_table
 
 _JOURNAL_FILE = "journal.jsonl"

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json, resumable_directory, sha256_of, write_json
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
+from pacx.core.quarantine import require_few_bad
 from pacx.data.packs.files import Chunk, Origin, finished, pack_files
 from pacx.data.packs.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, mapped
-from pacx.data.packs.packing import SHARD_FILE, Shard, check_bad
+from pacx.data.packs.packing import SHARD_FILE, Shard
 
 _ROWS_AT_ONCE = 32
 
@@ -95,7 +96,7 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
                 if number >= done:
                     files.append(chunk)
                 shown.advance(len(chunk.kept) + len(chunk.bad))
-            check_bad(tuple(files.bad), num_films, max_bad_fraction)
+            require_few_bad("films", files.bad, num_films, max_bad_fraction)
             table = pd.concat([pd.read_parquet(opened.path / RECORDS_FILE) for opened in shards], ignore_index=True)
             manifest = finished(folder, origin, table, files)
         write_json(folder / MANIFEST_FILE, manifest.to_json())

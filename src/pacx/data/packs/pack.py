@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json, sha256_of
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.core.quarantine import Quarantined
 from pacx.core.randomness import sample_keys
 from pacx.data.images.decode import Decoding
 from pacx.data.records import SPLITS
@@ -28,23 +29,6 @@ MASKS_FILE = "masks.npy"
 RECORDS_FILE = "records.parquet"
 MANIFEST_FILE = "manifest.json"
 FORMAT_VERSION = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quarantined:
-    """A film that could not be read.
-
-    Args:
-        sample_id: whose it is.
-        file: the image or mask at fault, relative to the source folder.
-        reason: why, without any of the file's content.
-        sha256: of the file's bytes; "" where it could not be opened.
-    """
-
-    sample_id: str
-    file: str
-    reason: str
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from pacx.core.artifacts import read_json, resumable_directory, write_json
 from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
+from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.core.workers import in_order
 from pacx.data.images.array_rows import sha256_of_image
 from pacx.data.images.decode import (
@@ -34,14 +35,12 @@ from pacx.data.images.decode import (
     to_square,
     to_square_mask,
 )
-from pacx.data.images.unreadable import require_few_bad
 from pacx.data.packs.files import Chunk, Origin, finished, pack_files
-from pacx.data.packs.pack import MANIFEST_FILE, Manifest, Pack, Quarantined
+from pacx.data.packs.pack import MANIFEST_FILE, Manifest, Pack
 from pacx.data.packs.sources import Film, films, source_fingerprint
 from pacx.data.records import Records
 
 SHARD_FILE = "shard.json"
-_NUM_BAD_COLLECTED = 100
 _DEFAULT_PREPROCESSING, _DEFAULT_DECODING = Preprocessing(), Decoding()
 
 
@@ -110,7 +109,7 @@ def pack_records(
     origin = _origin(records, preprocessing, decoding, max_bad_fraction)
     if _is_reusable(out, origin.source_fingerprint, overwrite=overwrite):
         pack = Pack.open(out)
-        check_bad(pack.quarantined, len(pack) + len(pack.quarantined), max_bad_fraction)
+        require_few_bad("films", pack.quarantined, len(pack) + len(pack.quarantined), max_bad_fraction)
         return pack
     _check_place(out)
     with resumable_directory(out) as folder:
@@ -184,15 +183,6 @@ def _check_place(out: Path) -> None:
         raise ArtifactError(f"cannot write {out}: {parent} is not a folder one may write to; choose another place")
 
 
-def check_bad(bad: tuple[Quarantined, ...], num_films: int, max_bad_fraction: float) -> None:
-    """Refuse a pack that had to leave out too much.
-
-    Raises:
-        DataError: more than the share allowed, or everything.
-    """
-    require_few_bad([(entry.file, entry.reason) for entry in bad], num_films, max_bad_fraction)
-
-
 def _write(
     records: Records,
     rows: NDArray[np.int64],
@@ -209,9 +199,8 @@ def _write(
         for chunk in in_order(decode, left, num_workers):
             files.append(chunk)
             shown.advance(len(chunk.kept), note=f"{len(files.bad)} bad" if files.bad else "")
-            if len(files.bad) > _NUM_BAD_COLLECTED + max_bad_fraction * len(records):
-                break
-        check_bad(tuple(files.bad), len(records), max_bad_fraction)
+            require_few_bad("films", files.bad, len(records), max_bad_fraction, is_done=False)
+        require_few_bad("films", files.bad, len(records), max_bad_fraction)
         table = records.table.iloc[rows[files.kept]].reset_index(drop=True)
         return finished(folder, origin, table, files)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.signal import butter, filtfilt, iirnotch
 
+from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.core.workers import in_order
 from pacx.modalities.ecg_signal.recordings import (
@@ -31,7 +32,6 @@ from pacx.modalities.ecg_signal.recordings import (
     require_samples,
     resampled,
 )
-from pacx.modalities.targets import Quarantined
 from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
 BLOCK = 64
@@ -191,5 +191,5 @@ def prepared_blocks(recordings: EcgRecordings, config: EcgPreprocessing, num_wor
             if fault is None:
                 good.append(row)
             else:
-                bad.append(Quarantined(block.sample_ids[row], fault))
+                bad.append(Quarantined(sample_id=block.sample_ids[row], reason=fault))
         yield PreparedBlock([block.sample_ids[row] for row in good], block.prepared[good], bad)

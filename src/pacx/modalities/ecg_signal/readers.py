@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
+from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
 from pacx.modalities.ecg_signal.recordings import (
     EcgRecordings,
@@ -28,7 +29,7 @@ from pacx.modalities.ecg_signal.recordings import (
     resampled,
 )
 from pacx.modalities.symile import admissions, mapped
-from pacx.modalities.targets import Quarantined, named, require_few_bad
+from pacx.modalities.targets import named
 
 _FULL_SCALE_UNITS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3}
 _WFDB_SUFFIXES = (".hea", ".dat", ".mat")
@@ -97,7 +98,7 @@ def read_wfdb(
                 signals[row] = _at_rate(physical, rate_hz, sample_rate_hz, num_samples)
                 good.append(row)
             except (DataError, UnusableError) as reason:
-                bad.append(Quarantined(ids[row], str(reason)))
+                bad.append(Quarantined(sample_id=ids[row], reason=str(reason)))
             bar.advance()
     require_few_bad("WFDB records", bad, len(paths), max_bad_fraction)
     recordings = EcgRecordings(

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from pacx.core.errors import DataError
+from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.modalities.targets import Quarantined, named
+from pacx.modalities.targets import named
 
 _CHECKED_RECORDS = 64
 _SHORTEST_FRACTION = 0.5

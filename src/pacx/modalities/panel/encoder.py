@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import staged_directory
 from pacx.core.errors import DataError
+from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, PercentileScaler
-from pacx.modalities.targets import FrozenTargets, Quarantined, require_few_bad, target_fingerprint
+from pacx.modalities.targets import FrozenTargets, target_fingerprint
 from pacx.models.panel_dae import Panel, PanelAutoencoder, load_panel_autoencoder, write_panel_autoencoder
 
 _PERCENTILES = "percentiles.npz"
@@ -118,7 +119,8 @@ class PanelJob(EmbeddingJob):
         if isinstance(self.measured, PanelPercentiles):
             return ()
         unranked = np.flatnonzero(~self._scaler.can_rank(self.measured))
-        return tuple(Quarantined(self.measured.sample_ids[row], "has no value that can be ranked") for row in unranked)
+        ids, reason = self.measured.sample_ids, "has no value that can be ranked"
+        return tuple(Quarantined(sample_id=ids[row], reason=reason) for row in unranked)
 
     @cached_property
     def _ready(self) -> PanelPercentiles:
