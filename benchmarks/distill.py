@@ -15,9 +15,11 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys
 from pacx.data.augment import augment, to_input
-from pacx.models.vit import ViTConfig, random_vit
+from pacx.models.vit import random_vit
+from pacx.models.vit_config import ViTConfig
 from pacx.objectives.objective import complete
-from pacx.training.distillation import DistillModule, DistillTaskConfig
+from pacx.training.distillation import DistillModule
+from pacx.training.task_config import DistillTaskConfig
 
 
 def speed(size: str, batch_size: int, steps: int) -> None:

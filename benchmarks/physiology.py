@@ -31,7 +31,8 @@ def processor_s() -> float:
 def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported where worker processes need not
     """Recordings (count, 12, 5000) int16 of different people; beyond 256, copies with noise of one step."""
     from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit
-    from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+    from pacx.simulation.patients.population import draw_physiology
+    from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
     from pacx.simulation.signals.ecg import simulate_ecg
 
     ids = [f"b{number}" for number in range(count)]
@@ -62,10 +63,11 @@ def embed(recordings: int, threads: int) -> None:
     """Print seconds per 10,000 recordings through each ECG encoder, preparation included."""
     import torch
 
-    from pacx.modalities.ecg import EcgJob
+    from pacx.modalities.ecg_signal.job import EcgJob
     from pacx.modalities.modality import EmbeddingSettings
     from pacx.models.ecg.founder import ECGFounder
-    from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMAEConfig, EcgMaskedAutoencoder
+    from pacx.models.ecg.mae import EcgMaskedAutoencoder
+    from pacx.models.ecg.mae_config import TINY_ECG_MAE, EcgMAEConfig
 
     torch.set_num_threads(threads)
     signals = simulated(recordings)
@@ -89,9 +91,10 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
     from pacx.modalities.labs import read_labs
     from pacx.modalities.panel.long_tables import Reading
     from pacx.modalities.panel.panels import PanelTable
-    from pacx.models.labs_dae import LAB_PANEL
+    from pacx.models.panel_config import LAB_PANEL
     from pacx.recipes.labs import labs_tiny
-    from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+    from pacx.simulation.patients.population import draw_physiology
+    from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
     from pacx.simulation.signals.labs import simulate_labs
 
     if table is None:
@@ -124,7 +127,8 @@ def _hidden_errors(measured: Any, training: Any) -> list[tuple[str, Hidden]]:  #
 
     from pacx.recipes.samples import learning_rows
     from pacx.training.loop import train
-    from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
+    from pacx.training.task_config import PanelTaskConfig
+    from pacx.training.tasks.panel import PanelTask
 
     fitting, held_out = learning_rows(None, measured.sample_ids, measured.patient_ids, training.seed)
     task = PanelTask(measured, fitting, held_out, PanelTaskConfig(), training.seed)

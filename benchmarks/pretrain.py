@@ -39,9 +39,9 @@ from torch import Tensor, nn
 
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import generator, sample_keys
-from pacx.models.mae.decoders import CrossDecoder, FullDecoder, SampledDecoder
+from pacx.models.mae.config import CrossDecoder, FullDecoder, MAEConfig, SampledDecoder
 from pacx.models.mae.flops import training_flops
-from pacx.models.mae.model import MAEConfig, MaskedAutoencoder, is_decoder_key
+from pacx.models.mae.model import MaskedAutoencoder, is_decoder_key
 
 PEER = "transformers ViTMAE"
 OWN = "pacx full"
@@ -287,7 +287,8 @@ class Films(NamedTuple):
 def fed(arguments: argparse.Namespace, size: str, decoder: str) -> None:
     """One line: a training step fed from a pack, beside one on the same films again and one on ready input."""
     from pacx.training.config import TrainingConfig
-    from pacx.training.tasks.mae import MAETask, MAETaskConfig
+    from pacx.training.task_config import MAETaskConfig
+    from pacx.training.tasks.mae import MAETask
 
     config = replace(SIZES[size], decoder=DECODERS[decoder])
     shape = (8 * arguments.batch_size + 1, config.img_size, config.img_size)

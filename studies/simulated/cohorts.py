@@ -19,7 +19,8 @@ from pacx.data.records import Records
 from pacx.recipes.rows import UNTESTED, with_splits
 from pacx.recipes.side_by_side import in_processes
 from pacx.simulation.hospital import HospitalConfig, write_hospital
-from pacx.simulation.patients.population import COMMUNITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import COMMUNITY_HOSPITAL
 from studies.simulated.design import ACUITY_TENTH, IN_LIFE, WORLDS, StudyFolders, StudySizes
 
 PRETRAINING, TRIPLETS, DOWNSTREAM, MASKED = "pretraining", "triplets", "downstream", "masked"

@@ -29,7 +29,7 @@ from pacx.evaluation.statistics import (
     ratio,
     with_differences,
 )
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED
 from studies.simulated.design import (
     CONDITIONS,

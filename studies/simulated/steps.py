@@ -30,7 +30,7 @@ from pacx.evaluation.segmentation import decode_test_films
 from pacx.evaluation.statistics import mean_over_seeds, patient_bootstrap
 from pacx.models.encoders.by_name import NamedEncoder, random_like
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
 from studies.simulated.design import (

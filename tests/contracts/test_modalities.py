@@ -29,16 +29,19 @@ from pacx.modalities.panel.encoder import PanelEncoder
 from pacx.modalities.panel.panels import PercentileScaler, read_wide_csv
 from pacx.modalities.targets import FrozenTargets
 from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
-from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.ecg.mae import EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.ecg.mae_config import TINY_ECG_MAE
 from pacx.models.encoders.folder import LoadedEncoder
-from pacx.models.labs_dae import LAB_PANEL
-from pacx.models.panel_dae import Panel, PanelAutoencoder
-from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.models.panel_config import LAB_PANEL, Panel
+from pacx.models.panel_dae import PanelAutoencoder
+from pacx.models.vit import random_vit
+from pacx.models.vit_config import Pooling, ViTConfig
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.ecg import simulate_ecg
 from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.signals.vitals import simulate_vitals, write_vitals
-from pacx.training.distillation import DistillTaskConfig
+from pacx.training.task_config import DistillTaskConfig
 from pacx.training.tasks.distill import DistillTask
 
 IDS = [f"s{i}" for i in range(12)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from pacx.modalities.ecg import preprocess_ecg
+from pacx.modalities.ecg_signal.job import preprocess_ecg
 from pacx.modalities.ecg_signal.recordings import EcgRecordings
 from pacx.models.ecg.input import ECG_MAE_INPUT, EcgPreprocessing
 

@@ -12,10 +12,12 @@ from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.adaptation import Adapters
 from pacx.models.encoders.folder import LoadedEncoder
-from pacx.models.vit import Pooling, ViTConfig, random_vit
+from pacx.models.vit import random_vit
+from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.objectives.mixup import EmbeddingMixup
-from pacx.training.distillation import DistillTaskConfig, MovingTeacher
-from pacx.training.loop import TrainingConfig, train
+from pacx.training.config import TrainingConfig
+from pacx.training.loop import train
+from pacx.training.task_config import DistillTaskConfig, MovingTeacher
 from pacx.training.tasks.distill import DistillTask
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)

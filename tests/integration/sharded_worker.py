@@ -13,13 +13,15 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from pacx.core.errors import InterruptedRunError, TrainingError
-from pacx.data.augment import Augmentation
+from pacx.data.augment_config import Augmentation
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.models.mae.decoders import CrossDecoder, Decoder, FullDecoder
-from pacx.training.loop import TrainingConfig, train
+from pacx.models.mae.config import CrossDecoder, Decoder, FullDecoder
+from pacx.training.config import TrainingConfig
+from pacx.training.loop import train
 from pacx.training.task import StepLoss
-from pacx.training.tasks.mae import MAETask, MAETaskConfig
+from pacx.training.task_config import MAETaskConfig
+from pacx.training.tasks.mae import MAETask
 
 
 @dataclass(frozen=True, kw_only=True)

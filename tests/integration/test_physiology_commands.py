@@ -9,7 +9,8 @@ import pytest
 
 from pacx.cli.main import main
 from pacx.modalities.targets import FrozenTargets
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.vitals import simulate_vitals, write_vitals
 
 SHORT = ("--training.epochs", "2", "--training.warmup-epochs", "0", "--training.accelerator", "cpu")

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError
-from pacx.modalities.ecg import EcgJob, prepare_usable
+from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
 from pacx.modalities.ecg_signal.readers import read_wfdb
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT
-from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder
+from pacx.models.ecg.mae import EcgMaskedAutoencoder
+from pacx.models.ecg.mae_config import TINY_ECG_MAE
 
 
 @pytest.fixture(scope="module")

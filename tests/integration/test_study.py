@@ -11,7 +11,8 @@ from pacx.data.packs.pack import Pack
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.negative_controls import AgeAndSexRun, RandomTargetsRun, ShuffledPairsRun
 from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from studies.simulated import cohorts as study_cohorts
 from studies.simulated.design import CONDITIONS, SIZES, WORLDS, HalfMissingRun, Preset, StudyFolders
 from studies.simulated.study import StudyConfig, run_study

@@ -30,7 +30,7 @@ from pacx.evaluation.statistics import (
     with_differences,
 )
 from pacx.models.encoders.by_name import NamedEncoder, open_encoders
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 
 _POOLINGS = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}
 BY_FILM, BY_PATIENT = "split by film", "split by patient"

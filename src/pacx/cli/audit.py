@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 
-from pacx.audits.audit import all_audits
 from pacx.cli.terminal import choose, parse, say
 from pacx.evaluation.results import write_rows
 
-_FIRST = "class-token"
+_EXAMPLE = "pacx audit mask-ratio --labelled packs/nih14 --mae.pack packs/chexpert --out runs/audit/mask-ratio.json"
 
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
+    from pacx.audits.audit import all_audits
+
     audits = all_audits()
-    explained = {name: (audit.__doc__ or "").splitlines()[0] for name, audit in audits.items()}
-    name, rest = choose(words, "audit", explained, f"pacx audit {_FIRST} {audits[_FIRST].example}")
-    audit = parse(audits[name], rest, verb=f"audit {name}", example=f"pacx audit {name} {audits[name].example}")
+    name, rest = choose(words, "audit", audits.summaries, _EXAMPLE)
+    kind = audits[name]
+    audit = parse(kind, rest, verb=f"audit {name}", example=f"pacx audit {name} {kind.example}")
     findings = audit.run()
     write_rows(audit.out, findings.rows)
     say(findings.answer)

@@ -8,7 +8,6 @@ from typing import Annotated
 import tyro
 
 from pacx.cli.terminal import choose, parse, say
-from pacx.models.ecg.founder_conversion import convert_ecg_founder
 
 _EXAMPLE = "pacx convert ecgfounder 12_lead_ECGFounder.pth --out encoders/ecgfounder"
 
@@ -33,6 +32,8 @@ class ConvertCall:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
+    from pacx.models.ecg.founder_conversion import convert_ecg_founder
+
     choices = {"ecgfounder": "the frozen ECG encoder of the paper, 12 leads or 1"}
     _, rest = choose(words, "convert", choices, _EXAMPLE)
     call = parse(ConvertCall, rest, verb="convert ecgfounder", example=_EXAMPLE)

@@ -83,7 +83,7 @@ class MergeCall:
 
 
 def _list() -> None:
-    for name, dataset in datasets().items():
+    for name, dataset in datasets().usable().items():
         card = dataset.card
         lines = [
             f"{name:<16} {card.title}",
@@ -150,6 +150,7 @@ def main(words: Sequence[str]) -> None:
     if action in ("merge", "overlap"):
         (_merge if action == "merge" else data_overlap.main)(rest)
         return
-    titles = {name: dataset.card.title for name, dataset in datasets().items()}
+    known = datasets().usable()
+    titles = {name: dataset.card.title for name, dataset in known.items()}
     name, rest = choose(rest, f"data {action}", titles, data_doctor.EXAMPLE if action == "doctor" else _EXAMPLE)
-    {"doctor": data_doctor.main, "pack": _pack}[action](datasets()[name], rest)
+    {"doctor": data_doctor.main, "pack": _pack}[action](known[name], rest)

@@ -10,14 +10,13 @@ import tyro
 from numpy.typing import NDArray
 
 from pacx.cli.predict import say_quarantined
-from pacx.cli.terminal import parse, say
+from pacx.cli.terminal import like, parse, say
 from pacx.core.artifacts import staged_file
+from pacx.core.errors import UsageError
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
-from pacx.modalities.ecg import EcgJob
 from pacx.modalities.ecg_signal.readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
-from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
 
 _WFDB_HEADER = ".hea"
 OptionsT = TypeVar("OptionsT")
@@ -75,6 +74,9 @@ class TargetsCall(Generic[OptionsT]):
 
 
 def _embed_files(words: Sequence[str]) -> None:
+    from pacx.modalities.ecg_signal.job import EcgJob
+    from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
+
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
     if is_ecg_encoder(call.encoder):
         files = expanded(call.paths, (_WFDB_HEADER,))
@@ -116,8 +118,12 @@ def _embed_targets(modality: Modality[Any], words: Sequence[str]) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    known = modalities() if words else {}
+    known = modalities()
     if words and words[0] in known:
         _embed_targets(known[words[0]], words[1:])
-    else:
-        _embed_files(words)
+        return
+    if words and not words[0].startswith("-") and "/" not in words[0] and not Path(words[0]).exists():
+        raise UsageError(
+            f"{words[0]} is no folder of an encoder, and no modality among {', '.join(known)}{like(words[0], known)}"
+        )
+    _embed_files(words)

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from pacx.cli.terminal import complain, explained, say
+from pacx.cli.terminal import complain, explained, like, say
+from pacx.core.extras import extra_of
 
 _VERBS = {
     "demo": "the whole method on a simulated hospital, ending in a report (ten minutes on two cores, no data needed)",
@@ -26,9 +27,6 @@ _VERBS = {
     "serve": "exported encoders behind HTTP: POST a film, or open the page; needs no torch",
     "report": "result rows and run folders to one self-contained page; --verify a certificate",
 }
-
-_EXTRAS = {"export": "export", "serve": "serve", "predict": "serve"}
-"""Which optional dependencies a verb needs, where it is not ``train``."""
 
 _HELP = """usage: pacx VERB ...   (pacx VERB --help explains one, with an example)
 
@@ -48,6 +46,13 @@ def _help() -> str:
     return _HELP.format(verbs="\n".join(f"  {name:<10} {what}" for name, what in _VERBS.items()))
 
 
+def _advice(verb: str, library: str) -> str:
+    """What to install where a verb lacks a library."""
+    extra = extra_of(library, verb)
+    remedy = f"pip install '.[{extra}]' in the clone of PaCX" if extra else "no extra of PaCX brings it, install it"
+    return f"pacx {verb} needs {library}, which is not installed; {remedy}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit with its code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     verb, *rest = words
     if verb not in _VERBS:
-        complain(f"'{verb}' is not a verb of pacx; it knows {', '.join(_VERBS)}")
+        complain(f"'{verb}' is not a verb of pacx; it knows {', '.join(_VERBS)}{like(verb, _VERBS)}")
         sys.exit(2)
     try:
         with explained(is_debug=is_debug):
@@ -69,10 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if is_debug or (error.name or "").partition(".")[0] == "pacx":
             raise
-        extra = _EXTRAS.get(verb, "train")
-        complain(
-            f"pacx {verb} needs {error.name}, which is not installed; pip install '.[{extra}]' in the clone of PaCX"
-        )
+        complain(_advice(verb, (error.name or str(error)).partition(".")[0]))
         sys.exit(2)
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,6 @@ import tyro
 
 from pacx.cli.terminal import parse, say
 from pacx.core.errors import UsageError
-from pacx.reporting.report import write_report
 from pacx.suite.verification import Depth, Verdict, verify
 
 
@@ -49,6 +48,8 @@ def _verify(path: Path, depth: Depth) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
+    from pacx.reporting.report import write_report
+
     call = parse(
         ReportCall,
         words,

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,15 +14,14 @@ from pacx.cli.terminal import parse, say
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.progress import announce
 from pacx.inference.export_folder import ExportFolder, Precision, load_export
-from pacx.inference.host_choice import cache_folder, choose
-from pacx.serving.app import create_app
 from pacx.serving.authentication import LOOPBACK, Access
 from pacx.serving.decoding import WorkerDied
-from pacx.serving.http_server import serve
 from pacx.serving.limits import Limits
 from pacx.serving.request_log import start_log
-from pacx.serving.runtime import ServedEncoder
-from pacx.serving.service import Service
+
+if TYPE_CHECKING:
+    from pacx.serving.runtime import ServedEncoder
+
 
 _TOKEN = "PACX_TOKEN"
 _MIN_TOKEN = 16
@@ -69,7 +68,10 @@ def _named(word: str) -> tuple[str, ExportFolder]:
     return name, export
 
 
-def _served(name: str, export: ExportFolder, call: ServeCall) -> ServedEncoder:
+def _served(name: str, export: ExportFolder, call: ServeCall) -> "ServedEncoder":
+    from pacx.inference.host_choice import cache_folder, choose
+    from pacx.serving.runtime import ServedEncoder
+
     announce(f"{name}: choosing how to run it on this host")
     cache = call.cache or cache_folder()
     plan, measured = choose(export, call.precision, call.limits.max_batch, cache)
@@ -105,6 +107,10 @@ def _token(call: ServeCall) -> str | None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
+    from pacx.serving.app import create_app
+    from pacx.serving.http_server import serve
+    from pacx.serving.service import Service
+
     call = parse(ServeCall, words, verb="serve", example="pacx serve mae=exports/mae pacx=exports/pacx --port 8080")
     if not call.exports:
         raise UsageError("nothing to serve; give a folder that pacx export wrote")

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pacx.cli.terminal import choose, parse, say
-from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.patients.physiology import Visibility
-from pacx.simulation.patients.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL
+from pacx.simulation.patients.sites import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL
 from pacx.simulation.twin import TwinConfig, twins, write_twin
 
 _SITES = {site.name: site for site in (UNIVERSITY_HOSPITAL, COMMUNITY_HOSPITAL)}
@@ -62,6 +61,8 @@ class TwinCall:
 
 
 def _write_site(name: str, words: Sequence[str]) -> None:
+    from pacx.simulation.hospital import HospitalConfig, write_hospital
+
     call = parse(SimulateCall, words, verb=f"simulate {name}", example=_EXAMPLE)
     config = HospitalConfig(
         num_pretraining_patients=call.patients,

@@ -1,8 +1,9 @@
 """What the command says, and how the words after a verb become a typed object."""
 
+import difflib
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, get_origin
 
@@ -55,7 +56,7 @@ def parse(kind: type[T], words: Sequence[str], *, verb: str, example: str, defau
     return tyro.cli(kind, args=list(words), prog=f"pacx {verb}", description=description, default=default)
 
 
-def choose(words: Sequence[str], verb: str, choices: dict[str, str], example: str) -> tuple[str, list[str]]:
+def choose(words: Sequence[str], verb: str, choices: Mapping[str, str], example: str) -> tuple[str, list[str]]:
     """Take the first word as one of the choices (name to explanation); help and wrong words end the program."""
     listing = "\n".join(f"  {name:<24} {what}" for name, what in choices.items())
     usage = (
@@ -66,5 +67,12 @@ def choose(words: Sequence[str], verb: str, choices: dict[str, str], example: st
     if words and words[0] in ("-h", "--help"):
         say(usage)
         sys.exit(0)
-    complain(f"{'choose one of these' if not words else repr(words[0]) + ' is not known here'}\n{usage}")
+    wrong = f"'{words[0]}' is not known here{like(words[0], choices)}" if words else "choose one of these"
+    complain(f"{wrong}\n{usage}")
     sys.exit(2)
+
+
+def like(word: str, names: Iterable[str]) -> str:
+    """The names that look most like a word, as the end of a sentence; empty where none does."""
+    close = difflib.get_close_matches(word, list(names))
+    return f"; did you mean {' or '.join(close)}?" if close else ""

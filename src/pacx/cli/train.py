@@ -10,8 +10,9 @@ from pacx.recipes.recipe import all_recipes
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
     recipes = all_recipes()
-    explained = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in recipes.items()}
-    name, rest = choose(words, "train", explained, "pacx train mae-tiny --pack packs/films --training.epochs 10")
+    name, rest = choose(
+        words, "train", recipes.summaries, "pacx train mae-tiny --pack packs/films --training.epochs 10"
+    )
     preset = recipes[name]()
     try:
         run = parse(

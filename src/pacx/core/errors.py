@@ -6,6 +6,7 @@
     ├── TrainingError        a run had to stop: NaN, damaged state
     ├── ArtifactError        a file could not be written whole: no room, no permission
     ├── WorkerError          a worker process died
+    ├── PluginError          a plug-in cannot be imported, or is of another kind
     ├── InterruptedRunError  exit 75: asked to stop, saved, wants to be run again
     └── UsageError           exit 2: the call itself is at fault
 
@@ -33,6 +34,10 @@ class TrainingError(PacxError):
 
 class ArtifactError(PacxError):
     """A result could not be written whole; nothing half-written was left under its final name."""
+
+
+class PluginError(PacxError):
+    """A plug-in cannot be imported, or is no such thing as it has to be."""
 
 
 class UsageError(PacxError):

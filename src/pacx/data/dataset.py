@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import pandas as pd
-
-from pacx.core.discovery import discover
+from pacx.core.discovery import Plugins, discover
 from pacx.core.errors import UsageError
 from pacx.data.packs.pack import Pack
 from pacx.data.records import Records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 OptionsT = TypeVar("OptionsT")
 
@@ -149,9 +151,10 @@ class Dataset(ABC, Generic[OptionsT]):
         raise UsageError(f"the released code draws no split of {self.card.name}; use the default split policy")
 
 
-def datasets() -> Mapping[str, Dataset[Any]]:
-    """Every dataset there is an adapter for, by name."""
-    return discover("pacx.data.datasets", "DATASET", Dataset)  # type: ignore[type-abstract]  # only compared with
+def datasets() -> Plugins[Dataset[Any]]:
+    """Every dataset there is an adapter for, by name: ours, and the entry points ``pacx.datasets`` of others."""
+    # abstract classes are only compared with
+    return discover("pacx.data.datasets", "DATASET", Dataset, group="pacx.datasets")  # type: ignore[type-abstract]
 
 
 def task_of(pack: Pack) -> Task:

@@ -7,15 +7,19 @@ from MIMIC have in common stands here too: ids that are numbers, and the labels 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import DatasetCard, Finding
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 CHEXPERT_CODES: Mapping[str, float] = {
     **dict.fromkeys(("1", "1.0"), 1.0),

@@ -8,11 +8,15 @@ present (1), absent (0) or unknown (NaN), every film belongs to a patient.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 MASK_PREFIX = "mask:"
 """A column named ``mask:lung`` holds the path of each film's lung mask, "" where there is none."""
@@ -49,7 +53,7 @@ class Records:
         DataError: the table does not keep to this.
     """
 
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     label_names: tuple[str, ...]
     mask_names: tuple[str, ...]
     root: Path
@@ -109,6 +113,8 @@ class Records:
 
 
 def _is_text(column: "pd.Series") -> bool:
+    import pandas as pd
+
     if isinstance(column.dtype, pd.StringDtype):  # no value of which need be looked at one by one
         return not column.hasnans
     return bool(column.map(lambda value: isinstance(value, str)).all())

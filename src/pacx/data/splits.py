@@ -7,15 +7,17 @@ get wrong; ``image_level_splits`` divides patients as those do, so that the diff
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order, sample_keys, uniform
 from pacx.data.records import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class SplitPolicy(Enum):
@@ -29,7 +31,7 @@ class SplitPolicy(Enum):
 
 
 def assign_splits(
-    table: pd.DataFrame,
+    table: "pd.DataFrame",
     label_names: Sequence[str],
     *,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
@@ -57,6 +59,8 @@ def assign_splits(
     Source: Sechidis, Tsoumakas and Vlahavas 2011, "On the stratification of multi-label data", algorithm 1, with
     patients in the place of samples.
     """
+    import pandas as pd
+
     shares = np.asarray(fractions, float)
     if shares.shape != (len(SPLITS),) or (shares < 0).any() or abs(shares.sum() - 1) > 1e-9:
         raise UsageError(f"fractions are {fractions}, expected three shares (train, val, test) that add up to 1")
@@ -96,6 +100,8 @@ def image_level_splits(
 
     Source: specification of the datasets, section 12.2 (scikit-learn's train_test_split with seed 42).
     """
+    from sklearn.model_selection import train_test_split
+
     split = official.where(official == "test", "train")
     pool = np.flatnonzero(split == "train")
     for name, share in (("test", test_share), ("val", val_share)):
@@ -112,7 +118,7 @@ def image_level_splits(
     return split
 
 
-def patients_in_two_splits(table: pd.DataFrame) -> list[str]:
+def patients_in_two_splits(table: "pd.DataFrame") -> list[str]:
     """The patients with films in more than one of train, val and test, in the order of their ids."""
     known = table[table["split"] != ""]
     num_splits = known.groupby("patient_id")["split"].nunique()

@@ -10,15 +10,17 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
 
 from pacx.core.errors import DataError
 from pacx.data.dataset import DatasetCard
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
 
 _HEADER_LINES = 1
 _NUM_CHARACTERS_SHOWN = 30
@@ -34,7 +36,7 @@ class SourceTable:
     """
 
     path: Path
-    columns: pd.DataFrame
+    columns: "pd.DataFrame"
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -52,6 +54,8 @@ class SourceTable:
         Raises:
             DataError: a cell holds something else.
         """
+        import pandas as pd
+
         text = self.columns[name]
         values = pd.to_numeric(text.where(text != ""), errors="coerce").astype("float64")
         self.require(name, (text == "") | np.isfinite(values), "a number or blank")
@@ -68,7 +72,7 @@ class SourceTable:
         self.require(name, text.isin(list(meaning)), words)
         return text.map(meaning).astype("float64")
 
-    def matching(self, name: str, pattern: str, expected: str) -> pd.DataFrame:
+    def matching(self, name: str, pattern: str, expected: str) -> "pd.DataFrame":
         """The groups of a regular expression that every cell of a column matches from start to end.
 
         Raises:
@@ -108,6 +112,8 @@ def read_table(path: Path, columns: Sequence[str], *, card: DatasetCard, optiona
     Raises:
         DataError: the file is missing, is no such table, lacks a column or has no row.
     """
+    import pyarrow as pa
+
     if not path.is_file():
         raise missing(path, card)
     try:
@@ -134,6 +140,8 @@ def missing(path: Path, card: DatasetCard) -> DataError:
 
 def _column_names(path: Path) -> list[str]:
     """The header's names; a nameless last column is only there when the rows have one too."""
+    import pyarrow as pa
+
     with pa.input_stream(str(path), compression="detect") as raw:
         lines = csv.reader(io.TextIOWrapper(cast(io.BufferedReader, raw), encoding="utf-8-sig", newline=""))
         names = [name.strip() for name in next(lines, [])]
@@ -145,10 +153,12 @@ def _column_names(path: Path) -> list[str]:
     return names
 
 
-def _read_text(path: Path, names: list[str], wanted: list[str]) -> pd.DataFrame:
+def _read_text(path: Path, names: list[str], wanted: list[str]) -> "pd.DataFrame":
+    import pyarrow as pa
+
     ragged: list[pa.csv.InvalidRow] = []
 
-    def note(row: pa.csv.InvalidRow) -> str:
+    def note(row: "pa.csv.InvalidRow") -> str:
         ragged.append(row)
         return "error"
 

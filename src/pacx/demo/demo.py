@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacx.core.artifacts import read_json, staged_directory, write_json
 from pacx.core.errors import UsageError
@@ -21,7 +22,6 @@ from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
-from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
 from pacx.demo.folders import (
     CONTRASTIVE_ONLY,
     ECG_ONLY,
@@ -31,7 +31,6 @@ from pacx.demo.folders import (
     REGRESSION_ONLY,
     DemoFolders,
 )
-from pacx.demo.pictures import draw_demo
 from pacx.evaluation.results import write_rows
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
@@ -39,10 +38,11 @@ from pacx.recipes.labs import labs_tiny
 from pacx.recipes.mae import mae_tiny
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import UNTESTED, with_splits
-from pacx.recipes.side_by_side import run_side_by_side
-from pacx.reporting.report import write_report
-from pacx.simulation.hospital import HospitalConfig, write_hospital
-from pacx.training.loop import TrainingConfig
+from pacx.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from pacx.simulation.hospital import HospitalConfig
+
 
 _EVALUATED = ("triplets", "downstream", "segmentation")
 _NUM_SEGMENTATION_PATIENTS = 400
@@ -90,8 +90,10 @@ class DemoConfig:
         """The film encoder's input size."""
         return mae_tiny().task.model.img_size
 
-    def hospital(self) -> HospitalConfig:
+    def hospital(self) -> "HospitalConfig":
         """The hospital this demo simulates."""
+        from pacx.simulation.hospital import HospitalConfig
+
         return HospitalConfig(
             num_pretraining_patients=self.num_pretraining_patients,
             num_triplet_patients=self.num_triplet_patients,
@@ -213,6 +215,12 @@ def run_demo(config: DemoConfig) -> float:
     Raises:
         UsageError: the folder holds a demo of another configuration.
     """
+    from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
+    from pacx.demo.pictures import draw_demo
+    from pacx.recipes.side_by_side import run_side_by_side
+    from pacx.reporting.report import write_report
+    from pacx.simulation.hospital import write_hospital
+
     folders = DemoFolders(out=config.out)
     _require_same_config(config)
     clock = _Clock(config.out / "seconds.json")

@@ -24,7 +24,7 @@ from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
 from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.encoders.imagenet import ImageNetModel
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 

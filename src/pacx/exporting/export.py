@@ -9,17 +9,13 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacx.core.artifacts import read_json, staged_directory, write_json, write_text
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.reference import fit_reference
-from pacx.exporting.graphs import write_graph
 from pacx.exporting.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
-from pacx.exporting.parity import measure_parity, parity_to_json, refusal
-from pacx.exporting.quantized_graph import write_quantized
 from pacx.inference.export_folder import (
     CONFIG,
     CONTRACT,
@@ -36,12 +32,12 @@ from pacx.inference.export_folder import (
     load_export,
     write_about,
 )
-from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.heads.folder import has_head
 from pacx.models.heads.reference import save_reference
-from pacx.models.mae.checkpoints import save_encoder_for_mae
-from pacx.models.segmenter import FOLDER as SEGMENTER
-from pacx.models.segmenter import load_segmenter
+
+if TYPE_CHECKING:
+    from pacx.models.encoders.folder import LoadedEncoder
+
 
 _FULL, _QUANTIZED, _ROLLOUT, _SEGMENTER = (
     f"{GRAPHS_FOLDER}/{name}.onnx" for name in ("fp32", "int8", "rollout", "segmenter")
@@ -88,6 +84,10 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
     """
+    from pacx.exporting.parity import measure_parity, parity_to_json, refusal
+    from pacx.models.encoders.folder import load_encoder
+    from pacx.models.mae.checkpoints import save_encoder_for_mae
+
     if out.resolve() == encoder.resolve():
         raise UsageError(f"{out} is the encoder itself; export it to another folder")
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
@@ -133,14 +133,22 @@ def _let_others_read(folder: Path) -> None:
             file.chmod(mode)
 
 
-def _add_reference(encoder: LoadedEncoder, folder: Path, path: Path) -> None:
+def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
+    from pacx.evaluation.embeddings import embed_pack
+    from pacx.evaluation.reference import fit_reference
+
     pack = Pack.open(path)
     training, held_out = (embed_pack(encoder, pack, rows=pack.rows(split)) for split in ("train", "val"))
     save_reference(folder, fit_reference(training, held_out, fitted_on=f"pack {path.name}"))
 
 
-def _write_graphs(encoder: LoadedEncoder, folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
+def _write_graphs(encoder: "LoadedEncoder", folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
     """The graphs that were asked for, not yet compared with anything."""
+    from pacx.exporting.graphs import write_graph
+    from pacx.exporting.quantized_graph import write_quantized
+    from pacx.models.segmenter import FOLDER as SEGMENTER
+    from pacx.models.segmenter import load_segmenter
+
     (folder / GRAPHS_FOLDER).mkdir()
     takes = GraphInput.PIXELS if config.fold else GraphInput.IMAGES
     wanted = [(_FULL, Precision.FP32, GraphOutput.EMBEDDING)]

@@ -25,8 +25,9 @@ from pacx.inference.onnx_encoder import OnnxEncoder
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.rollout import rollout_grid
 from pacx.models.segmenter import Segmenter, load_segmenter
-from pacx.simulation.cohort import CohortConfig, film_chunks, patients_of
+from pacx.simulation.cohort import film_chunks, patients_of
 from pacx.simulation.patients.labels import downstream_labels
+from pacx.simulation.patients.sites import CohortConfig
 
 LARGEST_DIFFERENCE = 1e-4
 """Between a graph in single precision and torch."""

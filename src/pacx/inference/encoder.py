@@ -22,7 +22,7 @@ from pacx.models.encoders.folder import load_encoder as load_encoder_folder
 from pacx.models.encoders.hub import hub_folder, is_hub_id
 from pacx.models.fingerprint import weights_sha256
 from pacx.models.rollout import attention_rollout
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 
 Film = str | Path | Image.Image | NDArray[np.uint8]
 

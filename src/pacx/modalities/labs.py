@@ -13,12 +13,11 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
-from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
 from pacx.modalities.panel.long_tables import Reading, layout_of, read_long_table
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, read_wide_csv
 from pacx.modalities.symile import admissions, companion, mapped
-from pacx.models.labs_dae import LAB_PANEL
+from pacx.models.panel_config import LAB_PANEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +89,8 @@ class Labs(Modality[LabsOptions]):
 
     def open(self, options: LabsOptions) -> EmbeddingJob:
         """As ``Modality.open``."""
+        from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+
         encoder = PanelEncoder.load(options.encoder, LAB_PANEL)
         return PanelJob(encoder, read_labs(options.table, options.reading), options.missing)
 

@@ -5,12 +5,11 @@ Distillation never hears of modalities: it takes frozen targets by name. Files t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pacx.core.discovery import discover
+from pacx.core.discovery import Plugins, discover
 from pacx.core.errors import UsageError
 from pacx.modalities.targets import FrozenTargets
 
@@ -97,9 +96,10 @@ class Modality(ABC, Generic[OptionsT]):
         """
 
 
-def modalities() -> Mapping[str, Modality[Any]]:
-    """Every modality by name."""
-    return discover("pacx.modalities", "MODALITY", Modality)  # type: ignore[type-abstract]  # only compared with
+def modalities() -> Plugins[Modality[Any]]:
+    """Every modality by name: ours, and the entry points ``pacx.modalities`` of other packages."""
+    # abstract classes are only compared with
+    return discover("pacx.modalities", "MODALITY", Modality, group="pacx.modalities")  # type: ignore[type-abstract]
 
 
 def embed_once(

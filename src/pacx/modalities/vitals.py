@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
-from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.panels import Missing, read_wide_csv
-from pacx.models.panel_dae import Panel, Quantity
+from pacx.models.panel_config import Panel, Quantity
 
 VITALS_PANEL = Panel(
     "vitals",
@@ -54,6 +53,8 @@ class Vitals(Modality[VitalsOptions]):
 
     def open(self, options: VitalsOptions) -> EmbeddingJob:
         """As ``Modality.open``."""
+        from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+
         encoder = PanelEncoder.load(options.encoder, VITALS_PANEL)
         return PanelJob(encoder, read_wide_csv(options.table, VITALS_PANEL), options.missing)
 

@@ -1,23 +1,68 @@
 """What of an encoder moves in Stage 2: small adapters (the paper), its last blocks, or everything.
 
 `encoder -> module that trains -> plain encoder`. Every way begins as exactly the encoder it was given and ends as a
-plain one; only how much may move differs.
+plain one; only how much may move differs. The file imports no torch, so that help is instant; each way imports what it
+works with.
 """
 
 import copy
+import enum
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
-
-from peft import PeftModel
-from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from typing import TYPE_CHECKING, cast
 
 from pacx.core.errors import ModelError
-from pacx.models.adapters import LoRAConfig, add_lora, merge_lora, save_lora
-from pacx.models.onednn import use_onednn
-from pacx.models.vit import config_of, vit_with_weights
+from pacx.models.vit_config import NORM_EPS
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from timm.models.vision_transformer import VisionTransformer
+    from torch import nn
+
+
+class NormsTrained(enum.Enum):
+    """Which LayerNorms train beside the adapters."""
+
+    ALL = "all"
+    """Every one: the paper."""
+    FINAL = "final"
+    """The one behind the last block: the authors' released code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRAConfig:
+    """What trains in Stage 2; the defaults are the paper's.
+
+    Args:
+        rank: inner width of the adapters, r.
+        alpha: their strength; the update is scaled by alpha / rank.
+        dropout: on the adapters' input while training.
+        targets: the linear layers of each block that are adapted.
+        norms: the LayerNorms that train beside them.
+        norm_eps: of every LayerNorm while training (released code 1e-5). The released encoder has the 1e-6 that it
+            was pretrained with and that timm gives it, whatever it was trained under; with another value its
+            embeddings therefore differ slightly from those in training.
+
+    Raises:
+        ModelError: a rank, alpha or epsilon that is not positive, a dropout outside [0, 1), or no target.
+
+    Source: paper appendix A.1.2; Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
+    """
+
+    rank: int = 8
+    alpha: float = 8
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("qkv", "fc1", "fc2")
+    norms: NormsTrained = NormsTrained.ALL
+    norm_eps: float = NORM_EPS
+
+    def __post_init__(self) -> None:
+        is_usable = self.rank >= 1 and self.alpha > 0 and 0 <= self.dropout < 1 and self.norm_eps > 0
+        if not is_usable or not self.targets:
+            raise ModelError(
+                f"{self} is no usable adapter; give a positive rank, alpha and epsilon, a dropout in [0, 1), targets"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +70,7 @@ class Adaptation(ABC):
     """One way of adapting an encoder."""
 
     @abstractmethod
-    def adapted(self, vit: VisionTransformer, *, seed: int) -> nn.Module:
+    def adapted(self, vit: "VisionTransformer", *, seed: int) -> "nn.Module":
         """A copy of the encoder of which nothing but what this way moves requires a gradient.
 
         Raises:
@@ -33,7 +78,7 @@ class Adaptation(ABC):
         """
 
     @abstractmethod
-    def release(self, model: nn.Module, out: Path) -> VisionTransformer:
+    def release(self, model: "nn.Module", out: Path) -> "VisionTransformer":
         """The plain encoder that came of it, on the CPU; whatever else is worth keeping is written below ``out``."""
 
 
@@ -41,12 +86,16 @@ class Adaptation(ABC):
 class Adapters(Adaptation, LoRAConfig):
     """LoRA and LayerNorms: the paper's way; see ``LoRAConfig``."""
 
-    def adapted(self, vit: VisionTransformer, *, seed: int) -> PeftModel:
+    def adapted(self, vit: "VisionTransformer", *, seed: int) -> "PeftModel":
         """With adapters."""
+        from pacx.models.adapters import add_lora
+
         return add_lora(vit, self, seed=seed)
 
-    def release(self, model: nn.Module, out: Path) -> VisionTransformer:
+    def release(self, model: "nn.Module", out: Path) -> "VisionTransformer":
         """The adapters merged in; alone they are written to ``adapter/``."""
+        from pacx.models.adapters import merge_lora, save_lora
+
         adapted = cast("PeftModel", model)
         save_lora(adapted, out / "adapter")
         return merge_lora(adapted)
@@ -62,8 +111,11 @@ class LastBlocks(Adaptation):
 
     num_blocks: int | None = None
 
-    def adapted(self, vit: VisionTransformer, *, seed: int) -> VisionTransformer:
+    def adapted(self, vit: "VisionTransformer", *, seed: int) -> "VisionTransformer":
         """With these blocks free."""
+        from pacx.models.onednn import use_onednn
+        from pacx.models.vit import config_of
+
         depth = config_of(vit).depth
         if self.num_blocks is not None and not 1 <= self.num_blocks <= depth:
             raise ModelError(f"num_blocks is {self.num_blocks}; the encoder has {depth} blocks, give 1 to {depth}")
@@ -74,7 +126,9 @@ class LastBlocks(Adaptation):
         use_onednn(free)
         return free
 
-    def release(self, model: nn.Module, out: Path) -> VisionTransformer:
+    def release(self, model: "nn.Module", out: Path) -> "VisionTransformer":
         """The encoder as it is."""
+        from pacx.models.vit import config_of, vit_with_weights
+
         vit = cast("VisionTransformer", model)
         return vit_with_weights(config_of(vit), {name: tensor.cpu() for name, tensor in vit.state_dict().items()})

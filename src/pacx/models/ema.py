@@ -11,17 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pacx.core.errors import ModelError, UsageError
-
-
-def require_decay(decay: float) -> None:
-    """Refuse a decay that averages nothing, or never moves.
-
-    Raises:
-        UsageError: it lies outside (0, 1).
-    """
-    if not 0 < decay < 1:
-        raise UsageError(f"the moving average's decay is {decay}; give a number between 0 and 1, such as 0.999")
+from pacx.core.errors import ModelError
+from pacx.models.ema_config import require_decay
 
 
 @torch.no_grad()

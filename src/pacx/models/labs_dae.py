@@ -3,11 +3,8 @@
 Source: paper appendix A.1.1; Lyce24/PACX-MAE, Models/labs_dae.py.
 """
 
-from pacx.core.vocabulary import LAB_TESTS
-from pacx.models.panel_dae import Panel, PanelAutoencoder, Quantity
-
-LAB_PANEL = Panel("labs", tuple(Quantity(str(test.item_id), test.name, test.unit) for test in LAB_TESTS))
-"""The fifty tests in tensor order; their keys are MIMIC item ids."""
+from pacx.models.panel_config import LAB_PANEL
+from pacx.models.panel_dae import PanelAutoencoder
 
 
 class LabsDenoisingAutoencoder(PanelAutoencoder):

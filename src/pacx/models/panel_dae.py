@@ -11,10 +11,8 @@ checks for it (``pacx.modalities.panel.panels.check_observed_polarity``).
 Source: paper appendix A.1.1 and Eq. 2; Lyce24/PACX-MAE, Models/labs_dae.py for what the paper leaves out.
 """
 
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,53 +20,12 @@ from torch import Tensor, nn
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError, ModelError
+from pacx.models.panel_config import DROP_FRACTION, Corruption, Panel
 from pacx.models.strict_loading import load_strictly, read_state_dict, write_state_dict
-
-DROP_FRACTION = 0.15
 
 _LOSS_EPS = 1e-6
 _KIND = "panel-autoencoder"
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
-
-
-class Quantity(NamedTuple):
-    """One column of a panel: its key in tables, its name in print, the unit of its raw value."""
-
-    key: str
-    name: str
-    unit: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """An ordered list of quantities that are measured together.
-
-    Args:
-        name: as a modality is named ("labs"); it appears in error messages and folder names.
-        quantities: the columns of every array of this panel, in order; keys are unique.
-    """
-
-    name: str
-    quantities: tuple[Quantity, ...]
-
-    def __len__(self) -> int:
-        return len(self.quantities)
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys in order."""
-        return tuple(quantity.key for quantity in self.quantities)
-
-
-class Corruption(Enum):
-    """What happens to a value hidden from the encoder in training.
-
-    VALUE_AND_MASK: value and observed bit both become 0, as if it had not been measured (released code).
-    VALUE_ONLY: the value becomes 0 and still counts as observed, like a true percentile of 0 (paper's wording).
-    """
-
-    VALUE_AND_MASK = "value-and-mask"
-    VALUE_ONLY = "value-only"
 
 
 class PanelAutoencoder(nn.Module):

@@ -6,7 +6,6 @@ nothing but missing targets; collapse would show in its metrics.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
+from pacx.objectives.contrastive_config import ContrastiveConfig
 from pacx.objectives.objective import (
     FilmFeatures,
     Objective,
-    ObjectiveConfig,
     ObjectiveOutput,
     PairedTargets,
     linear_head,
@@ -27,33 +26,6 @@ from pacx.objectives.objective import (
     require_targets,
 )
 from pacx.objectives.temperature import bounded_scale, log_scale_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContrastiveConfig(ObjectiveConfig):
-    """The contrastive objective; the defaults are the paper's.
-
-    Args:
-        shared_dim: width of the shared space.
-        temperature: where the temperature starts.
-        learn_temperature: False holds it there, as the authors also tried.
-        label_smoothing: share of the target distribution spread over the whole batch.
-        head_dropout: released code 0.2.
-        use_head_layer_norm: released code True.
-
-    Source: paper appendix A.1.2.
-    """
-
-    shared_dim: int = 256
-    temperature: float = 0.07
-    learn_temperature: bool = True
-    label_smoothing: float = 0.02
-    head_dropout: float = 0.0
-    use_head_layer_norm: bool = False
-
-    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "ContrastiveObjective":
-        """Make the objective."""
-        return ContrastiveObjective(self, image_dim, target_dims, seed=seed)
 
 
 def info_nce(

@@ -10,16 +10,18 @@ Berthelot et al. 2019 (MixMatch).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.stats import beta
-from torch import Tensor
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order, uniform
-from pacx.objectives.objective import FilmFeatures, PairedTargets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pacx.objectives.objective import FilmFeatures, PairedTargets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +42,15 @@ class EmbeddingMixup:
             raise UsageError(f"mixup: alpha is {self.alpha}; give a positive number, or no mixup")
 
     def mixed(
-        self, films: FilmFeatures, targets: PairedTargets, keys: NDArray[np.uint64], *, seed: int, epoch: int
-    ) -> tuple[FilmFeatures, PairedTargets]:
+        self, films: "FilmFeatures", targets: "PairedTargets", keys: NDArray[np.uint64], *, seed: int, epoch: int
+    ) -> "tuple[FilmFeatures, PairedTargets]":
         """Mix a batch; shares follow (seed, epoch, film), partners the films of the batch as well.
 
         On several devices each mixes its own films, so the result depends on how many there are.
         """
+        import torch
+        from scipy.stats import beta
+
         drawn = beta.ppf(uniform(seed, "mixup-share", epoch, keys, 1)[:, 0], self.alpha, self.alpha)
         ring = order(seed, "mixup-partner", epoch, keys)  # each film's partner is the next in this ring
         partner = np.empty(len(keys), np.int64)
@@ -55,8 +60,8 @@ class EmbeddingMixup:
 
 
 def mix(
-    films: FilmFeatures, targets: PairedTargets, share: Tensor, partner: Tensor
-) -> tuple[FilmFeatures, PairedTargets]:
+    films: "FilmFeatures", targets: "PairedTargets", share: "Tensor", partner: "Tensor"
+) -> "tuple[FilmFeatures, PairedTargets]":
     """Mix every film with its partner.
 
     Args:
@@ -65,8 +70,9 @@ def mix(
         share: (B,) in [0.5, 1], of the film itself.
         partner: int64 (B,), rows of the batch.
     """
+    from pacx.objectives.objective import FilmFeatures, PairedTargets
 
-    def mixture(rows: Tensor) -> Tensor:
+    def mixture(rows: "Tensor") -> "Tensor":
         own = share.view(-1, *[1] * (rows.ndim - 1)).to(rows.dtype)
         return own * rows + (1 - own) * rows[partner]
 

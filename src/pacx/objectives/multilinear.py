@@ -9,7 +9,6 @@ Source: Saporta et al. 2024, "Contrasting with Symile", section 3 and the linear
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 from pacx.core.errors import UsageError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
+from pacx.objectives.multilinear_config import MultilinearConfig
 from pacx.objectives.objective import (
     FilmFeatures,
     Objective,
-    ObjectiveConfig,
     ObjectiveOutput,
     PairedTargets,
     linear_head,
@@ -30,23 +29,6 @@ from pacx.objectives.objective import (
 from pacx.objectives.temperature import bounded_scale, log_scale_of
 
 _FEWEST_MODALITIES = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultilinearConfig(ObjectiveConfig):
-    """The multilinear objective.
-
-    Args:
-        shared_dim: width of the space all modalities are projected into.
-        temperature: where the learnable temperature starts.
-    """
-
-    shared_dim: int = 256
-    temperature: float = 0.07
-
-    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "MultilinearObjective":
-        """Make the objective."""
-        return MultilinearObjective(self, image_dim, target_dims, seed=seed)
 
 
 def multilinear_info_nce(vectors: Sequence[Tensor], log_scale: Tensor, *, patients: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ of one of its modalities.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -131,24 +130,6 @@ class _GatherRows(torch.autograd.Function):
         dist.all_reduce(summed)
         first = dist.get_rank() * ctx.num_rows
         return summed[first : first + ctx.num_rows]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig(ABC):
-    """The settings of one objective; each file's own configuration derives from it."""
-
-    @abstractmethod
-    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> Objective:
-        """Make the objective.
-
-        Args:
-            image_dim: width of the image embedding and of the patch tokens.
-            target_dims: width of each modality's target.
-            seed: fixes the initial heads; torch's global generator is left alone.
-
-        Raises:
-            UsageError: it has nothing to work with, such as no modality.
-        """
 
 
 def linear_head(in_dim: int, out_dim: int, *, dropout: float, use_layer_norm: bool) -> nn.Module:

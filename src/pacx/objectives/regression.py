@@ -5,7 +5,6 @@ modality, cosine distance, no gradient into the targets. It refuses nothing but 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import nn
 
@@ -15,32 +14,13 @@ from pacx.objectives.cosine import observed_distances
 from pacx.objectives.objective import (
     FilmFeatures,
     Objective,
-    ObjectiveConfig,
     ObjectiveOutput,
     PairedTargets,
     linear_head,
     mean_over_modalities,
     require_modalities,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegressionConfig(ObjectiveConfig):
-    """The regression objective; the defaults are the paper's.
-
-    Args:
-        head_dropout: released code 0.2.
-        use_head_layer_norm: released code True.
-
-    Source: paper appendix A.1.2.
-    """
-
-    head_dropout: float = 0.0
-    use_head_layer_norm: bool = False
-
-    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "RegressionObjective":
-        """Make the objective."""
-        return RegressionObjective(self, image_dim, target_dims, seed=seed)
+from pacx.objectives.regression_config import RegressionConfig
 
 
 class RegressionObjective(Objective):

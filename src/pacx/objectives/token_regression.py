@@ -8,7 +8,6 @@ Source: the paper's future work (section 6); our own form of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -20,27 +19,12 @@ from pacx.objectives.cosine import observed_distances
 from pacx.objectives.objective import (
     FilmFeatures,
     Objective,
-    ObjectiveConfig,
     ObjectiveOutput,
     PairedTargets,
     mean_over_modalities,
     require_modalities,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenRegressionConfig(ObjectiveConfig):
-    """The token-level objective.
-
-    Args:
-        attention_dim: width of query and keys.
-    """
-
-    attention_dim: int = 64
-
-    def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "TokenRegressionObjective":
-        """Make the objective."""
-        return TokenRegressionObjective(self, image_dim, target_dims, seed=seed)
+from pacx.objectives.token_regression_config import TokenRegressionConfig
 
 
 class TargetReader(nn.Module):

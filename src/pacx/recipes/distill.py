@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tyro
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets, open_targets
-from pacx.models.encoders.folder import load_encoder
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
-from pacx.training.distillation import DistillTaskConfig
-from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.distill import DistillTask
+from pacx.training.config import TrainingConfig
+from pacx.training.task_config import DistillTaskConfig
+
+if TYPE_CHECKING:
+    from pacx.training.run_folder import TrainingSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,12 @@ class DistillRun(Run):
     resume: bool = False
     """Go on with an interrupted run of the same configuration."""
 
-    def run(self) -> TrainingSummary:
+    def run(self) -> "TrainingSummary":
         """Distil on the pack's training patients, measure retrieval on its validation patients."""
+        from pacx.models.encoders.folder import load_encoder
+        from pacx.training.loop import train
+        from pacx.training.tasks.distill import DistillTask
+
         pack = Pack.open(self.pack)
         encoder = load_encoder(self.encoder)
         fitting, held_out = train_and_held_out(pack, self.training.seed)

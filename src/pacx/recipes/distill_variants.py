@@ -6,15 +6,14 @@ One modality alone is no recipe of its own: name one folder after ``--targets``.
 from dataclasses import replace
 from pathlib import Path
 
-from pacx.models.adaptation import Adapters, LastBlocks
-from pacx.models.adapters import NormsTrained
-from pacx.objectives.contrastive import ContrastiveConfig
+from pacx.models.adaptation import Adapters, LastBlocks, NormsTrained
+from pacx.objectives.contrastive_config import ContrastiveConfig
 from pacx.objectives.mixup import EmbeddingMixup
-from pacx.objectives.multilinear import MultilinearConfig
-from pacx.objectives.regression import RegressionConfig
-from pacx.objectives.token_regression import TokenRegressionConfig
+from pacx.objectives.multilinear_config import MultilinearConfig
+from pacx.objectives.regression_config import RegressionConfig
+from pacx.objectives.token_regression_config import TokenRegressionConfig
 from pacx.recipes.distill import DistillRun, distill
-from pacx.training.distillation import MovingTeacher, WeightedObjective
+from pacx.training.task_config import MovingTeacher, WeightedObjective
 
 _RELEASED_DROPOUT = 0.2
 

@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from pacx.modalities.ecg import EcgJob, prepare_usable
 from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.modality import EmbeddingSettings, embed_once
-from pacx.models.ecg.mae import EcgMAEConfig, load_ecg_mae
+from pacx.models.ecg.mae_config import EcgMAEConfig
 from pacx.recipes.recipe import Run
 from pacx.recipes.samples import learning_rows
-from pacx.training.engine import is_first_process
-from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.ecg import EcgTask, EcgTaskConfig
+from pacx.training.config import TrainingConfig
+from pacx.training.task_config import EcgTaskConfig
+
+if TYPE_CHECKING:
+    from pacx.training.run_folder import TrainingSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,14 @@ class EcgRun(Run):
     resume: bool = False
     """Go on with an interrupted run of the same configuration."""
 
-    def run(self) -> TrainingSummary:
+    def run(self) -> "TrainingSummary":
         """Train on the training patients' recordings, embed all."""
+        from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
+        from pacx.models.ecg.mae import load_ecg_mae
+        from pacx.training.engine import is_first_process
+        from pacx.training.loop import train
+        from pacx.training.tasks.ecg import EcgTask
+
         allowed, seed = self.max_bad_fraction, self.training.seed
         recordings = open_recordings(self.recordings, max_bad_fraction=allowed)
         settings = EmbeddingSettings(num_workers=max(1, self.training.num_workers), max_bad_fraction=allowed)

@@ -9,7 +9,7 @@ from pacx.modalities.labs import read_labs
 from pacx.modalities.panel.long_tables import Reading
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, joined
 from pacx.recipes.panel_run import PanelRun
-from pacx.training.loop import TrainingConfig
+from pacx.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)

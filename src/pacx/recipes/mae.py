@@ -2,25 +2,24 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.augment import Augmentation
+from pacx.data.augment_config import Augmentation
 from pacx.data.packs.pack import Pack
-from pacx.models.encoders.by_name import IMAGENET
-from pacx.models.encoders.folder import LoadedEncoder, load_encoder
-from pacx.models.encoders.imagenet import imagenet_vit
-from pacx.models.grey import grey_contract
-from pacx.models.mae.checkpoints import load_mae_encoder, read_mae_weights
-from pacx.models.mae.decoders import CrossDecoder, Decoder, SampledDecoder
-from pacx.models.mae.model import MAEConfig
-from pacx.models.vit import Pooling, ViTConfig
+from pacx.models.mae.config import CrossDecoder, Decoder, MAEConfig, SampledDecoder
+from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
-from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.mae import MAETask, MAETaskConfig
+from pacx.training.config import TrainingConfig
+from pacx.training.task_config import MAETaskConfig
+
+if TYPE_CHECKING:
+    from pacx.models.encoders.folder import LoadedEncoder
+    from pacx.training.run_folder import TrainingSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +45,11 @@ class MAERun(Run):
     resume: bool = False
     """Go on with an interrupted run of the same configuration."""
 
-    def run(self) -> TrainingSummary:
+    def run(self) -> "TrainingSummary":
         """Train on the pack's training films, measure on its validation films."""
+        from pacx.training.loop import train
+        from pacx.training.tasks.mae import MAETask
+
         pack = Pack.open(self.pack)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
         initial = None if self.init is None else initial_encoder(self.init, self.task.model)
@@ -55,13 +57,19 @@ class MAERun(Run):
         return train(task, self.training, self.out, resume=self.resume)
 
 
-def initial_encoder(init: Path, model: MAEConfig) -> LoadedEncoder:
+def initial_encoder(init: Path, model: MAEConfig) -> "LoadedEncoder":
     """What ``--init`` names, for a model of these sizes.
 
     Raises:
         UsageError: there is nothing at that place.
         ModelError: the checkpoint does not fit, or ImageNet's weights are neither in the cache nor to be fetched.
     """
+    from pacx.models.encoders.by_name import IMAGENET
+    from pacx.models.encoders.folder import LoadedEncoder, load_encoder
+    from pacx.models.encoders.imagenet import imagenet_vit
+    from pacx.models.grey import grey_contract
+    from pacx.models.mae.checkpoints import load_mae_encoder, read_mae_weights
+
     if str(init) == IMAGENET:
         return LoadedEncoder(imagenet_vit(), Preprocessing(), Pooling.CLASS_TOKEN)
     if init.is_dir():

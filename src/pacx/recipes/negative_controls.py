@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import UsageError
 from pacx.data.packs.pack import Pack
-from pacx.modalities.controls import age_and_sex, random_targets, with_shuffled_pairs
 from pacx.modalities.targets import FrozenTargets
 from pacx.recipes.distill import DistillRun, distill
 
@@ -25,6 +24,8 @@ class ShuffledPairsRun(DistillRun):
 
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
         """Targets exchanged among the training films."""
+        from pacx.modalities.controls import with_shuffled_pairs
+
         rows = pack.table.iloc[fitting]
         if missing := [name for name in self.within if name not in rows.columns]:
             raise UsageError(
@@ -43,6 +44,8 @@ class RandomTargetsRun(DistillRun):
 
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
         """Noise for every sample that has a target."""
+        from pacx.modalities.controls import random_targets
+
         opened = super().frozen_targets(pack, fitting)
         return [random_targets(target, seed=self.training.seed) for target in opened]
 
@@ -56,6 +59,8 @@ class AgeAndSexRun(DistillRun):
 
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
         """Two numbers per film."""
+        from pacx.modalities.controls import age_and_sex
+
         return [age_and_sex(pack.table, pack.sample_ids[fitting].tolist())]
 
 

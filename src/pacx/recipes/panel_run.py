@@ -3,15 +3,17 @@
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacx.modalities.modality import EmbeddingSettings, embed_once
-from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
 from pacx.recipes.recipe import Run
 from pacx.recipes.samples import learning_rows
-from pacx.training.engine import is_first_process
-from pacx.training.loop import TrainingConfig, TrainingSummary, train
-from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
+from pacx.training.config import TrainingConfig
+from pacx.training.task_config import PanelTaskConfig
+
+if TYPE_CHECKING:
+    from pacx.training.run_folder import TrainingSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,13 @@ class PanelRun(Run):
     def read(self) -> PanelTable | PanelPercentiles:
         """The measurements."""
 
-    def run(self) -> TrainingSummary:
+    def run(self) -> "TrainingSummary":
         """Fit percentiles and train on the training patients, embed all."""
+        from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+        from pacx.training.engine import is_first_process
+        from pacx.training.loop import train
+        from pacx.training.tasks.panel import PanelTask
+
         measured, seed = self.read(), self.training.seed
         fitting, held_out = learning_rows(self.pack, measured.sample_ids, measured.patient_ids, seed)
         task = PanelTask(measured, fitting, held_out, self.task, seed)

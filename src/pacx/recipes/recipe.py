@@ -7,9 +7,13 @@ types after ``pacx train``. A file of recipes lists its functions in ``RECIPES``
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING
 
-from pacx.core.discovery import discover
-from pacx.training.loop import TrainingSummary
+from pacx.core.discovery import Plugins, discover_listed
+
+if TYPE_CHECKING:
+    from pacx.training.run_folder import TrainingSummary
 
 
 class Run(ABC):
@@ -18,14 +22,13 @@ class Run(ABC):
     out: Path
 
     @abstractmethod
-    def run(self) -> TrainingSummary:
+    def run(self) -> "TrainingSummary":
         """Train and write what the stage releases into ``out``."""
 
 
 Recipe = Callable[[], Run]
 
 
-def all_recipes() -> dict[str, Recipe]:
-    """Every recipe by the name a user types, in the order of files and of their lists."""
-    found = discover("pacx.recipes", "RECIPES", tuple)
-    return {recipe.__name__.replace("_", "-"): recipe for recipes in found.values() for recipe in recipes}
+def all_recipes() -> Plugins[Recipe]:
+    """Every recipe by the name a user types, in the order of files and of their lists; only one asked for is opened."""
+    return discover_listed("pacx.recipes", "RECIPES", FunctionType)

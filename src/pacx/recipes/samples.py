@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
@@ -29,6 +28,8 @@ def learning_rows(
     Raises:
         DataError: the pack has none of the samples, or there are fewer than two patients.
     """
+    import pandas as pd
+
     if pack is not None:
         return rows_of_samples(Pack.open(pack), sample_ids)
     split = assign_splits(pd.DataFrame({"patient_id": list(patient_ids)}), (), fractions=_SHARES, seed=seed).to_numpy()

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
-
 from pacx.core.workers import Workers
 from pacx.recipes.recipe import Run
 
@@ -13,6 +11,8 @@ R = TypeVar("R")
 
 
 def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -26,6 +26,8 @@ def in_processes(work: Callable[[T], R], jobs: Sequence[T], num_processes: int) 
     Raises:
         WorkerError: a process died.
     """
+    import torch
+
     if num_processes == 1:
         threads = torch.get_num_threads()
         _one_thread()

@@ -9,7 +9,7 @@ from pacx.modalities.panel.panels import PanelTable, read_wide_csv
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.recipes.labs import labs, labs_tiny
 from pacx.recipes.panel_run import PanelRun
-from pacx.training.tasks.panel import PanelTaskConfig
+from pacx.training.task_config import PanelTaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,26 +5,17 @@ chunks may be made in any order and by anybody.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.simulation.film.thorax import Films, render_films
-from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, Site, draw_nuisance, draw_physiology
+from pacx.simulation.patients.physiology import Nuisance, Physiology
+from pacx.simulation.patients.population import draw_nuisance, draw_physiology
+from pacx.simulation.patients.sites import CohortConfig
 
 _FILMS_PER_CHUNK = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class CohortConfig:
-    """Which world the patients live in, and how large their films are."""
-
-    seed: int = 0
-    image_size_px: int = 64
-    site: Site = UNIVERSITY_HOSPITAL
-    visibility: Visibility = field(default_factory=Visibility)
 
 
 @dataclass(frozen=True, kw_only=True)

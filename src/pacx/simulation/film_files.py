@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.progress import progress
-from pacx.simulation.cohort import CohortConfig, film_chunks
+from pacx.simulation.cohort import film_chunks
 from pacx.simulation.patients.physiology import Physiology
+from pacx.simulation.patients.sites import CohortConfig
 from pacx.simulation.written_counts import Census
 
 _LATERAL_WIDTH = 0.7

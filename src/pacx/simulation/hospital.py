@@ -36,7 +36,8 @@ from pacx.simulation.film.thorax import Films, render_films
 from pacx.simulation.patients.acquisition import Circumstances
 from pacx.simulation.patients.labels import downstream_labels
 from pacx.simulation.patients.physiology import Physiology, Visibility
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, Site, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL, Site
 from pacx.simulation.signals.ecg import NUM_SAMPLES, SAMPLE_RATE_HZ, simulate_ecg
 from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.signals.vitals import simulate_vitals, write_vitals

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.progress import progress
-from pacx.simulation.cohort import CohortConfig, FilmChunk, film_chunks, patients_of
+from pacx.simulation.cohort import FilmChunk, film_chunks, patients_of
 from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.patients.population import CLEARLY_DISEASED
+from pacx.simulation.patients.sites import CohortConfig
 
 COVID_LINE = "covid"
 """Whoever needs a COVID film takes it from here: ChestX6, QaTa-COV19 and COVID-QU-Ex share such films in life too."""

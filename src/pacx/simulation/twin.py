@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pacx.core.artifacts import staged_directory, write_json
-from pacx.core.discovery import discover
+from pacx.core.discovery import Plugins, discover
 from pacx.core.errors import UsageError
 from pacx.core.twin_file import TWIN_FILE
-from pacx.simulation.cohort import CohortConfig
+from pacx.simulation.patients.sites import CohortConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Twin(ABC):
         """
 
 
-def twins() -> Mapping[str, Twin]:
+def twins() -> Plugins[Twin]:
     """Every twin there is, by name."""
     return discover("pacx.simulation.twins", "TWIN", Twin)  # type: ignore[type-abstract]  # only compared with
 

@@ -9,14 +9,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pacx.core.artifacts import sha256_of
 from pacx.core.errors import PacxError
 from pacx.data.packs.files import recomputed_fingerprint
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import ResultRow, read_rows
-from pacx.suite.certificate import Certificate, find_shared, summarize_packs
-from pacx.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from pacx.suite.certificate import Certificate
+    from pacx.suite.suite import Suite
+
 
 TOLERANCE = 1e-4
 """A trained head depends on the order of sums, so on the processor; an AUROC of thousands of films moves less."""
@@ -63,6 +67,9 @@ def verify(path: Path, *, depth: Depth = Depth.EMBEDDINGS, tolerance: float = TO
     Raises:
         DataError: it is no certificate, or its text was changed.
     """
+    from pacx.suite.certificate import Certificate
+    from pacx.suite.suite import Suite
+
     certificate = Certificate.read(path)
     checks = [Check(what="the certificate's own digest", verdict=Verdict.MATCHES)]
     checks += [_pack_bytes(Path(pack.path), pack.fingerprint) for pack in certificate.packs]
@@ -107,7 +114,9 @@ def _results(file: Path, rows: Sequence[ResultRow]) -> Check:
     return _same(what, [repr(row) for row in read_rows(file)] == [repr(row) for row in rows], "they are other rows")
 
 
-def _suite_files(certificate: Certificate, suite: Suite) -> Iterator[Check]:
+def _suite_files(certificate: "Certificate", suite: "Suite") -> Iterator[Check]:
+    from pacx.suite.certificate import find_shared, summarize_packs
+
     for pack, found in zip(certificate.packs, summarize_packs(suite), strict=True):
         yield _same(f"splits of pack {pack.path}", pack == found, "other films, patients or splits")
     for encoder in certificate.encoders:
@@ -122,7 +131,7 @@ def _suite_files(certificate: Certificate, suite: Suite) -> Iterator[Check]:
             yield Check(what=f"embeddings {name}", verdict=Verdict.NOT_CHECKED, detail="the file is not here")
 
 
-def _recomputed(suite: Suite, rows: Sequence[ResultRow], depth: Depth, tolerance: float) -> Iterator[Check]:
+def _recomputed(suite: "Suite", rows: Sequence[ResultRow], depth: Depth, tolerance: float) -> Iterator[Check]:
     certified = {_key(row): row for row in rows}
     for step in suite.steps():
         what = f"results of {step.name}, computed again"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pacx.core.errors import UsageError
-from pacx.models.ema import require_decay
+from pacx.models.ema_config import require_decay
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 

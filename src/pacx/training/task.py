@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order
 from pacx.training.config import TrainingConfig
+from pacx.training.task_config import Selection
 
 B = TypeVar("B")
 
@@ -29,20 +30,6 @@ class StepLoss(NamedTuple):
 
     loss: Tensor
     metrics: dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """The validation metric by which the released weights are chosen; without one the last weights are."""
-
-    metric: str
-    is_higher_better: bool
-
-    def is_improvement(self, value: float, best: float | None) -> bool:
-        """Whether ``value`` beats ``best``; NaN never does."""
-        if best is None:
-            return value == value
-        return value > best if self.is_higher_better else value < best
 
 
 @dataclass(frozen=True, kw_only=True)

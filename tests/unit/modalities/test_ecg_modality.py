@@ -8,14 +8,15 @@ import pytest
 from pacx.core.errors import DataError, UsageError
 from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
-from pacx.modalities.ecg import EcgJob, prepare_usable, preprocess_ecg
+from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable, preprocess_ecg
 from pacx.modalities.ecg_signal.readers import open_recordings, read_array, read_symile, read_wfdb
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, ECG_MAE_INPUT
-from pacx.models.ecg.mae import TINY_ECG_MAE, EcgMaskedAutoencoder
+from pacx.models.ecg.mae import EcgMaskedAutoencoder
+from pacx.models.ecg.mae_config import TINY_ECG_MAE
 
 TO_MIMIC = [0, 1, 2, 3, 5, 4, 6, 7, 8, 9, 10, 11]
 

@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.labs_dae import LAB_PANEL, LabsDenoisingAutoencoder
-from pacx.models.panel_dae import (
-    Panel,
-    PanelAutoencoder,
-    Quantity,
-    corrupt,
-    dae_loss,
-    load_panel_autoencoder,
-    write_panel_autoencoder,
-)
+from pacx.models.labs_dae import LabsDenoisingAutoencoder
+from pacx.models.panel_config import LAB_PANEL, Panel, Quantity
+from pacx.models.panel_dae import PanelAutoencoder, corrupt, dae_loss, load_panel_autoencoder, write_panel_autoencoder
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from pacx.core.errors import ModelError
-from pacx.models.mae.decoders import CrossDecoder, Decoder, FullDecoder, SampledDecoder
-from pacx.models.mae.model import MAEConfig, MAEOutput, MaskedAutoencoder
-from pacx.models.vit import Pooling, patch_tokens, pooled
+from pacx.models.mae.config import CrossDecoder, Decoder, FullDecoder, MAEConfig, SampledDecoder
+from pacx.models.mae.model import MAEOutput, MaskedAutoencoder
+from pacx.models.vit import patch_tokens, pooled
+from pacx.models.vit_config import Pooling
 
 TINY = MAEConfig(
     img_size=32,

@@ -8,9 +8,9 @@ from test_mae import TINY, tiny_images, tiny_noise
 from torch.utils.flop_counter import FlopCounterMode
 
 from pacx.core.errors import ModelError
-from pacx.models.mae.decoders import CrossDecoder, Decoder, FullDecoder, SampledDecoder
+from pacx.models.mae.config import CrossDecoder, Decoder, FullDecoder, MAEConfig, SampledDecoder
 from pacx.models.mae.flops import training_flops
-from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
+from pacx.models.mae.model import MaskedAutoencoder
 
 SAMPLED, CROSS = SampledDecoder(num_sampled=5), CrossDecoder(num_sampled=5)
 

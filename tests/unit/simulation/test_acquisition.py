@@ -8,7 +8,8 @@ from pacx.simulation.film.thorax import render_films
 from pacx.simulation.hospital import HospitalConfig
 from pacx.simulation.patients.acquisition import Circumstances
 from pacx.simulation.patients.physiology import Visibility
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_nuisance, draw_physiology
+from pacx.simulation.patients.population import draw_nuisance, draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 
 IDS = [f"university-d{number:06d}" for number in range(400)]
 PATIENTS = draw_physiology(IDS, seed=3, site=UNIVERSITY_HOSPITAL)

@@ -17,7 +17,8 @@ from pacx.simulation.patients.physiology import (
     SINUS,
     Physiology,
 )
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.ecg import SAMPLE_RATE_HZ, simulate_ecg
 
 IDS = [f"heart-{number}" for number in range(48)]

@@ -18,7 +18,8 @@ from pacx.core.errors import UsageError
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
 from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
-from pacx.simulation.patients.population import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.ecg import simulate_ecg
 from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.signals.vitals import simulate_vitals

@@ -8,7 +8,8 @@ import pytest
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS
 from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, Physiology
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.labs import expected_haemoglobin_g_dl, simulate_labs
 
 IDS = [f"blood-{number}" for number in range(6000)]

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import UsageError
-from pacx.simulation.film.thorax import Scanner
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE, downstream_labels
 from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, LEFT_BUNDLE_BLOCK, PACED, Nuisance, Physiology
-from pacx.simulation.patients.population import (
-    CLEARLY_DISEASED,
-    COMMUNITY_HOSPITAL,
-    UNIVERSITY_HOSPITAL,
-    Site,
-    draw_nuisance,
-    draw_physiology,
-)
+from pacx.simulation.patients.population import CLEARLY_DISEASED, draw_nuisance, draw_physiology
+from pacx.simulation.patients.sites import COMMUNITY_HOSPITAL, UNIVERSITY_HOSPITAL, Scanner, Site
 
 IDS = [f"someone-{number}" for number in range(6000)]
 

@@ -9,7 +9,8 @@ from pacx.core.errors import UsageError
 from pacx.modalities.panel.panels import read_wide_csv
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.simulation.patients.physiology import Physiology
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.vitals import VitalSigns, simulate_vitals, write_vitals
 
 IDS = [f"v{i}" for i in range(2000)]

@@ -9,16 +9,20 @@ from PIL import Image
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import generator
-from pacx.data.augment import Augmentation, augment, to_input
+from pacx.data.augment import augment, to_input
+from pacx.data.augment_config import Augmentation
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import LoadedEncoder
-from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
+from pacx.models.vit import pooled, random_vit
+from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.objectives.mixup import EmbeddingMixup
-from pacx.objectives.token_regression import TokenRegressionConfig
-from pacx.training.distillation import TEACHER, DistillTaskConfig, MovingTeacher, WeightedObjective
-from pacx.training.loop import TrainingConfig, train
+from pacx.objectives.token_regression_config import TokenRegressionConfig
+from pacx.training.config import TrainingConfig
+from pacx.training.distillation import TEACHER
+from pacx.training.loop import train
 from pacx.training.monitoring.reading_maps import patch_grid
+from pacx.training.task_config import DistillTaskConfig, MovingTeacher, WeightedObjective
 from pacx.training.tasks.distill import DistillTask
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)

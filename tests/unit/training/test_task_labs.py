@@ -13,14 +13,16 @@ from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.vitals import VITALS_PANEL
-from pacx.models.labs_dae import LAB_PANEL
-from pacx.models.panel_dae import Corruption
-from pacx.simulation.patients.population import UNIVERSITY_HOSPITAL, draw_physiology
+from pacx.models.panel_config import LAB_PANEL, Corruption
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.signals.vitals import simulate_vitals
-from pacx.training.loop import TrainingConfig, train
+from pacx.training.config import TrainingConfig
+from pacx.training.loop import train
 from pacx.training.monitoring.journal import TRAIN, curve, read_journal
-from pacx.training.tasks.panel import PanelTask, PanelTaskConfig
+from pacx.training.task_config import PanelTaskConfig
+from pacx.training.tasks.panel import PanelTask
 
 CONFIG = TrainingConfig(
     epochs=12, batch_size=64, learning_rate=1e-3, warmup_steps=10, weight_decay=0.01, seed=2, accelerator="cpu"

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pacx.models.mae.decoders import SampledDecoder
+from pacx.models.mae.config import MAEConfig, SampledDecoder
 from pacx.models.mae.flops import training_flops
-from pacx.models.mae.model import MAEConfig
 from pacx.training.monitoring.gpu_peak import share_of, share_of_peak
 
 

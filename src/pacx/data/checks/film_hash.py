@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn
 
 NUM_FREQUENCIES = 128
 _SIDE_PX = 32
@@ -42,6 +41,8 @@ def low_frequencies(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     The lowest frequencies of the cosine transform but the first, of the film with its mean and contrast taken out.
     """
+    from scipy.fft import dctn
+
     spectrum = dctn(thumbnails(images, _SIDE_PX), axes=(1, 2), norm="ortho")
     rows, columns = np.indices((_SIDE_PX, _SIDE_PX))
     lowest = np.argsort((rows + columns).ravel(), kind="stable")[1 : NUM_FREQUENCIES + 1]

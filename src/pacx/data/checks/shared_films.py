@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
@@ -198,6 +196,9 @@ def _near(
 def _groups(
     films: _Films, links: NDArray[np.int64], correlations: NDArray[np.float64], exact_group: NDArray[np.int64]
 ) -> tuple[Copies, ...]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(len(films), len(films)))
     _, group = connected_components(graph, directed=False)
     lowest = np.ones(group.max() + 1)

@@ -10,14 +10,17 @@ family), so a high score may owe to the source. Files end in .jpg, .jpeg or .png
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError
 from pacx.core.findings import CHESTX6_CLASSES
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.official_trees import film_names, find_folder, own_patient_note
 from pacx.data.records import SPLITS, Records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _TUBERCULOSIS = re.compile(r"^(?:augmented_)?Tuberculosis-(\d+)(?:_\d+_\d+)?\.")
 _FIRST_CLASS_FOLDER = f"train/{CHESTX6_CLASSES[0]}"
@@ -66,6 +69,8 @@ class ChestX6Dataset(Dataset[ChestX6Options]):
             UsageError: ``root`` is not a folder.
             DataError: one of the eighteen folders is missing or empty, or a tuberculosis film has no number.
         """
+        import pandas as pd
+
         tree = find_folder(root, _FIRST_CLASS_FOLDER, self.card)
         rows = [row for split in SPLITS for name in CHESTX6_CLASSES for row in self._rows(tree, split, name, root)]
         table = pd.DataFrame(rows)
@@ -104,7 +109,7 @@ def _patient(split: str, name: str, file: str, folder: Path) -> str:
     return f"tuberculosis {int(found[1])}"
 
 
-def _notes(table: pd.DataFrame) -> tuple[str, ...]:
+def _notes(table: "pd.DataFrame") -> tuple[str, ...]:
     tuberculosis = table[table["Tuberculosis"] == 1]
     in_splits = tuberculosis.groupby("patient_id")["split"].nunique()
     crossing = int((in_splits > 1).sum())

@@ -16,8 +16,7 @@ The films were equalised locally (CLAHE) by the makers, which makes them look un
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pacx.core.errors import UsageError
 from pacx.core.findings import CHEXCHONET_LABELS
@@ -25,6 +24,10 @@ from pacx.data.dataset import Dataset, DatasetCard, SplitPlan, Task
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _COMPOSITE, _HYPERTROPHY, _DILATION = CHEXCHONET_LABELS
 _BINARY = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "False": 0.0, "True": 1.0}
@@ -82,6 +85,8 @@ class ChexchonetDataset(Dataset[ChexchonetOptions]):
             UsageError: the folder is not there.
             DataError: the table is missing or is not CheXchoNet's.
         """
+        import pandas as pd
+
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the one that holds metadata.csv")
         needed = ("patient_id", "cxr_filename", "age", "sex", *_MEASUREMENTS_CM, *CHEXCHONET_LABELS, *_HISTORY)

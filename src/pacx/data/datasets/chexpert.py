@@ -18,8 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
@@ -27,6 +26,10 @@ from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
 from pacx.data.official_trees import CHEXPERT_CODES
 from pacx.data.records import Records
 from pacx.data.tables import SourceTable, missing, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _DISTRIBUTIONS = "CheXpert-v1.0*"
 _PATH = r"(?:CheXpert-v1\.0[^/]*/)?(train|valid)/(patient\d+)/(study\d+/view\d+_(frontal|lateral)\.jpg)"
@@ -105,6 +108,8 @@ class ChexpertDataset(Dataset[ChexpertOptions]):
             UsageError: the folder is not there.
             DataError: a table is missing or is not CheXpert's, or two distributions lie side by side.
         """
+        import pandas as pd
+
         if not root.is_dir():
             raise UsageError(
                 f"{root} is not a folder; give the one that holds train.csv, or the folders {_DISTRIBUTIONS}"
@@ -142,8 +147,10 @@ class ChexpertDataset(Dataset[ChexpertOptions]):
 DATASET = ChexpertDataset()
 
 
-def _rows(table: SourceTable) -> pd.DataFrame:
+def _rows(table: SourceTable) -> "pd.DataFrame":
     """The records of one table, but for the place of the films on disk."""
+    import pandas as pd
+
     parts = table.matching("Path", _PATH, _PATH_EXPECTED)
     place, patient, rest = parts[0], parts[1], parts[2]
     direction = table.text("AP/PA")
@@ -164,7 +171,7 @@ def _rows(table: SourceTable) -> pd.DataFrame:
     return pd.DataFrame(columns | {name: table.coded(name, CHEXPERT_CODES) for name in CHEXPERT_LABELS})
 
 
-def _places(root: Path, rows: pd.DataFrame) -> "pd.Series[str]":
+def _places(root: Path, rows: "pd.DataFrame") -> "pd.Series[str]":
     """Where the tree has each film: as the table says, or in one of several distribution or batch folders."""
     if (root / "train").is_dir():
         return rows["image_path"]

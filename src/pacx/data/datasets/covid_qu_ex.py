@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import pandas as pd
-
 from pacx.core.findings import COVID_QU_EX_CLASSES
 from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
 from pacx.data.official_trees import film_names, look_for, own_patient_note, unlisted_files
@@ -90,6 +88,8 @@ class CovidQuExDataset(Dataset[CovidQuExOptions]):
             UsageError: ``root`` is not a folder.
             DataError: the tree, or one of its folders, is missing, or has no film.
         """
+        import pandas as pd
+
         name = options.tree.value
         home = look_for(root, (f"{name}/Train",))
         if home is None:

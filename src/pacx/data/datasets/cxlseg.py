@@ -16,9 +16,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
@@ -27,6 +27,10 @@ from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask
 from pacx.data.official_trees import CHEXPERT_CODES, MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _SPLITS = {"train": "train", "validate": "val", "test": "test"}
 _MASK = MASK_PREFIX + "lung"
@@ -113,8 +117,10 @@ class CxlSegDataset(Dataset[CxlSegOptions]):
         message = f"{len(masked)} films ({shown(masked)}) are not X-rays: {_WHY}"
         return [Finding(check="pre-masked films", message=message, files=masked)]
 
-    def _table(self, home: Path) -> pd.DataFrame:
+    def _table(self, home: Path) -> "pd.DataFrame":
         """The three tables joined by dicom_id; the paths are still those of the tables."""
+        import pandas as pd
+
         films = read_table(
             home / "CXLSeg-segmented.csv",
             ("dicom_id", "subject_id", "study_id", "DicomPath", *CHEXPERT_LABELS),

@@ -7,8 +7,6 @@ in the sorted directory. Labels come from nowhere; films with a table beside the
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.dataset import Dataset, DatasetCard, Task
@@ -55,6 +53,8 @@ class DicomFolder(Dataset[DicomFolderOptions]):
             UsageError: the folder is not there.
             DataError: it holds no DICOM file, or a file lies above the level that names the patient.
         """
+        import pandas as pd
+
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the folder that holds the DICOM files")
         files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())

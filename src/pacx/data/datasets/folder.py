@@ -9,15 +9,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.images.array_rows import is_there
 from pacx.data.records import MASK_PREFIX, Records, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _IMAGE_COLUMNS = ("file", "image_path", "image", "path", "filename")
 _IMAGE_FOLDER = "images"
@@ -149,6 +153,8 @@ def _image_paths(root: Path) -> list[str]:
 
 
 def _from_tree(root: Path, options: FolderOptions) -> Records:
+    import pandas as pd
+
     paths = _image_paths(root)
     if not paths:
         raise DataError(f"{root} holds no image; expected files ending in {', '.join(FILM_SUFFIXES)}")
@@ -185,6 +191,8 @@ class _CsvReader:
         self._used: set[str] = set()
 
     def records(self) -> Records:
+        import pandas as pd
+
         options = self._options
         files, image_column = self._files()
         num_rows = len(files)
@@ -210,7 +218,9 @@ class _CsvReader:
         notes = _own_patient_note(num_rows, patients.count(""))
         return Records(table, tuple(labels), tuple(masks), self._root, notes)
 
-    def _read_text(self) -> pd.DataFrame:
+    def _read_text(self) -> "pd.DataFrame":
+        import pandas as pd
+
         try:
             table = pd.read_csv(self._csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except FileNotFoundError as error:
@@ -223,7 +233,7 @@ class _CsvReader:
             raise DataError(f"{self._csv} has no row; expected one per film")
         return table.fillna("")
 
-    def _filtered(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _filtered(self, table: "pd.DataFrame") -> "pd.DataFrame":
         wanted: dict[str, set[str]] = {}
         for condition in self._options.where:
             column, _, value = condition.partition("=")
@@ -235,7 +245,7 @@ class _CsvReader:
             raise DataError(f"no row of {self._csv} matches {' and '.join(self._options.where)}")
         return table.reset_index(drop=True)
 
-    def _require(self, column: str, table: pd.DataFrame) -> None:
+    def _require(self, column: str, table: "pd.DataFrame") -> None:
         if column not in table.columns:
             raise UsageError(f"{self._csv} has no column '{column}'; it has {shown(list(table.columns), 20)}")
 
@@ -330,5 +340,7 @@ class _CsvReader:
 
 def _numbers_or_text(column: "pd.Series[str]") -> "pd.Series":
     """A column that passes through: numbers where every filled cell is one."""
+    import pandas as pd
+
     numbers = pd.to_numeric(column.where(column != ""), errors="coerce")
     return column if (numbers.isna() & (column != "")).any() or (column == "").all() else numbers

@@ -20,9 +20,9 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import MEDMOD_MORTALITY, MEDMOD_PHENOTYPES
@@ -31,6 +31,10 @@ from pacx.data.official_trees import MIMIC_CXR_LANDMARKS, find_folder, ids, look
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import SourceTable, missing, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _WINDOW = ("intime", "outtime", "admittime", "dischtime")
 _FLAG_CODES = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0}
@@ -132,8 +136,10 @@ class MedModDataset(Dataset[MedModOptions]):
             raise UsageError(f"the released code stratifies by '{_STRATUM}'; read the phenotypes")
         return image_level_splits(table["split"], test_share=0.2, val_share=0.125, strata=table[_STRATUM])
 
-    def _stays(self, extract: Path) -> pd.DataFrame:
+    def _stays(self, extract: Path) -> "pd.DataFrame":
         """Every stay with its window and its labels."""
+        import pandas as pd
+
         table = read_table(
             extract / "all_stays.csv",
             ("subject_id", "hadm_id", "stay_id", *_WINDOW, *MEDMOD_MORTALITY),
@@ -157,7 +163,7 @@ class MedModDataset(Dataset[MedModOptions]):
         labels = self._labels(extract, stays["sample_id"])
         return stays.merge(labels, left_on="sample_id", right_index=True, how="left", validate="one_to_one")
 
-    def _labels(self, extract: Path, stay_ids: "pd.Series[str]") -> pd.DataFrame:
+    def _labels(self, extract: Path, stay_ids: "pd.Series[str]") -> "pd.DataFrame":
         """The 25 phenotypes by stay id: the file's rows are the stays in ascending order of their ids."""
         table = read_table(extract / "phenotype_labels.csv", MEDMOD_PHENOTYPES, card=self.card)
         if len(table) != len(stay_ids):
@@ -197,8 +203,10 @@ class MedModDataset(Dataset[MedModOptions]):
         tables = [read_table(home / f"{split}.csv", ("subject_id",), card=self.card) for split in ("train", "val")]
         return {subject for table in tables for subject in ids(table, "subject_id")}, ()
 
-    def _films(self, mimic: Path, rule: FilmOfStay) -> pd.DataFrame:
+    def _films(self, mimic: Path, rule: FilmOfStay) -> "pd.DataFrame":
         """Every film of MIMIC-CXR-JPG that the rule may choose."""
+        import pandas as pd
+
         name = next((name for name in MIMIC_CXR_LANDMARKS if (mimic / name).is_file()), MIMIC_CXR_LANDMARKS[0])
         table = read_table(mimic / name, _METADATA, card=self.card)
         subject, study, dicom = ids(table, "subject_id"), ids(table, "study_id"), table.text("dicom_id")
@@ -222,11 +230,15 @@ class MedModDataset(Dataset[MedModOptions]):
 DATASET = MedModDataset()
 
 
-def _phenotypes(table: SourceTable) -> pd.DataFrame:
+def _phenotypes(table: SourceTable) -> "pd.DataFrame":
+    import pandas as pd
+
     return pd.DataFrame({name: table.coded(name, _FLAG_CODES) for name in MEDMOD_PHENOTYPES})
 
 
 def _moments(table: SourceTable, name: str) -> "pd.Series[pd.Timestamp]":
+    import pandas as pd
+
     moments = pd.to_datetime(table.text(name), format="%Y-%m-%d %H:%M:%S", errors="coerce")
     table.require(name, moments.notna(), "YYYY-MM-DD hh:mm:ss")
     return moments
@@ -234,6 +246,8 @@ def _moments(table: SourceTable, name: str) -> "pd.Series[pd.Timestamp]":
 
 def _taken(table: SourceTable) -> "pd.Series[pd.Timestamp]":
     """When each film was taken: a day as a number, and a time as a number that lost its leading zeros."""
+    import pandas as pd
+
     clock = table.matching("StudyTime", r"(\d{1,6})(?:\.(\d*))?", "HHMMSS with or without a fraction")
     moments = pd.to_datetime(ids(table, "StudyDate") + clock[0].str.zfill(6), format="%Y%m%d%H%M%S", errors="coerce")
     table.require("StudyDate", moments.notna(), "YYYYMMDD, and a time of day in StudyTime")
@@ -241,7 +255,7 @@ def _taken(table: SourceTable) -> "pd.Series[pd.Timestamp]":
     return moments + pd.to_timedelta(fraction, unit="s")
 
 
-def _linked(stays: pd.DataFrame, films: pd.DataFrame, rule: FilmOfStay) -> pd.DataFrame:
+def _linked(stays: "pd.DataFrame", films: "pd.DataFrame", rule: FilmOfStay) -> "pd.DataFrame":
     """One film per stay, stays in the order of their beginning; a film that one stay has, no other gets."""
     is_latest = rule is FilmOfStay.LATEST_AP_IN_UNIT
     start, end = ("unit_start", "unit_end") if is_latest else ("start", "end")

@@ -18,9 +18,9 @@ Some films are stored with four channels; the packer takes their luma.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import NIH14_LABELS
@@ -28,6 +28,10 @@ from pacx.data.dataset import Dataset, DatasetCard, SplitPlan, Task
 from pacx.data.records import Records, shown
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import SourceTable, missing, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 _LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
@@ -93,6 +97,8 @@ class Nih14Dataset(Dataset[Nih14Options]):
             UsageError: the folder is not there.
             DataError: a table, a list or every folder of films is missing, or they are not NIH's.
         """
+        import pandas as pd
+
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the one that holds {_TABLES[1]}")
         table = self._table(root)
@@ -142,6 +148,8 @@ class Nih14Dataset(Dataset[Nih14Options]):
 
     def _splits(self, root: Path, names: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
         """The official division; every film is on one list, and no patient on two."""
+        import pandas as pd
+
         split = pd.Series("", index=names.index, dtype=str)
         for word, file in _LISTS.items():
             listed = names.isin(self._listed(root / file))
@@ -177,6 +185,8 @@ DATASET = Nih14Dataset()
 
 def _labels(table: SourceTable) -> Mapping[str, "pd.Series[float]"]:
     """One column of 0 and 1 per finding. There are few hundred different cells, so each is taken apart once."""
+    import pandas as pd
+
     codes, cells = pd.factorize(table.text("Finding Labels"))
     found = [cell.split("|") for cell in cells]
     known = {*NIH14_LABELS, _NO_FINDING}

@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import TUBERCULOSIS_LABELS
@@ -32,6 +32,10 @@ from pacx.data.images.unreadable import UnreadableImage
 from pacx.data.records import Records, shown
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import missing, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _FILMS_LOOKED_AT = 32
 _MIRROR_TABLE = "shenzhen_metadata.csv"
@@ -113,6 +117,8 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
             UsageError: the folder is not there.
             DataError: it holds no film of the hospital, or the mirror's table contradicts the films' names.
         """
+        import pandas as pd
+
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the one that holds ChinaSet_AllFiles")
         wanted = _SOURCES if options.hospital is Hospital.BOTH else (options.hospital,)
@@ -143,8 +149,10 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         strata = records.table[TUBERCULOSIS_LABELS[0]]
         return image_level_splits(records.table["split"], test_share=0.2, val_share=0.15, strata=strata)
 
-    def _films(self, root: Path, source: _Source) -> tuple[pd.DataFrame, list[str]]:
+    def _films(self, root: Path, source: _Source) -> "tuple[pd.DataFrame, list[str]]":
         """One hospital's part of the table, and a note if its folder holds pictures of other names."""
+        import pandas as pd
+
         for folder in source.folders:
             names = sorted(path.name for path in (root / folder).glob("*.png") if not path.name.startswith("."))
             matches = [match for match in map(source.name.fullmatch, names) if match]
@@ -171,7 +179,7 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         note = f"{len(strangers)} pictures in {folder} are not named as its films and are left out: {shown(strangers)}."
         return pd.DataFrame(columns), [note] if strangers else []
 
-    def _check_findings(self, path: Path, films: pd.DataFrame) -> None:
+    def _check_findings(self, path: Path, films: "pd.DataFrame") -> None:
         """The mirror's table must say "normal" of exactly the films whose name ends in 0."""
         source = _SOURCES[Hospital.SHENZHEN]
         table = read_table(path, ("study_id", "findings"), card=self.card)

@@ -14,14 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError
 from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
 from pacx.data.official_trees import film_names, find_folder, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import image_level_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _PATIENT = re.compile(r"^(sub-S[0-9A-Za-z]+)_")
 _MASK = "mask_"
@@ -83,6 +86,8 @@ class QataCov19Dataset(Dataset[QataCov19Options]):
             UsageError: ``root`` is not a folder.
             DataError: a folder is missing or empty, or a mask is not named after a film.
         """
+        import pandas as pd
+
         if options.version is QataVersion.V2:
             tree = find_folder(root, "Train Set", self.card)
             rows = [
@@ -137,7 +142,7 @@ def _row(file: str, folder: Path, split: str, root: Path) -> dict[str, str]:
     }
 
 
-def _notes(table: pd.DataFrame) -> tuple[str, ...]:
+def _notes(table: "pd.DataFrame") -> tuple[str, ...]:
     has_patient = table["patient_id"].str.startswith("sub-")
     notes = []
     if not has_patient.all():

@@ -17,10 +17,9 @@ Six labels of the CheXpert labeller; uncertain and not mentioned are unknown.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json
@@ -31,6 +30,10 @@ from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
 from pacx.data.official_trees import CHEXPERT_CODES, find_folder, ids
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _SPLITS = ("train", "val", "test")
 _NAMED = {"No Finding", "Cardiomegaly", "Lung Opacity", "Edema", "Atelectasis", "Pleural Effusion"}
@@ -91,6 +94,8 @@ class SymileMimicDataset(Dataset[SymileMimicOptions]):
             DataError: a table or an array is missing, has another shape or type, or does not fit the other: admissions
                 in another order, an inverted mask, laboratory columns in another order, subjects in two splits.
         """
+        import pandas as pd
+
         tree = find_folder(root, "data_npy", self.card)
         means = _means(tree / "labs_means.json")
         parts = [self._part(tree, split, means, root) for split in _SPLITS]
@@ -111,7 +116,7 @@ class SymileMimicDataset(Dataset[SymileMimicOptions]):
             findings += _ecg_findings(np.asarray(signals[rows, 0], np.float64), path)
         return findings
 
-    def _part(self, tree: Path, split: str, means: NDArray[np.float64], root: Path) -> pd.DataFrame:
+    def _part(self, tree: Path, split: str, means: NDArray[np.float64], root: Path) -> "pd.DataFrame":
         """The records of one split."""
         columns = ("subject_id", "hadm_id", "cxr_path", *_LABELS, *_RAW, *_RANKED)
         queries = ("label_hadm_id", "label")
@@ -166,7 +171,9 @@ class SymileMimicDataset(Dataset[SymileMimicOptions]):
 DATASET = SymileMimicDataset()
 
 
-def _records(table: SourceTable, rows: NDArray[np.int64], split: str, arrays: str) -> pd.DataFrame:
+def _records(table: SourceTable, rows: NDArray[np.int64], split: str, arrays: str) -> "pd.DataFrame":
+    import pandas as pd
+
     film = table.matching("cxr_path", _PATH, "files/pNN/pNNNNNNNN/sNNNNNNNN/DICOM_ID.jpg")
     columns = {
         "sample_id": ids(table, "hadm_id"),
@@ -183,6 +190,8 @@ def _records(table: SourceTable, rows: NDArray[np.int64], split: str, arrays: st
 
 def _means(path: Path) -> NDArray[np.float64]:
     """The mean percentile of each test among the training admissions, by ascending item id."""
+    import pandas as pd
+
     said = read_json(path)
     if not isinstance(said, dict) or sorted(said) != sorted(_RANKED):
         raise DataError(f"{path} does not name the {NUM_LABS} tests as ITEMID_percentile; it is not of this release")
@@ -235,6 +244,8 @@ def _check_labs(
 
 def _unique_admissions(table: SourceTable) -> NDArray[np.int64]:
     """The rows of the test table that are queries: the first ones, one per query, each with nine negatives."""
+    import pandas as pd
+
     label = table.coded("label", {"1": 1.0, "0": 0.0}).to_numpy()
     rows = np.flatnonzero(label == 1)
     query, admission = ids(table, "label_hadm_id").to_numpy(), ids(table, "hadm_id").to_numpy()
@@ -253,7 +264,7 @@ def _unique_admissions(table: SourceTable) -> NDArray[np.int64]:
     return rows
 
 
-def _check_disjoint(table: pd.DataFrame, tree: Path) -> None:
+def _check_disjoint(table: "pd.DataFrame", tree: Path) -> None:
     for name, what in (("patient_id", "subjects"), ("sample_id", "admissions")):
         num_splits = table.groupby(name)["split"].nunique()
         shared = num_splits.index[num_splits > 1].tolist()

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import VINDR_GLOBAL_LABELS, VINDR_LOCAL_LABELS
@@ -28,6 +27,10 @@ from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import SourceTable, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _NO_FINDING = "No finding"
 _OTHER = "Other diseases"
@@ -116,6 +119,8 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
             UsageError: the folder is not there.
             DataError: a table is missing or is not VinDr's, or no label has positives enough.
         """
+        import pandas as pd
+
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the one that holds annotations and train")
         annotations = root / "annotations"
@@ -174,14 +179,16 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
 DATASET = VindrCxrDataset()
 
 
-def _readings(table: SourceTable) -> pd.DataFrame:
+def _readings(table: SourceTable) -> "pd.DataFrame":
     """image_id and the 27 diseases of each row, under one spelling."""
+    import pandas as pd
+
     spelling = next(name for name in _OTHER_SPELLINGS if name in table)
     labels = {name: table.coded(spelling if name == _OTHER else name, _BINARY) for name in _DISEASES}
     return pd.DataFrame({"image_id": table.text("image_id"), **labels})
 
 
-def _majority(table: SourceTable) -> pd.DataFrame:
+def _majority(table: SourceTable) -> "pd.DataFrame":
     """One row per film from three readers' rows: present where two of them say so."""
     ids, readers = table.text("image_id"), table.text("rad_id")
     table.require("rad_id", ~(ids + "/" + readers).duplicated(), "each reader once per film")

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import sha256_of
@@ -23,6 +22,10 @@ from pacx.core.quarantine import Quarantined
 from pacx.data.images.decode import Decoding
 from pacx.data.packs.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack
 from pacx.data.packs.sources import hash_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _JOURNAL_FILE = "journal.jsonl"
 _ROWS_PER_GROUP = 4096
@@ -192,7 +195,7 @@ def _read_write(path: Path) -> BinaryIO:
     return path.open("r+b")
 
 
-def finished(folder: Path, origin: Origin, table: pd.DataFrame, files: PackFiles) -> Manifest:
+def finished(folder: Path, origin: Origin, table: "pd.DataFrame", files: PackFiles) -> Manifest:
     """Finish the files of a pack, write its table, and describe both.
 
     Args:
@@ -221,7 +224,7 @@ def finished(folder: Path, origin: Origin, table: pd.DataFrame, files: PackFiles
     )
 
 
-def _fingerprint(made: Origin | Manifest, images_sha256: str, masks_sha256: str, table: pd.DataFrame) -> str:
+def _fingerprint(made: Origin | Manifest, images_sha256: str, masks_sha256: str, table: "pd.DataFrame") -> str:
     table_digest = hashlib.sha256()
     hash_table(table, table_digest)
     names = (made.label_names, made.mask_names)

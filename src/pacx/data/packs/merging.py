@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json, resumable_directory, sha256_of, write_json
@@ -71,6 +70,8 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
             many films are unreadable.
         ArtifactError: the pack could not be written whole; nothing is left behind.
     """
+    import pandas as pd
+
     shards = sorted((_ShardFolder.open(path) for path in folders), key=lambda opened: opened.shard.index)
     _check_whole(shards)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json, sha256_of
@@ -23,6 +22,10 @@ from pacx.core.quarantine import Quarantined
 from pacx.core.randomness import sample_keys
 from pacx.data.images.decode import Decoding
 from pacx.data.records import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 IMAGES_FILE = "images.npy"
 MASKS_FILE = "masks.npy"
@@ -99,7 +102,7 @@ class Manifest:
 class Pack:
     """An open pack. Row i of the table is image i. Sent to another process it travels as its path, not its pixels."""
 
-    def __init__(self, path: Path, manifest: Manifest, table: pd.DataFrame) -> None:
+    def __init__(self, path: Path, manifest: Manifest, table: "pd.DataFrame") -> None:
         self.path = path
         self.manifest = manifest
         self.table = table
@@ -118,6 +121,8 @@ class Pack:
             UsageError: there is no pack at ``path``.
             DataError: a file is missing, cut short, changed, or of another version.
         """
+        import pandas as pd
+
         path = Path(path)
         if not (path / MANIFEST_FILE).is_file():
             raise UsageError(f"{path} is not a pack: it has no {MANIFEST_FILE}; make one with `pacx data pack`")

@@ -8,13 +8,17 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.data.images.array_rows import file_of
 from pacx.data.records import MASK_PREFIX, Records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 FILMS_PER_CHUNK = 32
 _ROWS_AT_ONCE = 1024
@@ -66,7 +70,7 @@ def source_fingerprint(records: Records) -> str:
     return digest.hexdigest()
 
 
-def hash_table(table: pd.DataFrame, digest: "hashlib._Hash") -> None:
+def hash_table(table: "pd.DataFrame", digest: "hashlib._Hash") -> None:
     """Feed a table's content to a hash, in a form that does not depend on the version of a file format."""
     digest.update(table.iloc[:0].to_csv(index=False).encode())
     for start in range(0, len(table), _ROWS_AT_ONCE):

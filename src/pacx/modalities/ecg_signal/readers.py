@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json
@@ -178,6 +177,8 @@ def read_symile(npy: Path) -> EcgRecordings:
 
 
 def _read_list(path: Path, max_bad_fraction: float) -> EcgRecordings:
+    import pandas as pd
+
     table = pd.read_csv(path, dtype=str)
     absent = [name for name in ("sample_id", "path") if name not in table.columns]
     if absent:

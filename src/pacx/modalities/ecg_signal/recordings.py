@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from pacx.core.errors import DataError
 from pacx.core.quarantine import Quarantined
@@ -183,6 +182,8 @@ def check_lead_order(recordings: EcgRecordings, source: str) -> None:
 
 def resampled(signals: NDArray[np.float64], rate_hz: float, wanted_hz: float) -> NDArray[np.float64]:
     """Another sample rate along the last axis, by a polyphase filter; the trend is kept out of the edges. No NaN."""
+    from scipy.signal import resample_poly
+
     if rate_hz == wanted_hz:
         return signals
     ratio = (Fraction(wanted_hz) / Fraction(rate_hz)).limit_denominator(_RATIO_PRECISION)

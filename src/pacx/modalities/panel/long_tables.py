@@ -11,15 +11,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError, UsageError
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.targets import named
-from pacx.models.panel_dae import Panel
+from pacx.models.panel_config import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _ROWS_AT_A_TIME = 1_000_000
 _EVENT_COLUMNS = ("owner", "patient", "quantity", "value", "hour")
@@ -116,6 +120,8 @@ class _Tally:
 
 
 def _header(path: Path) -> dict[str, str]:
+    import pandas as pd
+
     if not path.is_file():
         raise UsageError(f"{path} is not a file; give the table of measurements")
     try:
@@ -136,8 +142,10 @@ def layout_of(path: Path, layouts: tuple[Layout, ...]) -> Layout | None:
     return next((layout for layout in layouts if set(layout.columns) <= header.keys()), None)
 
 
-def _chunks(path: Path, columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
+def _chunks(path: Path, columns: Mapping[str, str]) -> "Iterator[pd.DataFrame]":
     """The named columns as text, a million rows at a time; a table of any size passes through the same memory."""
+    import pandas as pd
+
     spelled = _header(path)
     absent = [name for name in columns.values() if name not in spelled]
     if absent:
@@ -149,7 +157,7 @@ def _chunks(path: Path, columns: Mapping[str, str]) -> Iterator[pd.DataFrame]:
             yield pd.DataFrame({role: chunk[spelled[name]] for role, name in columns.items()})
 
 
-def _in_own_units(chunk: pd.DataFrame, panel: Panel, units: Units, tally: _Tally) -> pd.DataFrame:
+def _in_own_units(chunk: "pd.DataFrame", panel: Panel, units: Units, tally: _Tally) -> "pd.DataFrame":
     """Values in the panel's units; rows in units without a factor are gone. A blank unit is taken for the right one."""
     names = {quantity.key: quantity.name for quantity in panel.quantities}
     own = {quantity.key: folded(quantity.unit) for quantity in panel.quantities}
@@ -174,6 +182,8 @@ def _hours(text: "pd.Series[str]", layout: Layout, path: Path) -> tuple[NDArray[
     Dates are read year first in any ISO spelling, cell by cell. Left to itself pandas takes the first cell's spelling
     for all, drops what is spelled otherwise, and reads 05/03 as the third of May.
     """
+    import pandas as pd
+
     text = text.str.strip()
     if layout.hours_per_step is not None:
         hours = pd.to_numeric(text, errors="coerce").to_numpy(float) * layout.hours_per_step
@@ -190,8 +200,12 @@ def _spelling(layout: Layout) -> str:
     return "2150-01-31 23:59:00" if layout.hours_per_step is None else "numbers"
 
 
-def _events(chunk: pd.DataFrame, path: Path, layout: Layout, panel: Panel, units: Units, tally: _Tally) -> pd.DataFrame:
+def _events(
+    chunk: "pd.DataFrame", path: Path, layout: Layout, panel: Panel, units: Units, tally: _Tally
+) -> "pd.DataFrame":
     """One chunk as owner, patient, quantity (its column in the panel), value, hour; only what can be used."""
+    import pandas as pd
+
     key = chunk["item"].str.strip().str.casefold().map(layout.keys)
     tally.rows += len(chunk)
     tally.other_items.update(chunk["item"][key.isna()].dropna().unique())
@@ -212,8 +226,10 @@ def _events(chunk: pd.DataFrame, path: Path, layout: Layout, panel: Panel, units
     return chunk.assign(patient=chunk["patient"] if layout.patient else chunk["owner"])[list(_EVENT_COLUMNS)]
 
 
-def _asked_samples(path: Path, owner: str, layout: Layout) -> pd.DataFrame:
+def _asked_samples(path: Path, owner: str, layout: Layout) -> "pd.DataFrame":
     """The samples somebody asked for: sample_id, owner, and if the file says so hour and patient_id."""
+    import pandas as pd
+
     header = _header(path)
     absent = [name for name in ("sample_id", owner) if name not in header]
     if absent:
@@ -232,7 +248,7 @@ def _asked_samples(path: Path, owner: str, layout: Layout) -> pd.DataFrame:
     return table
 
 
-def _earliest(events: pd.DataFrame) -> pd.DataFrame:
+def _earliest(events: "pd.DataFrame") -> "pd.DataFrame":
     """The first of each sample's quantity; of equal times the first listed, as a strict comparison leaves it."""
     return events.sort_values("hour", kind="stable").drop_duplicates(["sample_id", "quantity"])
 
@@ -255,6 +271,8 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
         DataError: a column is missing, nothing in it belongs to the panel, too many values are in unknown units, or
             too many times cannot be read.
     """
+    import pandas as pd
+
     owner = reading.owner.casefold() if reading.owner else layout.owner
     roles = {"owner": owner, "patient": layout.patient, "item": layout.item, "value": layout.value}
     roles |= {"unit": layout.unit, "time": layout.time}
@@ -283,7 +301,9 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
     return _table(panel, kept, order, tally)
 
 
-def _require_use(path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: pd.DataFrame, reading: Reading) -> None:
+def _require_use(
+    path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: "pd.DataFrame", reading: Reading
+) -> None:
     if not tally.known:
         others = named(sorted(tally.other_items))
         raise DataError(
@@ -306,7 +326,9 @@ def _require_use(path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: 
         raise DataError(f"{path} has no number that belongs to a sample; check the samples' ids, times and the window")
 
 
-def _table(panel: Panel, kept: pd.DataFrame, order: pd.Index, tally: _Tally) -> PanelTable:
+def _table(panel: Panel, kept: "pd.DataFrame", order: "pd.Index", tally: _Tally) -> PanelTable:
+    import pandas as pd
+
     if order.has_duplicates:
         raise DataError(f"samples are asked for more than once ({named(order[order.duplicated()])}); keep one row each")
     order = order[order.isin(kept["sample_id"])]

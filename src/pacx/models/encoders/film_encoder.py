@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 
 
 class FilmEncoder(Protocol):

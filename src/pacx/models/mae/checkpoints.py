@@ -18,9 +18,11 @@ from pacx.core.errors import ModelError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
-from pacx.models.mae.model import MAEConfig, MaskedAutoencoder, is_decoder_key
+from pacx.models.mae.config import MAEConfig
+from pacx.models.mae.model import MaskedAutoencoder, is_decoder_key
 from pacx.models.strict_loading import load_strictly, read_state_dict
-from pacx.models.vit import Pooling, ViTConfig, vit_with_weights
+from pacx.models.vit import vit_with_weights
+from pacx.models.vit_config import Pooling, ViTConfig
 
 _LIGHTNING_PREFIX = "model."
 

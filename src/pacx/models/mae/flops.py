@@ -3,8 +3,7 @@
 What a speed is held against: images per second times this is the arithmetic done, whatever the implementation.
 """
 
-from pacx.models.mae.decoders import CrossDecoder
-from pacx.models.mae.model import MAEConfig
+from pacx.models.mae.config import CrossDecoder, MAEConfig
 
 _FORWARD_AND_BACKWARD = 3
 _PER_MULTIPLY_ADD = 2

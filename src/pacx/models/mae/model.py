@@ -6,8 +6,6 @@ facebookresearch/mae. It refuses images of another size, and it counts the visib
 release was configured for a mask ratio of 0.90 and silently trained at 0.75.
 """
 
-from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import NamedTuple
 
 import torch
@@ -18,70 +16,18 @@ from torch import Tensor, nn
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import initialize_transformer, seeded_rng
-from pacx.models.mae.decoders import Decoder, FullDecoder
+from pacx.models.mae.config import MAEConfig
 from pacx.models.onednn import linear, use_onednn
 from pacx.models.vit import (
-    NORM_EPS,
-    ViTConfig,
     class_token_and_positions,
     construction_arguments,
     initialize_encoder,
-    require_multiple,
-    require_positive,
     sincos_positions,
     vit_with_weights,
 )
+from pacx.models.vit_config import NORM_EPS
 
 _PIXEL_VARIANCE_EPS = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class MAEConfig(ViTConfig):
-    """Encoder, decoder and masking; the defaults are the paper's.
-
-    Args:
-        decoder_embed_dim: decoder width; a multiple of ``decoder_num_heads`` and of 4.
-        decoder_depth: decoder blocks.
-        decoder_num_heads: attention heads per decoder block.
-        mask_ratio: share of patches hidden from the encoder, in (0, 1); at least one patch stays visible.
-        norm_pix_loss: predict each patch's pixels normalized by that patch's own mean and variance.
-        decoder: which hidden patches are decoded in a training step, and how.
-
-    Raises:
-        ModelError: sizes that do not divide, a mask that leaves no patch visible or none hidden, or more patches to
-            decode than are hidden.
-
-    Source: paper appendix A.1.1.
-    """
-
-    decoder_embed_dim: int = 512
-    decoder_depth: int = 8
-    decoder_num_heads: int = 16
-    mask_ratio: float = 0.9
-    norm_pix_loss: bool = False
-    decoder: Decoder = field(default_factory=FullDecoder)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_positive(self, "decoder_embed_dim", "decoder_depth", "decoder_num_heads")
-        require_multiple(self, "decoder_embed_dim", self.decoder_num_heads, "decoder_num_heads")
-        require_multiple(self, "decoder_embed_dim", 4, "four, for sine-cosine positions")
-        if not 0 < self.mask_ratio < 1:  # catches NaN too
-            raise ModelError(f"mask_ratio is {self.mask_ratio}; give a share between 0 and 1, such as 0.9")
-        if not 0 < self.num_visible < self.num_patches:
-            raise ModelError(
-                f"mask_ratio {self.mask_ratio} leaves {self.num_visible} of {self.num_patches} patches visible; "
-                "choose a ratio that leaves some visible and some hidden"
-            )
-        self.decoder.num_decoded(self.num_patches - self.num_visible)
-
-    @property
-    def num_visible(self) -> int:
-        """Patches the encoder sees: the whole part of L * (1 - mask_ratio), in exact decimal arithmetic.
-
-        In floats 1 - 0.9 is a little less than a tenth, so that of 100 patches nine would be kept instead of ten.
-        """
-        return int(self.num_patches * (1 - Fraction(str(self.mask_ratio))))
 
 
 class MAEOutput(NamedTuple):

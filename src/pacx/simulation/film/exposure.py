@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pacx.simulation.film.curves import gaussian_blur
+from pacx.simulation.patients.sites import Scanner
 
 _REFERENCE_ATTENUATION = 2.62  # shown as mid-grey
 _LATITUDE = 3.2  # slope of the display curve over log attenuation
@@ -18,17 +19,6 @@ _SCATTER_FRACTION = 0.22
 _UNATTENUATED_CAP = 0.22  # air around the patient scatters nothing
 _LOW_PASS_CELLS = 26
 _FOG = 0.02  # brightness of bare detector
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scanner:
-    """The look of one manufacturer's machine; the defaults are neutral."""
-
-    gamma: float = 1.0  # exponent of brightness, above 1 darker
-    contrast: float = 1.0  # slope of the display curve
-    blur_px: float = 0.7  # Gaussian sigma of detector and focal spot, in pixels of a 512 px film
-    edge_enhancement: float = 0.5  # unsharp masking: how much of the detail above 1.5 cm is added
-    noise_gain: float = 1.0  # multiplies quantum noise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,11 @@ from pacx.core.randomness import generator, sample_keys, uniform
 from pacx.simulation.film.anatomy import FILM_WIDTH_CM, Anatomy, AnatomyTable, build_anatomy
 from pacx.simulation.film.curves import Curve, gaussian_blur, splat
 from pacx.simulation.film.devices import pacemaker_leads, side_marker, wires
-from pacx.simulation.film.exposure import Exposure, Scanner, collimate, develop
+from pacx.simulation.film.exposure import Exposure, collimate, develop
 from pacx.simulation.film.projection import Projection, Thin, project
 from pacx.simulation.film.vessels import LungFrame, pulmonary_tree
 from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
+from pacx.simulation.patients.sites import Scanner
 
 __all__ = ["Films", "Scanner", "render_films"]
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pacx.simulation.patients.physiology import Nuisance, Physiology
-from pacx.simulation.patients.population import Site, draw_nuisance
+from pacx.simulation.patients.population import draw_nuisance
+from pacx.simulation.patients.sites import Site
 
 _MIDDLING_ACUITY = 0.45  # where a site's ``ap_share`` is its share of bedside films
 

@@ -11,7 +11,6 @@ acuity alone, which makes bedside films and wires the confounders they are in re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ from scipy.special import betaincinv, expit, logit, ndtr, ndtri
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys, uniform
-from pacx.simulation.film.thorax import Scanner
 from pacx.simulation.patients.physiology import (
     ATRIAL_FIBRILLATION,
     LEFT_BUNDLE_BLOCK,
@@ -31,42 +29,12 @@ from pacx.simulation.patients.physiology import (
     Physiology,
     Values,
 )
+from pacx.simulation.patients.sites import Site
 
 CLEARLY_DISEASED = 0.35
 """The severity at which a physician would write the disease down."""
 
 _SEVERITY_PER_LIABILITY = 0.4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """How one hospital differs from another: its machine, its habits, its patients."""
-
-    name: str
-    scanner: Scanner
-    ap_share: float  # 0 to 1: share of bedside (AP) films among patients of middling acuity
-    age_shift_years: float = 0.0
-    heart_disease_shift: float = 0.0  # in standard deviations of liability, as the two below
-    lung_disease_shift: float = 0.0
-    infection_shift: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.ap_share < 1.0:
-            raise UsageError(
-                f"site '{self.name}' has ap_share {self.ap_share}; give a share between 0 and 1, both excluded"
-            )
-
-
-UNIVERSITY_HOSPITAL = Site(name="university", scanner=Scanner(), ap_share=0.45)
-COMMUNITY_HOSPITAL = Site(
-    name="community",
-    scanner=Scanner(gamma=1.25, contrast=0.85, blur_px=1.2, edge_enhancement=0.1, noise_gain=1.5),
-    ap_share=0.2,
-    age_shift_years=6.0,
-    heart_disease_shift=-0.25,
-    lung_disease_shift=0.3,
-    infection_shift=0.15,
-)
 
 
 class _Latents(NamedTuple):

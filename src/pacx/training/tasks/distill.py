@@ -26,24 +26,18 @@ from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
-from pacx.models.vit import Pooling
+from pacx.models.vit_config import Pooling
 from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
 from pacx.objectives.regression import RegressionObjective
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
-from pacx.training.distillation import DistillModule, DistillTaskConfig
+from pacx.training.distillation import DistillModule
 from pacx.training.films import FilmStream
 from pacx.training.monitoring.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
 from pacx.training.monitoring.reading_maps import save_reading_sheet
-from pacx.training.task import (
-    ParameterGroup,
-    Selection,
-    StageTask,
-    StepLoss,
-    array_sha256,
-    decay_matrices_only,
-)
+from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only
+from pacx.training.task_config import DistillTaskConfig, Selection
 
 _VALIDATION_BATCH = 128
 _RECALLS = (1, 5)

@@ -5,7 +5,6 @@ seed, the epoch and the recording's id. It refuses recordings that were not prep
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,11 @@ from torch import Tensor
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
-from pacx.models.ecg.mae import EcgMAEConfig, EcgMaskedAutoencoder, save_ecg_mae
+from pacx.models.ecg.mae import EcgMaskedAutoencoder, save_ecg_mae
 from pacx.training.task import ParameterGroup, RowsTask, StepLoss, array_sha256, decay_matrices_only
+from pacx.training.task_config import EcgTaskConfig
 
 _VALIDATION_BATCH = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class EcgTaskConfig:
-    """What the ECG stage trains.
-
-    Args:
-        model: sizes, mask ratio and input contract.
-    """
-
-    model: EcgMAEConfig = field(default_factory=EcgMAEConfig)
 
 
 class EcgTask(RowsTask):

@@ -7,7 +7,7 @@ the way to the model in the authors' release.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,37 +22,26 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import ModelError, TrainingError, UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import order, uniform
-from pacx.data.augment import Augmentation, augment, to_input
+from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import grey_contract, restate
 from pacx.models.mae.flops import training_flops
-from pacx.models.mae.model import MAEConfig, MAEOutput, MaskedAutoencoder
-from pacx.models.vit import Pooling, ViTConfig, config_of
+from pacx.models.mae.model import MAEOutput, MaskedAutoencoder
+from pacx.models.vit import config_of
+from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig, plain
 from pacx.training.films import FilmStream
 from pacx.training.monitoring.reconstructions import reconstruct, save_sheet
 from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only
+from pacx.training.task_config import MAETaskConfig
 
 _VALIDATION_BATCH = 256
 _NUM_ILLUSTRATED = 6
 _NUM_BASELINE_FILMS = 4096
 _PIXEL_VARIANCE_EPS = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class MAETaskConfig:
-    """What Stage 1a trains.
-
-    Args:
-        model: sizes, mask ratio and target of the autoencoder.
-        augmentation: what happens to a film before it is masked.
-    """
-
-    model: MAEConfig = field(default_factory=MAEConfig)
-    augmentation: Augmentation = Augmentation.STAGE1
 
 
 class MAETask(StageTask[Batch]):

@@ -4,7 +4,6 @@
 are another. Which values are hidden from whom in which epoch is a function of the seed, the epoch and the sample id.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,10 @@ from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
 from pacx.modalities.panel.encoder import PanelEncoder
 from pacx.modalities.panel.panels import PanelPercentiles, PanelTable, PercentileScaler
-from pacx.models.panel_dae import DROP_FRACTION, Corruption, PanelAutoencoder, corrupt, dae_loss
+from pacx.models.panel_dae import PanelAutoencoder, corrupt, dae_loss
 from pacx.objectives.objective import is_batch_shared
 from pacx.training.task import RowsTask, StepLoss, array_sha256
-
-
-@dataclass(frozen=True, kw_only=True)
-class PanelTaskConfig:
-    """What Stage 1b trains and hides; the defaults are the paper's labs, and the released code's where they differ.
-
-    Args:
-        hidden_dim: width of the autoencoder between panel and embedding.
-        embedding_dim: width of the embedding.
-        drop_fraction: expected share of observed values hidden from the encoder, in [0, 1).
-        corruption: whether a hidden value still looks observed.
-
-    Source: paper appendix A.1.1; specs of the lab autoencoder, section 3.2.
-    """
-
-    hidden_dim: int = 512
-    embedding_dim: int = 256
-    drop_fraction: float = DROP_FRACTION
-    corruption: Corruption = Corruption.VALUE_AND_MASK
+from pacx.training.task_config import PanelTaskConfig
 
 
 class PanelTask(RowsTask):
