@@ -7,7 +7,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from pacx.cli import data_doctor, data_overlap
+from pacx.cli import doctor as data_doctor
+from pacx.cli import shared_films as data_overlap
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
