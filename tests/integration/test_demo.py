@@ -14,6 +14,7 @@ from pacx.cli.main import main
 from pacx.core.errors import UsageError
 from pacx.demo.demo import DemoConfig, run_demo
 from pacx.evaluation.results import read_rows
+from pacx.models.encoder_origin import read_origin
 
 PROTOCOLS = {"reconstruction", "linear-probe", "low-data", "ablation", "alignment", "segmentation", "attention"}
 
@@ -47,6 +48,9 @@ def test_every_protocol_every_picture_and_a_page(config: DemoConfig) -> None:
     about = json.loads((config.out / "demo.json").read_text())
     assert about["provenance"]["seed"] == 0
     assert about["provenance"]["versions"]["torch"]
+    measured = read_origin(config.out / "encoder").results
+    assert {row["encoder"] for row in measured} == {"pacx"}
+    assert len(measured) == len([row for row in rows if row.encoder == "pacx"])
 
 
 @pytest.mark.slow

@@ -31,7 +31,9 @@ from pacx.demo.folders import (
     REGRESSION_ONLY,
     DemoFolders,
 )
-from pacx.evaluation.results import write_rows
+from pacx.demo.pictures import draw_demo
+from pacx.evaluation.results import read_rows, rows_to_json, write_rows
+from pacx.models.encoder_origin import Origin, read_origin, write_origin
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny
@@ -216,7 +218,6 @@ def run_demo(config: DemoConfig) -> float:
         UsageError: the folder holds a demo of another configuration.
     """
     from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
-    from pacx.demo.pictures import draw_demo
     from pacx.recipes.side_by_side import run_side_by_side
     from pacx.reporting.report import write_report
     from pacx.simulation.hospital import write_hospital
@@ -239,6 +240,8 @@ def run_demo(config: DemoConfig) -> float:
         draw_demo(folders, encoders, config.seed)
     with staged_directory(config.out / "encoder") as released:
         shutil.copytree(folders.run(PACX) / "encoder", released, dirs_exist_ok=True)
+        rows = rows_to_json([row for row in read_rows(folders.results) if row.encoder == PACX])
+        write_origin(released, replace(read_origin(released) or Origin(), results=tuple(rows)))
     about = {"provenance": provenance("pacx demo", config.seed).to_json(), "seconds": clock.seconds}
     write_json(config.out / "demo.json", {**about, "config": read_json(config.out / "config.json")})
     write_report(

@@ -6,15 +6,20 @@ agree with torch is not written.
 """
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pacx.core.artifacts import read_json, staged_directory, write_json, write_text
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.reference import fit_reference
+from pacx.evaluation.results import read_rows, rows_to_json
+from pacx.exporting.graphs import write_graph
 from pacx.exporting.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
 from pacx.inference.export_folder import (
     CONFIG,
@@ -32,6 +37,8 @@ from pacx.inference.export_folder import (
     load_export,
     write_about,
 )
+from pacx.models.encoder_origin import write_origin
+from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.heads.folder import has_head
 from pacx.models.heads.reference import save_reference
 
@@ -64,6 +71,10 @@ class ExportConfig:
     """A pack with training and at least 99 validation films that the encoder knows: with it the export can tell a film
     that is unlike them (out of distribution)."""
 
+    measured: tuple[str, ...] = ()
+    """NAME=RESULTS.json each: the rows that call the encoder NAME go onto the card, and into the export as data; by
+    default those that it carries, or that lie beside its run under the run's name."""
+
     num_parity_films: int = 384
     """Simulated films on which graphs are compared; one half of the patients fits the probe, the other judges it."""
 
@@ -80,12 +91,11 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         A sentence for each graph that was wanted and refused, because it does not agree well enough.
 
     Raises:
-        UsageError: ``out`` is the encoder itself, or holds something that is no export.
+        UsageError: ``out`` is the encoder itself, or holds something that is no export, or no row names the encoder.
         ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
     """
     from pacx.exporting.parity import measure_parity, parity_to_json, refusal
-    from pacx.models.encoders.folder import load_encoder
     from pacx.models.mae.checkpoints import save_encoder_for_mae
 
     if out.resolve() == encoder.resolve():
@@ -93,9 +103,12 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something that is no export; choose another folder, or an empty one")
     loaded, run = load_encoder(encoder), read_run(encoder)
+    if config.measured:
+        run = replace(run, origin=replace(run.origin, results=tuple(_rows_named(config.measured))))
     with staged_directory(out) as folder:
         for file in (WEIGHTS, CONFIG, CONTRACT):
             shutil.copyfile(encoder / file, folder / file)
+        write_origin(folder, run.origin)
         save_encoder_for_mae(loaded, folder / OFFICIAL)
         for head in HEAD_FOLDERS:
             if (encoder / head).is_dir():
@@ -108,7 +121,7 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
             folder,
             name=config.name or out.name,
             embedding_dim=loaded.vit.num_features,
-            provenance={**provenance("pacx export", 0).to_json(), "encoder": run.provenance},
+            provenance={**provenance("pacx export", 0).to_json(), "encoder": run.origin.provenance},
         )
         describe(graphs=graphs)
         measured = measure_parity(load_export(folder), loaded, config.num_parity_films)
@@ -125,6 +138,17 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
     return tuple(refused.values())
 
 
+def _rows_named(words: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for word in words:
+        name, _, path = word.rpartition("=")
+        rows = rows_to_json([row for row in read_rows(Path(path)) if row.encoder == name])
+        if not rows:
+            raise UsageError(
+                f"--measured {word}: no row of the file names the encoder '{name}'; give NAME=RESULTS.json"
+            )
+        yield from rows
+
+
 def _let_others_read(folder: Path) -> None:
     """Give every file an ordinary file's permissions: safetensors writes for its owner alone; a server is another."""
     mode = (folder / PARITY).stat().st_mode & 0o777
@@ -134,8 +158,6 @@ def _let_others_read(folder: Path) -> None:
 
 
 def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
-    from pacx.evaluation.embeddings import embed_pack
-    from pacx.evaluation.reference import fit_reference
 
     pack = Pack.open(path)
     training, held_out = (embed_pack(encoder, pack, rows=pack.rows(split)) for split in ("train", "val"))
@@ -144,7 +166,6 @@ def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
 
 def _write_graphs(encoder: "LoadedEncoder", folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
     """The graphs that were asked for, not yet compared with anything."""
-    from pacx.exporting.graphs import write_graph
     from pacx.exporting.quantized_graph import write_quantized
     from pacx.models.segmenter import FOLDER as SEGMENTER
     from pacx.models.segmenter import load_segmenter

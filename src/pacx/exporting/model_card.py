@@ -1,17 +1,19 @@
 """The card of an exported encoder: what its run knows of it, limits first, in the shape of a Hugging Face repository.
 
-`run folder, parity, heads -> README.md, MODEL_CARD.md`. Everything is read from files of the run; what they do not say
+`encoder folder, parity, heads -> README.md, MODEL_CARD.md`. Everything is read from files; what they do not say
 is not said. Reads files only, so a card can be made again without the encoder.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json
 from pacx.inference.export_folder import RESEARCH_USE, ExportFolder
+from pacx.models.encoder_origin import FILE as ORIGIN
+from pacx.models.encoder_origin import Origin, read_origin
 
 _FRONT_MATTER = """---
 license: other
@@ -31,6 +33,7 @@ _MOST_RESULTS = 60
 _FILES = {
     "model.safetensors, config.json": 'timm: `timm.create_model("local-dir:PATH", pretrained=True, num_classes=0)`',
     "preprocessing.json": "what a film has to go through first, with the hashes that tie the files together",
+    ORIGIN: "where it came from, how it was trained and what was measured, as data",
     OFFICIAL: "the encoder under the names of facebookresearch/mae, for ImageNet-normalised films",
     "onnx/": "graphs for ONNX Runtime: `export.json` says what each takes and gives, `parity.json` how near it is",
     "readouts/": "measured values guessed from the film, each with an interval",
@@ -42,43 +45,37 @@ _FILES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a training run left behind of itself.
+    """What is known of an encoder.
 
     Attributes:
         card: the card training wrote, without its provenance; "" where there is none.
-        provenance: what that card says of where the encoder came from.
-        config: the run's ``config.json``.
-        summary: the run's ``summary.json``.
-        results: rows of ``results.json`` beside the run that name this encoder.
+        origin: where it came from, how it was trained, what was measured.
     """
 
     card: str
-    provenance: Mapping[str, Any]
-    config: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    results: tuple[Mapping[str, Any], ...]
+    origin: Origin
 
 
 def read_run(encoder: Path) -> RunData:
-    """What is known of an encoder folder from the files around it; nothing is required.
+    """What an encoder folder says of itself; nothing is required.
 
-    The run is the folder above; its rows are taken from ``results.json`` there or further up (``RUNS/NAME/encoder`` of
-    a demo), under the run's name.
+    What its ``origin.json`` does not say is taken from the run around it, as far as there is one: the folder above,
+    and ``results.json`` there or up to two folders higher (``RUNS/NAME/encoder`` of a demo), under the run's name.
 
     Raises:
         DataError: a file is there and is no JSON.
     """
-    run = encoder.resolve().parent
-    is_run = (run / "config.json").is_file() and (run / "summary.json").is_file()
     path = encoder / CARD
-    card, _, origin = (path.read_text(encoding="utf-8") if path.is_file() else "").partition("\n## Provenance\n")
-    return RunData(
-        card=card.strip(),
-        provenance=_json_block(origin),
-        config=read_json(run / "config.json") if is_run else {},
-        summary=read_json(run / "summary.json") if is_run else {},
-        results=_results(run) if is_run else (),
-    )
+    card, _, printed = (path.read_text(encoding="utf-8") if path.is_file() else "").partition("\n## Provenance\n")
+    origin = read_origin(encoder) or Origin(provenance=_json_block(printed))  # a folder from before there was the file
+    run = encoder.resolve().parent
+    if (run / "config.json").is_file() and (run / "summary.json").is_file():
+        if not origin.summary:
+            training = read_json(run / "config.json").get("training", {})
+            origin = replace(origin, training=training, summary=read_json(run / "summary.json"))
+        if not origin.results:
+            origin = replace(origin, results=_results(run))
+    return RunData(card=card.strip(), origin=origin)
 
 
 def _json_block(text: str) -> Mapping[str, Any]:
@@ -107,8 +104,8 @@ def model_card(export: ExportFolder, run: RunData, parity: Mapping[str, Any]) ->
         _limits(export),
         f"## What it is\n\n{_described(title, own)}" if run.card else "",
         _contract(export),
-        _training(run),
-        _measured(run),
+        _training(run.origin),
+        _measured(run.origin.results),
         _parity(parity),
         _files(export),
         "## Provenance\n\n```json\n" + json.dumps(export.provenance, indent=2) + "\n```",
@@ -157,19 +154,20 @@ def _contract(export: ExportFolder) -> str:
     )
 
 
-def _training(run: RunData) -> str:
-    if not run.summary:
+def _training(origin: Origin) -> str:
+    if not origin.summary:
         return ""
-    rows = {"stage": run.summary.get("stage"), "epochs": run.summary.get("epochs"), "steps": run.summary.get("steps")}
-    training = run.config.get("training", {})
-    rows |= {name: training.get(name) for name in ("batch_size", "learning_rate", "weight_decay", "precision", "seed")}
-    rows |= {f"validation: {name}": _number(value) for name, value in run.summary.get("validation", {}).items()}
+    rows = {name: origin.summary.get(name) for name in ("stage", "epochs", "steps")}
+    rows |= {
+        name: origin.training.get(name) for name in ("batch_size", "learning_rate", "weight_decay", "precision", "seed")
+    }
+    rows |= {f"validation: {name}": _number(value) for name, value in origin.summary.get("validation", {}).items()}
     body = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value is not None)
     return f"## Training\n\n| | |\n|---|---|\n{body}"
 
 
-def _measured(run: RunData) -> str:
-    chosen = [row for row in run.results if row.get("label") in ("macro", "all") and not row.get("subgroup")]
+def _measured(results: Sequence[Mapping[str, Any]]) -> str:
+    chosen = [row for row in results if row.get("label") in ("macro", "all") and not row.get("subgroup")]
     if not chosen:
         return ""
     head = (
@@ -180,7 +178,7 @@ def _measured(run: RunData) -> str:
         f"| {_number(row['value'])} | {_number(row['ci_low'])} to {_number(row['ci_high'])} | {row['n']} |"
         for row in chosen[:_MOST_RESULTS]
     )
-    more = f"\n\n{len(chosen) - _MOST_RESULTS} further rows are in results.json." if len(chosen) > _MOST_RESULTS else ""
+    more = f"\n\n{len(chosen) - _MOST_RESULTS} further rows are in {ORIGIN}." if len(chosen) > _MOST_RESULTS else ""
     return f"## Measured\n\nTest patients of the run's own evaluation.\n\n{head}{body}{more}"
 
 

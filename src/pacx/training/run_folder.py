@@ -10,16 +10,19 @@ Refuses a folder that already holds something unless told to resume, and to resu
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pacx.core.artifacts import discard_partials, is_partial, read_json, write_json
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
+from pacx.models.encoder_origin import read_origin, write_origin
 from pacx.training.checkpoints import Checkpoints
 from pacx.training.config import TrainingConfig, changed_fields, config_sha256, plain
 from pacx.training.monitoring.journal import Journal
 from pacx.training.task import StageTask
+
+_OF_THIS_MACHINE = ("elapsed_s", "samples_per_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +75,18 @@ class RunFolder:
         return TrainingSummary(**raw)
 
     def finish(self, summary: TrainingSummary) -> None:
-        """Mark the run as finished; a metric that is not a number is written as null."""
+        """Mark the run as finished; a metric that is not a number is written as null.
+
+        The encoder it released takes along how it was trained, so that it may leave the run's folder.
+        """
         raw = asdict(summary)
         for part in ("train", "validation"):
             raw[part] = {name: value if math.isfinite(value) else None for name, value in raw[part].items()}
+        encoder = self.path / "encoder"
+        if origin := read_origin(encoder):
+            training = read_json(self.path / "config.json")["training"]
+            told = {name: value for name, value in raw.items() if name not in _OF_THIS_MACHINE}
+            write_origin(encoder, replace(origin, training=training, summary=told))
         write_json(self.summary_path, raw)
 
 

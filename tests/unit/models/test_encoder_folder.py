@@ -74,7 +74,7 @@ def test_card_ends_with_provenance_and_an_old_folder_is_replaced(tmp_path: Path)
     (out / "stale.txt").write_text("old")
     saved(out)
     assert sorted(path.name for path in out.iterdir()) == [
-        "MODEL_CARD.md", "config.json", "model.safetensors", "preprocessing.json",
+        "MODEL_CARD.md", "config.json", "model.safetensors", "origin.json", "preprocessing.json",
     ]  # fmt: skip
     card = (out / "MODEL_CARD.md").read_text()
     assert card.startswith("# An encoder\n")

@@ -14,6 +14,7 @@ from pacx.core.randomness import uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
+from pacx.models.encoder_origin import read_origin
 from pacx.models.encoders.folder import load_encoder
 from pacx.models.mae.flops import training_flops
 from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
@@ -128,6 +129,10 @@ def test_releases_an_encoder_timm_opens_and_the_whole_autoencoder(blob_pack, tmp
         torch.testing.assert_close(loaded.vit(images), expected)
         torch.testing.assert_close(by_timm(images), expected, rtol=1e-4, atol=1e-5)
     assert "not a medical device" in (tmp_path / "run/encoder/MODEL_CARD.md").read_text()
+    origin = read_origin(tmp_path / "run/encoder")
+    assert (origin.training["epochs"], origin.summary["epochs"], origin.summary["stage"]) == (2, 2, "mae")
+    assert origin.summary["validation"]["masked_mse"] > 0
+    assert origin.provenance["command"] == "train mae"
 
 
 def test_an_averaged_encoder_is_released_and_its_card_says_so(blob_pack, tmp_path):

@@ -2,8 +2,9 @@
 
 ``model.safetensors`` and ``config.json`` are what ``timm.create_model("local-dir:PATH", pretrained=True)`` reads;
 ``preprocessing.json`` is the input contract, with the hashes that tie the files together; ``MODEL_CARD.md`` is for
-people. Training ends in such a folder, and probes, export and serving begin with one. Loading refuses a folder that
-is incomplete, altered, or written under another contract; it never loads what happens to fit.
+people, ``origin.json`` for programs. Training ends in such a folder, and probes, export and serving begin with one.
+Loading refuses a folder that is incomplete, altered, or written under another contract; it never loads what happens to
+fit.
 """
 
 import json
@@ -20,6 +21,7 @@ from torch import Tensor
 from pacx.core.artifacts import read_json, sha256_of, staged_directory
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
+from pacx.models.encoder_origin import Origin, write_origin
 from pacx.models.vit import architecture_arguments, config_of, patch_tokens, pooled, vit_with_weights
 from pacx.models.vit_config import Pooling, ViTConfig
 
@@ -77,7 +79,7 @@ def save_encoder(
         preprocessing: the contract the encoder was trained under.
         pooling: which embedding stands for the image.
         card: the model card, Markdown.
-        provenance: JSON values, printed at the end of the card.
+        provenance: JSON values; kept as data and printed at the end of the card.
 
     Raises:
         ModelError: the encoder is not plain, has weights that are not finite, or does not fit the contract.
@@ -100,8 +102,9 @@ def save_encoder(
             "sha256": {name: sha256_of(folder / name) for name in (_WEIGHTS, _CONFIG)},
         }
         _write_json(folder / _CONTRACT, contract)
-        origin = json.dumps(provenance, indent=2, allow_nan=False)
-        (folder / _CARD).write_text(f"{card.rstrip()}\n\n## Provenance\n\n```json\n{origin}\n```\n", encoding="utf-8")
+        write_origin(folder, Origin(provenance=provenance))
+        printed = json.dumps(provenance, indent=2, allow_nan=False)
+        (folder / _CARD).write_text(f"{card.rstrip()}\n\n## Provenance\n\n```json\n{printed}\n```\n", encoding="utf-8")
 
 
 def load_encoder(path: Path) -> LoadedEncoder:
