@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,22 @@ def test_a_missing_library_is_one_sentence_with_the_extra_to_install() -> None:
     assert done.returncode == 2
     assert "pip install '.[train]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_windows_is_refused_in_one_sentence() -> None:
+    """As on a Windows, which has no fcntl; the platform's name is set after Python's own modules have looked at it."""
+    code = (
+        "import sys, shutil, multiprocessing, tempfile\nfrom pacx.cli.main import main\n"
+        "sys.modules['fcntl'] = None; sys.platform = 'win32'\nmain(['data', 'list'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == (
+        "pacx: PaCX runs on Linux and macOS; on Windows, run it in the Windows Subsystem for Linux (WSL)\n"
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "Operating System :: POSIX" in project["classifiers"]
+    assert "needs Linux or macOS" in (ROOT / "README.md").read_text()
 
 
 def test_ci_and_readme_call_the_same_test_command() -> None:

@@ -5,17 +5,22 @@ that a kill or a full disk never leaves something under the final name that a la
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pacx.core.errors import ArtifactError, DataError, UsageError
+
+if sys.platform == "win32":
+    raise UsageError("PaCX runs on Linux and macOS; on Windows, run it in the Windows Subsystem for Linux (WSL)")
+else:
+    import fcntl
 
 _PARTIAL = ".partial-"
 
