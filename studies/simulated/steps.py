@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import staged_file
+from pacx.core.host import processor_lines
 from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
@@ -64,9 +65,8 @@ def chip() -> str:
     """The processor that does the arithmetic, by name."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{named[0]}, CPU" if named else "CPU"
+    named = processor_lines("model name")
+    return f"{named[0].partition(':')[2].strip()}, CPU" if named else "CPU"
 
 
 def view(pooling: Pooling, *, standardize: bool = False) -> str:

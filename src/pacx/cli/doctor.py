@@ -1,7 +1,6 @@
 """``pacx data doctor``: is a copy of a dataset complete and right?"""
 
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
+from pacx.core.host import cache_folder
 from pacx.data.checks.doctor import Diagnosis, examine
 from pacx.data.dataset import Dataset
 
@@ -51,9 +51,8 @@ class DoctorCall(Generic[OptionsT]):
 
 
 def _default_state(dataset: Dataset[Any], root: Path) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(f"{dataset.card.name} {root.absolute()}".encode()).hexdigest()
-    return cache / "pacx" / "doctor" / f"{name[:24]}.jsonl"
+    return cache_folder() / "doctor" / f"{name[:24]}.jsonl"
 
 
 def _show(diagnosis: Diagnosis) -> None:

@@ -14,6 +14,8 @@ from pacx.cli.terminal import parse, say
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.progress import announce
 from pacx.inference.export_folder import ExportFolder, Precision, load_export
+from pacx.inference.host_choice import choose
+from pacx.serving.app import create_app
 from pacx.serving.authentication import LOOPBACK, Access
 from pacx.serving.decoding import WorkerDied
 from pacx.serving.limits import Limits
@@ -69,11 +71,11 @@ def _named(word: str) -> tuple[str, ExportFolder]:
 
 
 def _served(name: str, export: ExportFolder, call: ServeCall) -> "ServedEncoder":
-    from pacx.inference.host_choice import cache_folder, choose
+    from pacx.inference.host_choice import cache_folder
     from pacx.serving.runtime import ServedEncoder
 
     announce(f"{name}: choosing how to run it on this host")
-    cache = call.cache or cache_folder()
+    cache = call.cache or cache_folder() / "serving"
     plan, measured = choose(export, call.precision, call.limits.max_batch, cache)
     by_plan = {each.plan: each for each in measured}
     others = ", ".join(
@@ -107,7 +109,6 @@ def _token(call: ServeCall) -> str | None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    from pacx.serving.app import create_app
     from pacx.serving.http_server import serve
     from pacx.serving.service import Service
 

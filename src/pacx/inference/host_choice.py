@@ -10,7 +10,6 @@ exported, by the change of AUROC.
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from PIL import Image
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import ArtifactError, DataError, ModelError, UsageError
-from pacx.core.host import num_processors
+from pacx.core.host import num_processors, processor_lines
 from pacx.core.randomness import generator
 from pacx.inference.engines import Engine, Runtime, open_engine
 from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
@@ -95,11 +94,6 @@ class Measured:
     plan: Plan
     films_per_s: float
     agrees: bool
-
-
-def cache_folder() -> Path:
-    """Where measurements are kept: never in the export, which may be read-only or shared by several hosts."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pacx" / "serving"
 
 
 def candidates(export: ExportFolder, precision: Precision | None) -> list[Plan]:
@@ -233,22 +227,13 @@ def _key(export: ExportFolder, plans: Sequence[Plan], batch_size: int) -> str:
         "plans": [plan.to_json() for plan in plans],
         "batch_size": batch_size,
         "host": platform.node(),
-        "processor": _processor(),
+        "processor": "\n".join(processor_lines("model name", "flags", "Features")) or platform.processor(),
         "versions": {
             name: metadata.version(name)
             for name in ("pacx", *(runtime.value for runtime in Runtime if runtime.is_installed()))
         },
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _processor() -> str:
-    """What the processor calls itself and can do, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
 
 
 def _to_json(measured: Measured) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
@@ -170,24 +173,17 @@ def _near(
     films: _Films, pairs: NDArray[np.int64], min_correlation: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Pairs (P, 2) whose pixels correlate, and how much; pairs that others have joined already are not looked at."""
-    joined_to = list(range(len(films)))
-
-    def head(film: int) -> int:
-        while joined_to[film] != film:
-            joined_to[film] = joined_to[joined_to[film]]
-            film = joined_to[film]
-        return film
-
+    joined = DisjointSet(np.unique(pairs).tolist())
     near, measured = [], []
     with progress("comparing pixels", len(pairs), "pairs") as bar:
         for one, other in pairs.tolist():
             bar.advance()
-            if head(one) == head(other):
+            if joined.connected(one, other):
                 continue
             first, second = (thumbnails(films.pixels(film)[None], _COMPARED_SIDE_PX) for film in (one, other))
             correlation = float((first * second).sum())  # 0 where one is an even grey
             if correlation >= min_correlation:
-                joined_to[head(other)] = head(one)
+                joined.merge(one, other)
                 near.append((one, other))
                 measured.append(correlation)
     return np.array(near, np.int64).reshape(-1, 2), np.array(measured)
@@ -196,8 +192,6 @@ def _near(
 def _groups(
     films: _Films, links: NDArray[np.int64], correlations: NDArray[np.float64], exact_group: NDArray[np.int64]
 ) -> tuple[Copies, ...]:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
     graph = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(len(films), len(films)))
     _, group = connected_components(graph, directed=False)
