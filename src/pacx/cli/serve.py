@@ -71,7 +71,7 @@ def _named(word: str) -> tuple[str, ExportFolder]:
 
 
 def _served(name: str, export: ExportFolder, call: ServeCall) -> "ServedEncoder":
-    from pacx.inference.host_choice import cache_folder
+    from pacx.core.host import cache_folder
     from pacx.serving.runtime import ServedEncoder
 
     announce(f"{name}: choosing how to run it on this host")
