@@ -1,4 +1,4 @@
-# The six things a person does here. Every target sets the environment up if it is not there yet.
+# The seven things a person does here. Every target sets the environment up if it is not there yet.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAINS := $(VENV)/.trains
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo study test check bench
+.PHONY: setup demo study test check docs bench
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -43,6 +43,9 @@ check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(READY)  ## the site -> build/site/index.html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/site
 
 bench: $(READY)  ## the project's own timings
 	$(BIN)/python benchmarks/pretrain.py
