@@ -43,6 +43,9 @@ class EmbedCall:
     batch_size: int = 64
     """Samples per forward pass."""
 
+    num_workers: int = 2
+    """Processes that decode films; never changes a number."""
+
     device: str = "cpu"
     """Of torch: cpu, cuda, cuda:1 ...; an export (pacx export) runs in ONNX Runtime on the processor."""
 
@@ -90,6 +93,7 @@ def _embed_files(words: Sequence[str]) -> None:
         embedder,
         batch_size=call.batch_size,
         max_bad_fraction=call.max_bad_fraction,
+        num_workers=call.num_workers,
     ) as found:
         _save(found.paths, found.embeddings, call.out)
         say_quarantined(found.bad, call.out)
@@ -110,7 +114,7 @@ def _embed_targets(modality: Modality[Any], words: Sequence[str]) -> None:
         say(note)
     targets, is_new = embed_once(job, call.out, call.settings, overwrite=call.overwrite)
     for entry in targets.quarantined:
-        say(f"quarantined: {entry.sample_id} {entry.reason}")
+        say(f"quarantined: {entry}")
     done = "written to" if is_new else "were there already, of the same encoder and recordings, in"
     size = f"{len(targets.sample_ids)} {name} targets of width {targets.embeddings.shape[1]}"
     say(f"{size} {done} {call.out}")

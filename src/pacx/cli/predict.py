@@ -45,6 +45,9 @@ class PredictCall:
     batch_size: int = 32
     """Films per forward pass."""
 
+    num_workers: int = 2
+    """Decoding processes; never changes a number."""
+
     max_bad_fraction: float = 0.001
     """Stop when more films than this share cannot be read; those that cannot are named in OUT.quarantine.json."""
 
@@ -71,7 +74,12 @@ def main(words: Sequence[str]) -> None:
     files, heads = expanded(call.paths), load_heads(call.dir)
     embedder = open_film_embedder(call.dir, precision=call.precision, device=call.device, num_threads=call.num_threads)
     with embedded_files(
-        files, call.out, embedder, batch_size=call.batch_size, max_bad_fraction=call.max_bad_fraction
+        files,
+        call.out,
+        embedder,
+        batch_size=call.batch_size,
+        max_bad_fraction=call.max_bad_fraction,
+        num_workers=call.num_workers,
     ) as found:
         write_table(call.out, {"path": found.paths, **heads.columns(found.embeddings)})
         say_quarantined(found.bad, call.out)

@@ -10,24 +10,25 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.artifacts import discard_partials, read_json, scratch_directory, sha256_of, staged_file, write_json
+from pacx.core.artifacts import discard_partials, read_json, scratch_directory, staged_file, write_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
+from pacx.data.decoded_films import DecodedFilm, Film, decoded_films
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.images.array_rows import file_of, is_there
-from pacx.data.images.decode import decode_grey, to_square
-from pacx.data.images.unreadable import UnreadableImage
 
 _WORK = "work.json"
+_WORK_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,13 @@ def _matches(pattern: Path) -> list[Path]:
 
 @contextmanager
 def embedded_files(
-    files: Sequence[Path], out: Path, embedder: FilmEmbedder, *, batch_size: int, max_bad_fraction: float
+    files: Sequence[Path],
+    out: Path,
+    embedder: FilmEmbedder,
+    *,
+    batch_size: int,
+    max_bad_fraction: float,
+    num_workers: int = 1,
 ) -> Iterator[FilmEmbeddings]:
     """Embed files on the way to ``out``, which the block is to write; what is done survives a kill until it has.
 
@@ -101,6 +108,7 @@ def embedded_files(
         embedder: the encoder.
         batch_size: films per forward pass, and per chunk that is kept.
         max_bad_fraction: share of the files that may be unreadable.
+        num_workers: decoding processes, as for ``pacx.data.decoded_films``; never changes a bit.
 
     Raises:
         DataError: more files are unreadable; the message names some.
@@ -113,7 +121,7 @@ def embedded_files(
         )
     with scratch_directory(out) as folder:
         _claim(folder, files, embedder, batch_size)
-        yield _embed(files, folder, embedder, batch_size, max_bad_fraction)
+        yield _embed(files, folder, embedder, batch_size, max_bad_fraction, num_workers)
 
 
 def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_size: int) -> None:
@@ -123,6 +131,7 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
         about = file_of(file).stat()
         digest.update(json.dumps([str(file), about.st_size, about.st_mtime_ns]).encode())
     asked = {
+        "format": _WORK_FORMAT,
         "encoder": embedder.identity,
         "preprocessing": json.loads(json.dumps(embedder.preprocessing.to_json())),
         "files": digest.hexdigest(),
@@ -140,55 +149,42 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
 
 
 def _embed(
-    files: Sequence[Path], folder: Path, embedder: FilmEmbedder, batch_size: int, max_bad_fraction: float
+    files: Sequence[Path],
+    folder: Path,
+    embedder: FilmEmbedder,
+    batch_size: int,
+    max_bad_fraction: float,
+    num_workers: int,
 ) -> FilmEmbeddings:
+    films = [Film(Path(), str(file), str(file)) for file in files]
+    chunks = {
+        folder / f"{start:09d}.npz": films[start : start + batch_size] for start in range(0, len(films), batch_size)
+    }
+    left = [chunk for kept, chunk in chunks.items() if not kept.is_file()]
+    size_px = embedder.preprocessing.image_size_px
+    decoded = decoded_films(chain.from_iterable(left), size_px=size_px, num_workers=num_workers)
     paths: list[str] = []
     parts: list[NDArray[np.float32]] = []
     bad: list[Quarantined] = []
     with progress("embedding", len(files), "films") as shown:
-        for start in range(0, len(files), batch_size):
-            some = files[start : start + batch_size]
-            kept = folder / f"{start:09d}.npz"
+        for kept, chunk in chunks.items():
             if not kept.is_file():
-                _write_chunk(kept, *_chunk(some, embedder))
-            with np.load(kept, allow_pickle=False) as chunk:
-                parts.append(chunk["embeddings"])
-                named = [
-                    Quarantined(sample_id=file, file=file, reason=reason, sha256=sha256)
-                    for file, reason, sha256 in json.loads(str(chunk["bad"]))
-                ]
+                _write_chunk(kept, embedder, list(islice(decoded, len(chunk))))
+            with np.load(kept, allow_pickle=False) as saved:
+                parts.append(saved["embeddings"])
+                named = [Quarantined(**entry) for entry in json.loads(str(saved["bad"]))]
             excluded = {entry.file for entry in named}
-            paths += [str(file) for file in some if str(file) not in excluded]
+            paths += [film.image for film in chunk if film.image not in excluded]
             bad += named
-            shown.advance(len(some), note=f"{len(bad)} bad" if bad else "")
+            shown.advance(len(chunk), note=f"{len(bad)} bad" if bad else "")
             require_few_bad("films", bad, len(files), max_bad_fraction, is_done=False)
     require_few_bad("films", bad, len(files), max_bad_fraction)
     return FilmEmbeddings(tuple(paths), np.concatenate([part for part in parts if len(part)]), tuple(bad))
 
 
-def _chunk(files: Sequence[Path], embedder: FilmEmbedder) -> tuple[NDArray[np.float32], list[Quarantined]]:
-    size = embedder.preprocessing.image_size_px
-    squares: list[NDArray[np.uint8]] = []
-    bad: list[Quarantined] = []
-    for file in files:
-        try:
-            squares.append(to_square(decode_grey(file), size))
-        except UnreadableImage as error:
-            bad.append(Quarantined(sample_id=str(file), file=str(file), reason=error.reason, sha256=_sha256(file)))
-    return embedder.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32), bad
-
-
-def _sha256(file: Path) -> str:
-    try:
-        return sha256_of(file_of(file))
-    except OSError:
-        return ""
-
-
-def _write_chunk(path: Path, embeddings: NDArray[np.float32], bad: list[Quarantined]) -> None:
+def _write_chunk(path: Path, embedder: FilmEmbedder, films: Sequence[DecodedFilm]) -> None:
+    squares = [film.square for film in films if film.square is not None]
+    embeddings = embedder.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32)
+    bad = [asdict(fault) for film in films for fault in film.faults]
     with staged_file(path) as partial, partial.open("wb") as file:
-        np.savez(
-            file,
-            embeddings=embeddings,
-            bad=np.array(json.dumps([[entry.file, entry.reason, entry.sha256] for entry in bad])),
-        )
+        np.savez(file, embeddings=embeddings, bad=np.array(json.dumps(bad)))

@@ -37,9 +37,13 @@ def films(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def _run(films: list[Path], counting: Counting, *, allowed: float = 0.001, batch_size: int = 4) -> tuple:
+def _run(
+    films: list[Path], counting: Counting, *, allowed: float = 0.001, batch_size: int = 4, num_workers: int = 1
+) -> tuple:
     out = films[0].parents[1] / "out.npz"
-    with embedded_files(films, out, counting.embedder, batch_size=batch_size, max_bad_fraction=allowed) as found:
+    with embedded_files(
+        films, out, counting.embedder, batch_size=batch_size, max_bad_fraction=allowed, num_workers=num_workers
+    ) as found:
         return found
 
 
@@ -50,6 +54,18 @@ def test_rows_stand_for_their_films(films: list[Path]) -> None:
     assert found.embeddings[:, 1].tolist() == [4] * 8 + [2] * 2
     assert found.bad == ()
     assert not list(films[0].parents[1].glob(".partial-*")), "nothing is left when the work is done"
+
+
+def test_workers_change_no_bit_and_no_order(films: list[Path]) -> None:
+    films[3].write_bytes(films[3].read_bytes()[:60])
+    many = films * 8  # more than one worker is given at a time
+    alone = _run(many, Counting(), allowed=0.2, batch_size=7)
+    assert len(alone.bad) == 8
+    with pytest.raises(KeyboardInterrupt):
+        _run(many, Counting(fail_at=50), allowed=0.2, batch_size=7, num_workers=2)
+    shared = _run(many, Counting(), allowed=0.2, batch_size=7, num_workers=2)
+    assert (shared.paths, shared.bad) == (alone.paths, alone.bad)
+    np.testing.assert_array_equal(shared.embeddings, alone.embeddings)
 
 
 def test_work_that_was_interrupted_goes_on(films: list[Path]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
-from pacx.core.workers import in_order
 from pacx.data.dataset import Finding
+from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
 from pacx.data.images.array_rows import file_of, is_there
-from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask
-from pacx.data.packs.sources import FILMS_PER_CHUNK, Film, films, paths, source_fingerprint
+from pacx.data.packs.sources import films, paths, source_fingerprint
 from pacx.data.records import Records, shown
 
 _FILES_AT_ONCE = 4096
@@ -39,9 +38,12 @@ def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iter
     """Image and mask files below ``root`` that no record names."""
     if not patterns:
         return
-    known = np.unique(np.concatenate([_keys(batch) for batch in _batches(_full(records))] or [_keys([])]))
+    known = np.unique(
+        np.concatenate([_keys(batch) for batch in batched(_full(records), _FILES_AT_ONCE)] or [_keys([])])
+    )
     surplus: list[str] = []
-    for batch in _batches(os.path.normpath(path) for pattern in patterns for path in root.glob(pattern)):
+    found = (os.path.normpath(path) for pattern in patterns for path in root.glob(pattern))
+    for batch in batched(found, _FILES_AT_ONCE):
         is_known = np.isin(_keys(batch), known)
         surplus += [path for path, is_one in zip(batch, is_known, strict=True) if not is_one and Path(path).is_file()]
     if surplus:
@@ -52,18 +54,6 @@ def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iter
 
 def _full(records: Records) -> Iterator[str]:
     return (os.path.normpath(file_of(records.root / path)) for _, path in paths(records))
-
-
-def _batches(names: Iterable[str]) -> Iterator[list[str]]:
-    """A few thousand names at a time: their keys take an eighth of the room they would take together."""
-    batch: list[str] = []
-    for name in names:
-        batch.append(name)
-        if len(batch) == _FILES_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _keys(names: Sequence[str]) -> NDArray[np.uint64]:
@@ -96,23 +86,18 @@ def unreadable_films(
     num_films = len(records)
     num_checked = num_films if num_samples is None else min(num_samples, num_films)
     rows = np.unique(np.linspace(0, num_films - 1, num_checked).round().astype(np.int64))
-    unreadable: list[tuple[str, str]] = []
-    wrong_size: list[str] = []
     with _State(state, f"{source_fingerprint(records)} {num_checked}") as checked:
-        num_done = min(len(checked.chunks) * FILMS_PER_CHUNK, len(rows))
+        num_done = min(len(checked.chunks) * FILMS_AT_ONCE, len(rows))
+        decoded = decoded_films(films(records, rows[num_done:]), size_px=0, num_workers=num_workers)
         with progress("reading films", len(rows), "films") as bar:
-            for chunk in checked.chunks:
-                unreadable += chunk.unreadable
-                wrong_size += chunk.wrong_size
             bar.advance(num_done)
-            for chunk in in_order(_check_chunk, films(records, rows[num_done:]), num_workers):
-                checked.add(chunk)
-                unreadable += chunk.unreadable
-                wrong_size += chunk.wrong_size
-                bar.advance(
-                    min(FILMS_PER_CHUNK, len(rows) - num_done), note=f"{len(unreadable)} bad" * bool(unreadable)
-                )
-                num_done += FILMS_PER_CHUNK
+            num_bad = sum(len(chunk.unreadable) for chunk in checked.chunks)
+            for several in batched(decoded, FILMS_AT_ONCE):
+                checked.add(chunk := _chunk(several))
+                num_bad += len(chunk.unreadable)
+                bar.advance(len(several), note=f"{num_bad} bad" * bool(num_bad))
+        unreadable = [fault for chunk in checked.chunks for fault in chunk.unreadable]
+        wrong_size = [file for chunk in checked.chunks for file in chunk.wrong_size]
     findings = []
     if unreadable:
         named = shown([f"{file} ({reason})" for file, reason in unreadable])
@@ -129,26 +114,12 @@ def unreadable_films(
     return findings, len(rows)
 
 
-def _check_chunk(some: list[Film]) -> _Chunk:
-    unreadable, wrong_size = [], []
-    for film in some:
-        shape = None
-        try:
-            if is_there(film.root / film.image):  # otherwise it is missing, and was named as that
-                shape = decode_grey(film.root / film.image).shape
-        except UnreadableImage as error:
-            unreadable.append((film.image, error.reason))
-        for mask in film.masks:
-            if not mask or not is_there(film.root / mask):
-                continue
-            try:
-                is_same = decode_mask(film.root / mask).shape == shape
-            except UnreadableImage as error:
-                unreadable.append((mask, error.reason))
-            else:
-                if shape is not None and not is_same:
-                    wrong_size.append(mask)
-    return _Chunk(tuple(unreadable), tuple(wrong_size))
+def _chunk(several: list[DecodedFilm]) -> _Chunk:
+    """Files that are not there are left out: they were named as missing."""
+    unreadable = (
+        (fault.file, fault.reason) for each in several for fault in each.faults if is_there(each.film.root / fault.file)
+    )
+    return _Chunk(tuple(unreadable), tuple(file for each in several for file in each.misfits))
 
 
 def _line(chunk: _Chunk) -> str:
@@ -188,6 +159,7 @@ class _State:
         return self
 
     def add(self, chunk: _Chunk) -> None:
+        self.chunks.append(chunk)
         self._file.write(_line(chunk))
         self._file.flush()
 

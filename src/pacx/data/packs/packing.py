@@ -12,8 +12,6 @@ together into the same bytes.
 import hashlib
 import os
 from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +21,12 @@ from pacx.core.artifacts import read_json, resumable_directory, write_json
 from pacx.core.errors import ArtifactError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
-from pacx.core.quarantine import Quarantined, require_few_bad
-from pacx.core.workers import in_order
-from pacx.data.images.array_rows import sha256_of_image
-from pacx.data.images.decode import (
-    MASK_IGNORE,
-    Decoding,
-    UnreadableImage,
-    decode_grey,
-    decode_mask,
-    to_square,
-    to_square_mask,
-)
+from pacx.core.quarantine import require_few_bad
+from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
+from pacx.data.images.decode import Decoding
 from pacx.data.packs.files import Chunk, Origin, finished, pack_files
 from pacx.data.packs.pack import MANIFEST_FILE, Manifest, Pack
-from pacx.data.packs.sources import Film, films, source_fingerprint
+from pacx.data.packs.sources import films, source_fingerprint
 from pacx.data.records import Records
 
 SHARD_FILE = "shard.json"
@@ -192,42 +181,25 @@ def _write(
     num_workers: int,
 ) -> Manifest:
     """Decode some of the films into the files of a folder, all but the manifest."""
-    decode = partial(_decode_chunk, size_px=origin.preprocessing.image_size_px, decoding=origin.decoding)
+    size_px, decoding = origin.preprocessing.image_size_px, origin.decoding
     with pack_files(folder, origin, "pack") as files, progress("packing", len(rows), "films") as shown:
         shown.advance(len(files.kept))
-        left = islice(films(records, rows), files.num_chunks, None)
-        for chunk in in_order(decode, left, num_workers):
-            files.append(chunk)
-            shown.advance(len(chunk.kept), note=f"{len(files.bad)} bad" if files.bad else "")
+        left = films(records, rows[len(files.kept) :])
+        decoded = decoded_films(left, size_px=size_px, decoding=decoding, num_workers=num_workers)
+        for several in batched(decoded, FILMS_AT_ONCE):
+            files.append(_chunk(several, (size_px, size_px), len(records.mask_names)))
+            shown.advance(len(several), note=f"{len(files.bad)} bad" if files.bad else "")
             require_few_bad("films", files.bad, len(records), max_bad_fraction, is_done=False)
         require_few_bad("films", files.bad, len(records), max_bad_fraction)
         table = records.table.iloc[rows[files.kept]].reset_index(drop=True)
         return finished(folder, origin, table, files)
 
 
-def _decode_chunk(some: list[Film], size_px: int, decoding: Decoding) -> Chunk:
-    num_masks = len(some[0].masks)
-    images = np.empty((len(some), size_px, size_px), np.uint8)
-    masks = np.empty((len(some), num_masks, size_px, size_px), np.uint8)
-    kept: list[bool] = []
-    bad: list[Quarantined] = []
-    for film in some:
-        row, file = sum(kept), film.image
-        try:
-            images[row] = to_square(decode_grey(film.root / file, decoding, wanted_px=size_px), size_px)
-            for index, file in enumerate(film.masks):
-                masks[row, index] = to_square_mask(decode_mask(film.root / file), size_px) if file else MASK_IGNORE
-        except UnreadableImage as error:
-            bad.append(_quarantined(film, file, error.reason))
-            kept.append(False)
-        else:
-            kept.append(True)
-    return Chunk(images[: sum(kept)], masks[: sum(kept)], kept, bad)
-
-
-def _quarantined(film: Film, file: str, reason: str) -> Quarantined:
-    try:
-        sha256 = sha256_of_image(film.root / file)
-    except (OSError, UnreadableImage):
-        sha256 = ""
-    return Quarantined(sample_id=film.sample_id, file=file, reason=reason, sha256=sha256)
+def _chunk(several: list[DecodedFilm], shape: tuple[int, int], num_masks: int) -> Chunk:
+    read = [film for film in several if not film.faults]
+    return Chunk(
+        images=np.array([film.square for film in read], np.uint8).reshape(len(read), *shape),
+        masks=np.array([film.masks for film in read], np.uint8).reshape(len(read), num_masks, *shape),
+        kept=[not film.faults for film in several],
+        bad=[film.faults[0] for film in several if film.faults],
+    )

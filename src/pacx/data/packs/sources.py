@@ -6,32 +6,19 @@ the number of films beyond the table itself.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.data.decoded_films import Film
 from pacx.data.images.array_rows import file_of
 from pacx.data.records import MASK_PREFIX, Records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-FILMS_PER_CHUNK = 32
 _ROWS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Film:
-    """One film to read; a mask path of "" means that there is none. Paths are relative to ``root``."""
-
-    root: Path
-    sample_id: str
-    image: str
-    masks: tuple[str, ...]
 
 
 def image_columns(records: Records) -> tuple[str, ...]:
@@ -39,12 +26,13 @@ def image_columns(records: Records) -> tuple[str, ...]:
     return ("image_path", *(MASK_PREFIX + name for name in records.mask_names))
 
 
-def films(records: Records, rows: NDArray[np.int64]) -> Iterator[list[Film]]:
-    """The films of some rows, in that order, a few at a time."""
+def films(records: Records, rows: NDArray[np.int64]) -> Iterator[Film]:
+    """The films of some rows, in that order."""
     columns = ["sample_id", *image_columns(records)]
-    for start in range(0, len(rows), FILMS_PER_CHUNK):
-        part = records.table[columns].iloc[rows[start : start + FILMS_PER_CHUNK]]
-        yield [Film(records.root, name, image, tuple(masks)) for name, image, *masks in part.itertuples(index=False)]
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = records.table[columns].iloc[rows[start : start + _ROWS_AT_ONCE]]
+        for name, image, *masks in part.itertuples(index=False):
+            yield Film(records.root, name, image, tuple(masks))
 
 
 def paths(records: Records) -> Iterator[tuple[str, str]]:
