@@ -82,13 +82,16 @@ def _embed_files(words: Sequence[str]) -> None:
 
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
     if is_ecg_encoder(call.encoder):
-        files = expanded(call.paths, (_WFDB_HEADER,))
+        files = expanded(call.paths, (_WFDB_HEADER,)).files
         embeddings = EcgJob(load_ecg_encoder(call.encoder), read_wfdb(files)).run(EmbeddingSettings()).embeddings
         _save([str(path) for path in files], embeddings, call.out)
         return
     embedder = open_film_embedder(call.encoder, device=call.device)
+    files, notes = expanded(call.paths)
+    for note in notes:
+        say(note)
     with embedded_files(
-        expanded(call.paths),
+        files,
         call.out,
         embedder,
         batch_size=call.batch_size,

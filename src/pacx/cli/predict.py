@@ -71,7 +71,9 @@ def main(words: Sequence[str]) -> None:
     """Run the verb."""
     call = parse(PredictCall, words, verb="predict", example="pacx predict exports/pacx films/ --out findings.csv")
     check_table_path(call.out)
-    files, heads = expanded(call.paths), load_heads(call.dir)
+    (files, notes), heads = expanded(call.paths), load_heads(call.dir)
+    for note in notes:
+        say(note)
     embedder = open_film_embedder(call.dir, precision=call.precision, device=call.device, num_threads=call.num_threads)
     with embedded_files(
         files,

@@ -25,6 +25,7 @@ from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.data.decoded_films import DecodedFilm, Film, decoded_films
 from pacx.data.file_kinds import FILM_SUFFIXES
+from pacx.data.film_folders import files_below
 from pacx.data.images.array_rows import file_of, is_there
 
 _WORK = "work.json"
@@ -60,16 +61,27 @@ class FilmEmbeddings(NamedTuple):
     bad: tuple[Quarantined, ...]
 
 
-def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> list[Path]:
+class Expanded(NamedTuple):
+    """What paths stand for: the files, and a sentence for each folder in which something was passed over."""
+
+    files: list[Path]
+    notes: list[str]
+
+
+def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> Expanded:
     """The files that paths stand for: themselves; of a folder everything below it that fits; of a pattern its matches.
 
     Raises:
         UsageError: a path is not there, or there is nothing to embed.
     """
     found: list[Path] = []
+    notes: list[str] = []
     for word in words:
         if word.is_dir():
-            found += sorted(file for file in word.rglob("*") if file.suffix.lower() in suffixes)
+            below = files_below(word, lambda file: file.name.lower().endswith(suffixes))
+            found += [word / name for name in below.chosen]
+            if below.passed_over:
+                notes.append(f"passed over in {word}: {below}")
         elif is_there(word):
             found.append(word)
         elif matches := _matches(word):
@@ -77,8 +89,10 @@ def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -
         else:
             raise UsageError(f"{word} does not exist; give files, folders or patterns that do")
     if not found:
-        raise UsageError(f"nothing to embed: no file ending in {', '.join(suffixes)} in what was given")
-    return list(dict.fromkeys(found))
+        raise UsageError(
+            "; ".join([f"nothing to embed: no file ending in {', '.join(suffixes)} in what was given", *notes])
+        )
+    return Expanded(list(dict.fromkeys(found)), notes)
 
 
 def _matches(pattern: Path) -> list[Path]:
@@ -128,8 +142,7 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
     """Keep what is in the folder if it is of this very work; else begin anew."""
     digest = hashlib.sha256()
     for file in files:
-        about = file_of(file).stat()
-        digest.update(json.dumps([str(file), about.st_size, about.st_mtime_ns]).encode())
+        digest.update(json.dumps([str(file), *_size_and_time(file_of(file))]).encode())
     asked = {
         "format": _WORK_FORMAT,
         "encoder": embedder.identity,
@@ -146,6 +159,14 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
         for path in folder.iterdir():
             path.unlink()
         write_json(folder / _WORK, asked)
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    try:
+        about = file.stat()
+    except OSError:  # a link that leads nowhere, which decoding will name
+        return 0, 0
+    return about.st_size, about.st_mtime_ns
 
 
 def _embed(

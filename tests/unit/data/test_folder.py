@@ -185,7 +185,8 @@ def test_missing_places_are_named(films: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"other\.csv is not there"):
         read(films, csv=tmp_path / "other.csv")
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DataError, match="holds no image"):
+    (tmp_path / "bare" / "notes.txt").write_text("")
+    with pytest.raises(DataError, match=r"holds no image.*1 of other kinds \(such as notes\.txt\)"):
         read(tmp_path / "bare")
     with pytest.raises(DataError, match="no sub-folder with images"):
         read(films, labels_from_subfolders=True)

@@ -129,9 +129,11 @@ def test_files_folders_and_patterns(films: list[Path]) -> None:
     (folder / "deep").mkdir()
     (folder / "deep" / "x.dcm").write_bytes(b"")
     (folder / "notes.txt").write_text("no film")
-    assert expanded([folder]) == [*films, folder / "deep" / "x.dcm"]
-    assert expanded([folder / "[12].png", folder / "**" / "*.dcm"]) == [*films[1:3], folder / "deep" / "x.dcm"]
-    assert expanded([films[1], folder]) == [films[1], films[0], *films[2:], folder / "deep" / "x.dcm"]
+    assert expanded([folder]).files == [*films, folder / "deep" / "x.dcm"]
+    assert expanded([folder]).notes == [f"passed over in {folder}: 1 of other kinds (such as notes.txt)"]
+    both = expanded([folder / "[12].png", folder / "**" / "*.dcm"])
+    assert both == ([*films[1:3], folder / "deep" / "x.dcm"], [])
+    assert expanded([films[1], folder]).files == [films[1], films[0], *films[2:], folder / "deep" / "x.dcm"]
     with pytest.raises(UsageError, match="does not exist"):
         expanded([folder / "*.tif"])
     with pytest.raises(UsageError, match="does not exist"):
@@ -139,6 +141,16 @@ def test_files_folders_and_patterns(films: list[Path]) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(UsageError, match="nothing to embed"):
         expanded([folder / "empty"])
+    (folder / "empty" / "._a.png").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"nothing to embed.*1 hidden \(such as \._a\.png\)"):
+        expanded([folder / "empty"])
+
+
+def test_a_link_that_leads_nowhere_is_a_bad_file(films: list[Path]) -> None:
+    films[3].unlink()
+    films[3].symlink_to("nowhere")
+    (bad,) = _run(expanded([films[0].parent]).files, Counting(), allowed=0.1).bad
+    assert "cannot be opened" in bad.reason
 
 
 def test_what_is_kept_is_of_json_and_arrays(films: list[Path]) -> None:

@@ -10,11 +10,9 @@ from pathlib import Path
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.file_kinds import FileKind, kind_of_file
+from pacx.data.film_folders import files_below, is_dicom_film
 from pacx.data.images.dicom import HeaderNumbers
 from pacx.data.records import Records
-
-_INDEX_FILE = "DICOMDIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +55,11 @@ class DicomFolder(Dataset[DicomFolderOptions]):
 
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the folder that holds the DICOM files")
-        files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        paths = [
-            path for path in files if Path(path).name != _INDEX_FILE and kind_of_file(root / path) is FileKind.DICOM
-        ]
+        below = files_below(root, is_dicom_film)
+        paths = below.chosen
         if not paths:
             raise DataError(
-                f"none of the {len(files)} files below {root} is a DICOM file; films of other kinds: folder"
+                f"no file below {root} is a DICOM film; passed over: {below}; films of other kinds are read by folder"
             )
         notes: tuple[str, ...] = ()
         numbers = HeaderNumbers()

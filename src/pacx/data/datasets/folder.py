@@ -5,7 +5,6 @@ mask:NAME) are found by themselves, others are named by the options. Without one
 film. It refuses to guess at labels: a label column is named, or asked for as "*", and holds 1, 0 or nothing.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ import numpy as np
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.file_kinds import FILM_SUFFIXES
+from pacx.data.film_folders import files_below, has_film_ending
 from pacx.data.images.array_rows import is_there
 from pacx.data.records import MASK_PREFIX, Records, shown
 
@@ -141,23 +141,15 @@ def _one_hot(findings: Sequence[Sequence[str] | None], names: Sequence[str]) -> 
     return {name: [np.nan if row is None else float(name in row) for row in findings] for name in names}
 
 
-def _image_paths(root: Path) -> list[str]:
-    """Every image below the root but hidden ones, relative to it, sorted; plain names, as there may be many."""
-    paths = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        paths += [prefix + name for name in names if name.lower().endswith(FILM_SUFFIXES) and not name.startswith(".")]
-    return sorted(paths)
-
-
 def _from_tree(root: Path, options: FolderOptions) -> Records:
     import pandas as pd
 
-    paths = _image_paths(root)
+    below = files_below(root, has_film_ending)
+    paths = below.chosen
     if not paths:
-        raise DataError(f"{root} holds no image; expected files ending in {', '.join(FILM_SUFFIXES)}")
+        raise DataError(
+            f"{root} holds no image; expected files ending in {', '.join(FILM_SUFFIXES)}; passed over: {below}"
+        )
     tops = [path.partition("/")[0] if "/" in path else None for path in paths]
     is_divided = all(top is not None and top.lower() in _SPLIT_WORDS for top in set(tops))
     split = _splits([str(top) for top in tops], str(root)) if is_divided else _blank(len(paths))

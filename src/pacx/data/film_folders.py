@@ -1,0 +1,75 @@
+"""The films below a folder: one walk, one order and one rule of what is passed over, for every verb.
+
+Hidden files and folders are passed over, links to folders are not followed; whatever was passed over can be named.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pacx.data.file_kinds import FILM_SUFFIXES, FileKind, kind_of_file
+
+_INDEX_FILE = "DICOMDIR"
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """What lies below a folder; paths are relative to it, with forward slashes, sorted as text.
+
+    Args:
+        chosen: files that were looked for.
+        passed_over: the other files, hidden or linked folders, and folders that cannot be opened, by what they are.
+    """
+
+    chosen: tuple[str, ...]
+    passed_over: Mapping[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        named = (f"{len(paths)} {what} (such as {paths[0]})" for what, paths in self.passed_over.items())
+        return ", ".join(named) or "nothing"
+
+
+def has_film_ending(path: Path) -> bool:
+    """Whether a file is named as a film."""
+    return path.name.lower().endswith(FILM_SUFFIXES)
+
+
+def is_dicom_film(path: Path) -> bool:
+    """Whether a file is a DICOM file by its content, and not an archive's index."""
+    return path.name != _INDEX_FILE and path.is_file() and kind_of_file(path) is FileKind.DICOM
+
+
+def files_below(root: Path, is_chosen: Callable[[Path], bool]) -> FolderFiles:
+    """Walk through a folder.
+
+    Args:
+        root: the folder.
+        is_chosen: of a file's path, whether it is looked for.
+    """
+    chosen: list[str] = []
+    passed_over: dict[str, list[str]] = {}
+
+    def pass_over(what: str, path: str) -> None:
+        passed_over.setdefault(what, []).append(path)
+
+    def closed(error: OSError) -> None:
+        pass_over("folders that cannot be opened", os.path.relpath(error.filename, root))
+
+    for folder, folders, names in os.walk(root, onerror=closed):
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        for name in folders:
+            if name.startswith("."):
+                pass_over("hidden", prefix + name)
+            elif Path(folder, name).is_symlink():
+                pass_over("linked folders", prefix + name)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.startswith("."):
+                pass_over("hidden", prefix + name)
+            elif is_chosen(Path(folder, name)):
+                chosen.append(prefix + name)
+            else:
+                pass_over("of other kinds", prefix + name)
+    return FolderFiles(tuple(sorted(chosen)), {what: tuple(sorted(paths)) for what, paths in passed_over.items()})
