@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from pacx.core.discovery import Plugins, discover_listed
 from pacx.core.provenance import provenance
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import ResultRow, difference_metric
@@ -78,11 +77,6 @@ class ProbedAudit(Audit):
     def chosen_seed(self) -> int:
         """Of the probes."""
         return self.probe.seed
-
-
-def all_audits() -> Plugins[type[Audit]]:
-    """Every audit by name, in the order of files and of their lists; only one asked for is opened."""
-    return discover_listed("pacx.audits", "AUDITS", type)
 
 
 def in_words(rows: Sequence[ResultRow], *, label: str = MACRO, fraction: float = 1.0, **fields: object) -> str:

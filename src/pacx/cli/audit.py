@@ -1,17 +1,25 @@
 """``pacx audit``: what the paper leaves open, measured on a user's own packs."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pacx.cli.terminal import choose, parse, say
+from pacx.core.discovery import Plugins, discover_listed
 from pacx.evaluation.results import write_rows
+
+if TYPE_CHECKING:
+    from pacx.audits.audit import Audit
 
 _EXAMPLE = "pacx audit mask-ratio --labelled packs/nih14 --mae.pack packs/chexpert --out runs/audit/mask-ratio.json"
 
 
+def all_audits() -> "Plugins[type[Audit]]":
+    """Every audit by name, in the order of files and of their lists; only one asked for is opened."""
+    return discover_listed("pacx.audits", "AUDITS", type)
+
+
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    from pacx.audits.audit import all_audits
-
     audits = all_audits()
     name, rest = choose(words, "audit", audits.summaries, _EXAMPLE)
     kind = audits[name]

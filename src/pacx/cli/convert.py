@@ -32,10 +32,11 @@ class ConvertCall:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    from pacx.models.ecg.founder_conversion import convert_ecg_founder
-
     choices = {"ecgfounder": "the frozen ECG encoder of the paper, 12 leads or 1"}
     _, rest = choose(words, "convert", choices, _EXAMPLE)
     call = parse(ConvertCall, rest, verb="convert ecgfounder", example=_EXAMPLE)
+
+    from pacx.models.ecg.founder_conversion import convert_ecg_founder
+
     done = convert_ecg_founder(call.file, call.out, expected_sha256=call.sha256)
     say(f"ECGFounder for {done.num_leads} lead(s), file SHA-256 {done.source_sha256}; written to {call.out}")

@@ -10,8 +10,9 @@ import tyro
 from numpy.typing import NDArray
 
 from pacx.cli.predict import say_quarantined
-from pacx.cli.terminal import like, parse, say
+from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import staged_file
+from pacx.core.discovery import like
 from pacx.core.errors import UsageError
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
@@ -77,10 +78,11 @@ class TargetsCall(Generic[OptionsT]):
 
 
 def _embed_files(words: Sequence[str]) -> None:
+    call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
+
     from pacx.modalities.ecg_signal.job import EcgJob
     from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
 
-    call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
     if is_ecg_encoder(call.encoder):
         files = expanded(call.paths, (_WFDB_HEADER,)).files
         embeddings = EcgJob(load_ecg_encoder(call.encoder), read_wfdb(files)).run(EmbeddingSettings()).embeddings

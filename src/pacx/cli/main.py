@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from pacx.cli.terminal import complain, explained, like, say
+from pacx.cli.terminal import complain, explained, say
+from pacx.core.discovery import like
 from pacx.core.extras import extra_of
 
 _VERBS = {

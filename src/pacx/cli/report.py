@@ -48,8 +48,6 @@ def _verify(path: Path, depth: Depth) -> None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    from pacx.reporting.report import write_report
-
     call = parse(
         ReportCall,
         words,
@@ -61,6 +59,8 @@ def main(words: Sequence[str]) -> None:
         return
     if not call.results:
         raise UsageError("nothing to report on; give results.json files or folders that hold one, or --verify")
+    from pacx.reporting.report import write_report
+
     write_report(call.results, call.out, tables_folder=call.tables)
     more = f", its tables to {call.tables}" if call.tables else ""
     say(f"report written to {call.out}{more}; open it in a browser")

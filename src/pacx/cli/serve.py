@@ -109,9 +109,6 @@ def _token(call: ServeCall) -> str | None:
 
 def main(words: Sequence[str]) -> None:
     """Run the verb."""
-    from pacx.serving.http_server import serve
-    from pacx.serving.service import Service
-
     call = parse(ServeCall, words, verb="serve", example="pacx serve mae=exports/mae pacx=exports/pacx --port 8080")
     if not call.exports:
         raise UsageError("nothing to serve; give a folder that pacx export wrote")
@@ -120,6 +117,10 @@ def main(words: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         raise UsageError(f"the names {', '.join(names)} are not all different; write NAME=DIR")
     token = _token(call)
+
+    from pacx.serving.http_server import serve
+    from pacx.serving.service import Service
+
     encoders = [_served(name, export, call) for name, export in named]
     try:
         service = Service(encoders, call.limits)

@@ -61,9 +61,10 @@ class TwinCall:
 
 
 def _write_site(name: str, words: Sequence[str]) -> None:
+    call = parse(SimulateCall, words, verb=f"simulate {name}", example=_EXAMPLE)
+
     from pacx.simulation.hospital import HospitalConfig, write_hospital
 
-    call = parse(SimulateCall, words, verb=f"simulate {name}", example=_EXAMPLE)
     config = HospitalConfig(
         num_pretraining_patients=call.patients,
         num_triplet_patients=call.patients,

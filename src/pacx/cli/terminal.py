@@ -1,14 +1,14 @@
 """What the command says, and how the words after a verb become a typed object."""
 
-import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, get_origin
 
 import tyro
 
+from pacx.core.discovery import like
 from pacx.core.errors import PacxError
 
 T = TypeVar("T")
@@ -70,9 +70,3 @@ def choose(words: Sequence[str], verb: str, choices: Mapping[str, str], example:
     wrong = f"'{words[0]}' is not known here{like(words[0], choices)}" if words else "choose one of these"
     complain(f"{wrong}\n{usage}")
     sys.exit(2)
-
-
-def like(word: str, names: Iterable[str]) -> str:
-    """The names that look most like a word, as the end of a sentence; empty where none does."""
-    close = difflib.get_close_matches(word, list(names))
-    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -6,10 +6,11 @@ is named with its error, and the others go on working.
 """
 
 import ast
+import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -107,6 +108,12 @@ def discover_listed(package_name: str, attribute: str, kind: type[T]) -> Plugins
             summaries[name] = (ast.get_docstring(defined[member]) or "").partition("\n")[0]
             loaders[name] = partial(_load, name, partial(_attribute, module, member), kind, module)
     return Plugins(loaders, summaries)
+
+
+def like(word: str, names: Iterable[str]) -> str:
+    """The names that look most like a word, as the end of a sentence; empty where none does."""
+    close = difflib.get_close_matches(word, list(names))
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _modules_with(package_name: str, attribute: str) -> Iterator[tuple[str, str]]:

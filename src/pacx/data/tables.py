@@ -155,6 +155,7 @@ def _column_names(path: Path) -> list[str]:
 
 def _read_text(path: Path, names: list[str], wanted: list[str]) -> "pd.DataFrame":
     import pyarrow as pa
+    import pyarrow.csv
 
     ragged: list[pa.csv.InvalidRow] = []
 

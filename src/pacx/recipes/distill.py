@@ -14,7 +14,7 @@ from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
 from pacx.training.config import TrainingConfig
-from pacx.training.task_config import DistillTaskConfig
+from pacx.training.task_config import DistillTaskConfig, objective_by_name
 
 if TYPE_CHECKING:
     from pacx.training.run_folder import TrainingSummary
@@ -39,6 +39,10 @@ class DistillRun(Run):
     task: DistillTaskConfig = field(default_factory=DistillTaskConfig)
     """Adapters, objectives and their weights, augmentation."""
 
+    also: tuple[str, ...] = ()
+    """Further objectives with their default settings, NAME=WEIGHT each (token-regression=1): ours, or those that an
+    installed package adds (docs/adding/objective.md)."""
+
     training: TrainingConfig
     """Optimiser, schedule, machine."""
 
@@ -47,16 +51,21 @@ class DistillRun(Run):
 
     def run(self) -> "TrainingSummary":
         """Distil on the pack's training patients, measure retrieval on its validation patients."""
-        from pacx.models.encoders.folder import load_encoder
+        pack, chosen = Pack.open(self.pack), self._chosen()
+
+        from pacx.models.encoders.folder import load_encoder  # not before there is a pack: a wrong path is told at once
         from pacx.training.loop import train
         from pacx.training.tasks.distill import DistillTask
 
-        pack = Pack.open(self.pack)
         encoder = load_encoder(self.encoder)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
         targets = {target.modality: target for target in self.frozen_targets(pack, fitting)}
-        task = DistillTask(pack, fitting, held_out, encoder, targets, self.task, self.training.seed)
+        task = DistillTask(pack, fitting, held_out, encoder, targets, chosen, self.training.seed)
         return train(task, self.training, self.out, resume=self.resume)
+
+    def _chosen(self) -> DistillTaskConfig:
+        """The task with the objectives of ``also``."""
+        return replace(self.task, further=(*self.task.further, *map(objective_by_name, self.also)))
 
     def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
         """What the encoder is distilled towards; ``fitting`` are the pack's training rows."""

@@ -47,10 +47,11 @@ class MAERun(Run):
 
     def run(self) -> "TrainingSummary":
         """Train on the pack's training films, measure on its validation films."""
-        from pacx.training.loop import train
+        pack = Pack.open(self.pack)
+
+        from pacx.training.loop import train  # not before there is a pack: a wrong path is answered at once
         from pacx.training.tasks.mae import MAETask
 
-        pack = Pack.open(self.pack)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
         initial = None if self.init is None else initial_encoder(self.init, self.task.model)
         task = MAETask(pack, fitting, held_out, self.task, self.training.seed, initial)

@@ -45,12 +45,13 @@ class PanelRun(Run):
 
     def run(self) -> "TrainingSummary":
         """Fit percentiles and train on the training patients, embed all."""
-        from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
+        measured, seed = self.read(), self.training.seed
+
+        from pacx.modalities.panel.encoder import PanelEncoder, PanelJob  # not before there are values
         from pacx.training.engine import is_first_process
         from pacx.training.loop import train
         from pacx.training.tasks.panel import PanelTask
 
-        measured, seed = self.read(), self.training.seed
         fitting, held_out = learning_rows(self.pack, measured.sample_ids, measured.patient_ids, seed)
         task = PanelTask(measured, fitting, held_out, self.task, seed)
         summary = train(task, self.training, self.out, resume=self.resume)

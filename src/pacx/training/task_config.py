@@ -5,6 +5,7 @@ Imports no torch, so that help is instant; ``tasks/`` holds what these settings 
 
 from dataclasses import dataclass, field
 
+from pacx.core.discovery import like
 from pacx.core.errors import UsageError
 from pacx.data.augment_config import Augmentation
 from pacx.models.adaptation import Adaptation, Adapters
@@ -13,7 +14,7 @@ from pacx.models.ema_config import require_decay
 from pacx.models.mae.config import MAEConfig
 from pacx.models.panel_config import DROP_FRACTION, Corruption
 from pacx.models.vit_config import Pooling
-from pacx.objectives.config import ObjectiveConfig
+from pacx.objectives.config import ObjectiveConfig, objectives
 from pacx.objectives.contrastive_config import ContrastiveConfig
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.regression_config import RegressionConfig
@@ -168,3 +169,23 @@ class DistillTaskConfig:
             WeightedObjective(name="regression", weight=self.regression_weight, config=self.regression),
         )
         return tuple(term for term in (*paper, *self.further) if term.weight)
+
+
+def objective_by_name(word: str) -> WeightedObjective:
+    """An objective with its default settings, from NAME=WEIGHT.
+
+    Raises:
+        UsageError: there is no objective of that name, or the weight is no number above 0.
+        PluginError: an installed package's objective cannot be imported.
+    """
+    known = objectives()
+    name, _, weight = word.partition("=")
+    if name not in known:
+        raise UsageError(f"there is no objective '{name}', only {', '.join(known)}{like(name, known)}")
+    try:
+        share = float(weight or 1)
+    except ValueError:
+        share = 0.0
+    if not share > 0:
+        raise UsageError(f"'{word}' gives an objective no weight above 0; write {name}=0.5")
+    return WeightedObjective(name=name.replace("-", "_"), weight=share, config=known[name])

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from pacx.audits.audit import all_audits, in_words
+from pacx.audits.audit import in_words
 from pacx.audits.masks import RULE, PreMaskedAudit
 from pacx.audits.probes import BY_FILM, BY_PATIENT, GAP, SEEN, UNSEEN, SplitsAudit
+from pacx.cli.audit import all_audits
 from pacx.cli.main import main
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError

@@ -121,8 +121,6 @@ class Pack:
             UsageError: there is no pack at ``path``.
             DataError: a file is missing, cut short, changed, or of another version.
         """
-        import pandas as pd
-
         path = Path(path)
         if not (path / MANIFEST_FILE).is_file():
             raise UsageError(f"{path} is not a pack: it has no {MANIFEST_FILE}; make one with `pacx data pack`")
@@ -135,6 +133,8 @@ class Pack:
         records = path / RECORDS_FILE
         if not records.is_file() or sha256_of(records) != manifest.records_sha256:
             raise DataError(f"{records} is missing or was changed after packing; pack the images again")
+        import pandas as pd  # not before there is a pack: a wrong path is answered at once
+
         table = pd.read_parquet(records, use_threads=False, pre_buffer=False)  # little memory, however many rows
         return cls(path, manifest, table)
 
