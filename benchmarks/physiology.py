@@ -91,7 +91,7 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
     from pacx.modalities.labs import read_labs
     from pacx.modalities.panel.long_tables import Reading
     from pacx.modalities.panel.panels import PanelTable
-    from pacx.models.panel_config import LAB_PANEL
+    from pacx.models.panel.config import LAB_PANEL
     from pacx.recipes.labs import labs_tiny
     from pacx.simulation.patients.population import draw_physiology
     from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL

@@ -32,8 +32,8 @@ from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
 from pacx.models.ecg.mae import EcgMaskedAutoencoder, save_ecg_mae
 from pacx.models.ecg.mae_config import TINY_ECG_MAE
 from pacx.models.encoders.folder import LoadedEncoder
-from pacx.models.panel_config import LAB_PANEL, Panel
-from pacx.models.panel_dae import PanelAutoencoder
+from pacx.models.panel.autoencoder import PanelAutoencoder
+from pacx.models.panel.config import LAB_PANEL, Panel
 from pacx.models.vit import random_vit
 from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.simulation.patients.population import draw_physiology

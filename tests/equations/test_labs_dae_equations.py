@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pacx.models.labs_dae import LabsDenoisingAutoencoder
-from pacx.models.panel_dae import Corruption, corrupt, dae_loss
+from pacx.models.panel.autoencoder import Corruption, corrupt, dae_loss
+from pacx.models.panel.labs import LabsDenoisingAutoencoder
 
 
 @pytest.fixture(scope="module")

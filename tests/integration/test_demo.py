@@ -14,7 +14,7 @@ from pacx.cli.main import main
 from pacx.core.errors import UsageError
 from pacx.demo.demo import DemoConfig, run_demo
 from pacx.evaluation.results import read_rows
-from pacx.models.encoder_origin import read_origin
+from pacx.models.encoders.origin import read_origin
 
 PROTOCOLS = {"reconstruction", "linear-probe", "low-data", "ablation", "alignment", "segmentation", "attention"}
 

@@ -33,7 +33,7 @@ from pacx.demo.folders import (
 )
 from pacx.demo.pictures import draw_demo
 from pacx.evaluation.results import read_rows, rows_to_json, write_rows
-from pacx.models.encoder_origin import Origin, read_origin, write_origin
+from pacx.models.encoders.origin import Origin, read_origin, write_origin
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny

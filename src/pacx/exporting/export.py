@@ -37,8 +37,8 @@ from pacx.inference.export_folder import (
     load_export,
     write_about,
 )
-from pacx.models.encoder_origin import write_origin
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.origin import write_origin
 from pacx.models.heads.folder import has_head
 from pacx.models.heads.reference import save_reference
 

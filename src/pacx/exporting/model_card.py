@@ -12,8 +12,8 @@ from typing import Any
 
 from pacx.core.artifacts import read_json
 from pacx.inference.export_folder import RESEARCH_USE, ExportFolder
-from pacx.models.encoder_origin import FILE as ORIGIN
-from pacx.models.encoder_origin import Origin, read_origin
+from pacx.models.encoders.origin import FILE as ORIGIN
+from pacx.models.encoders.origin import Origin, read_origin
 
 _FRONT_MATTER = """---
 license: other

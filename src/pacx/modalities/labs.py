@@ -17,7 +17,7 @@ from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
 from pacx.modalities.panel.long_tables import Reading, layout_of, read_long_table
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, read_wide_csv
 from pacx.modalities.symile import admissions, companion, mapped
-from pacx.models.panel_config import LAB_PANEL
+from pacx.models.panel.config import LAB_PANEL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.panel.panels import Missing, read_wide_csv
-from pacx.models.panel_config import Panel, Quantity
+from pacx.models.panel.config import Panel, Quantity
 
 VITALS_PANEL = Panel(
     "vitals",

@@ -12,7 +12,7 @@ from pacx.models.adaptation import Adaptation, Adapters
 from pacx.models.ecg.mae_config import EcgMAEConfig
 from pacx.models.ema_config import require_decay
 from pacx.models.mae.config import MAEConfig
-from pacx.models.panel_config import DROP_FRACTION, Corruption
+from pacx.models.panel.config import DROP_FRACTION, Corruption
 from pacx.models.vit_config import Pooling
 from pacx.objectives.config import ObjectiveConfig, objectives
 from pacx.objectives.contrastive_config import ContrastiveConfig

@@ -17,7 +17,7 @@ from pacx.modalities.panel.panels import (
     check_observed_polarity,
     read_wide_csv,
 )
-from pacx.models.labs_dae import LAB_PANEL, LabsDenoisingAutoencoder
+from pacx.models.panel.labs import LAB_PANEL, LabsDenoisingAutoencoder
 
 
 def names(count: int) -> tuple[str, ...]:

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError, ModelError
-from pacx.models.labs_dae import LabsDenoisingAutoencoder
-from pacx.models.panel_config import LAB_PANEL, Panel, Quantity
-from pacx.models.panel_dae import PanelAutoencoder, corrupt, dae_loss, load_panel_autoencoder, write_panel_autoencoder
+from pacx.models.panel.autoencoder import (
+    PanelAutoencoder,
+    corrupt,
+    dae_loss,
+    load_panel_autoencoder,
+    write_panel_autoencoder,
+)
+from pacx.models.panel.config import LAB_PANEL, Panel, Quantity
+from pacx.models.panel.labs import LabsDenoisingAutoencoder
 
 
 @pytest.fixture(scope="module")

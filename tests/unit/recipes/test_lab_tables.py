@@ -10,7 +10,7 @@ from pacx.cli.main import main
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.models.labs_dae import LAB_PANEL
+from pacx.models.panel.labs import LAB_PANEL
 from pacx.recipes.labs import labs_tiny
 from pacx.recipes.samples import learning_rows
 

@@ -15,9 +15,9 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.exporting.model_card import read_run
-from pacx.models.encoder_origin import FILE as ORIGIN
-from pacx.models.encoder_origin import Origin, read_origin, write_origin
 from pacx.models.encoders.folder import load_encoder, save_encoder
+from pacx.models.encoders.origin import FILE as ORIGIN
+from pacx.models.encoders.origin import Origin, read_origin, write_origin
 from pacx.models.mae.checkpoints import load_mae_encoder
 from pacx.models.vit import Pooling, ViTConfig, pooled, random_vit
 

@@ -13,7 +13,7 @@ from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.vitals import VITALS_PANEL
-from pacx.models.panel_config import LAB_PANEL, Corruption
+from pacx.models.panel.config import LAB_PANEL, Corruption
 from pacx.simulation.patients.population import draw_physiology
 from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.labs import simulate_labs

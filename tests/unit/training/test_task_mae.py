@@ -14,8 +14,8 @@ from pacx.core.randomness import uniform
 from pacx.data.augment import Augmentation, augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.models.encoder_origin import read_origin
 from pacx.models.encoders.folder import load_encoder
+from pacx.models.encoders.origin import read_origin
 from pacx.models.mae.flops import training_flops
 from pacx.models.mae.model import MAEConfig, MaskedAutoencoder
 from pacx.training.loop import TrainingConfig, train

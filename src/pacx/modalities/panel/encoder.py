@@ -19,8 +19,8 @@ from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, PercentileScaler
 from pacx.modalities.targets import FrozenTargets, target_fingerprint
-from pacx.models.panel_config import Panel
-from pacx.models.panel_dae import PanelAutoencoder, load_panel_autoencoder, write_panel_autoencoder
+from pacx.models.panel.autoencoder import PanelAutoencoder, load_panel_autoencoder, write_panel_autoencoder
+from pacx.models.panel.config import Panel
 
 _PERCENTILES = "percentiles.npz"
 _BATCH = 1024

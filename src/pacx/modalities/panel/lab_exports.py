@@ -8,7 +8,7 @@ Factors: molar masses as in Young 1987, "Implementation of SI units for clinical
 """
 
 from pacx.modalities.panel.long_tables import Layout, Units
-from pacx.models.panel_config import LAB_PANEL
+from pacx.models.panel.config import LAB_PANEL
 
 _BY_ID = {key: key for key in LAB_PANEL.keys}
 _BY_NAME = {quantity.name.casefold(): quantity.key for quantity in LAB_PANEL.quantities}

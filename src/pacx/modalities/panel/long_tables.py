@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import DataError, UsageError
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.targets import named
-from pacx.models.panel_config import Panel
+from pacx.models.panel.config import Panel
 
 if TYPE_CHECKING:
     import pandas as pd

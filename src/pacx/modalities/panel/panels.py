@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.modalities.targets import named
-from pacx.models.panel_config import Panel
+from pacx.models.panel.config import Panel
 
 _CONSTANT_BELOW = 1e-6
 _FEWEST_TO_JUDGE = 20

@@ -21,7 +21,7 @@ from torch import Tensor
 from pacx.core.artifacts import read_json, sha256_of, staged_directory
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoder_origin import Origin, write_origin
+from pacx.models.encoders.origin import Origin, write_origin
 from pacx.models.vit import architecture_arguments, config_of, patch_tokens, pooled, vit_with_weights
 from pacx.models.vit_config import Pooling, ViTConfig
 

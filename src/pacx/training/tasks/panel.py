@@ -17,7 +17,7 @@ from pacx.core.provenance import provenance
 from pacx.core.randomness import sample_keys, uniform
 from pacx.modalities.panel.encoder import PanelEncoder
 from pacx.modalities.panel.panels import PanelPercentiles, PanelTable, PercentileScaler
-from pacx.models.panel_dae import PanelAutoencoder, corrupt, dae_loss
+from pacx.models.panel.autoencoder import PanelAutoencoder, corrupt, dae_loss
 from pacx.objectives.objective import is_batch_shared
 from pacx.training.task import RowsTask, StepLoss, array_sha256
 from pacx.training.task_config import PanelTaskConfig

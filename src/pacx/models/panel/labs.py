@@ -3,8 +3,8 @@
 Source: paper appendix A.1.1; Lyce24/PACX-MAE, Models/labs_dae.py.
 """
 
-from pacx.models.panel_config import LAB_PANEL
-from pacx.models.panel_dae import PanelAutoencoder
+from pacx.models.panel.autoencoder import PanelAutoencoder
+from pacx.models.panel.config import LAB_PANEL
 
 
 class LabsDenoisingAutoencoder(PanelAutoencoder):

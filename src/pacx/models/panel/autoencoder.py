@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError, ModelError
-from pacx.models.panel_config import DROP_FRACTION, Corruption, Panel
+from pacx.models.panel.config import DROP_FRACTION, Corruption, Panel
 from pacx.models.strict_loading import load_strictly, read_state_dict, write_state_dict
 
 _LOSS_EPS = 1e-6

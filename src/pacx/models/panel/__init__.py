@@ -1,0 +1,1 @@
+"""The denoising autoencoder over a panel of measurements, and the paper's fifty laboratory tests."""
