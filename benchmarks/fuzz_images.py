@@ -37,9 +37,9 @@ from pacx.core.progress import progress
 from pacx.core.randomness import generator
 from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.decode import decode_grey, to_square
-from pacx.serving.decode_worker import TOO_COSTLY, Question
-from pacx.serving.decoding import DecodedFilm, DecoderPool
-from pacx.serving.film_format import ANY_BYTES, SERVED
+from pacx.serving.decoding.film_format import ANY_BYTES, SERVED
+from pacx.serving.decoding.pool import DecodedFilm, DecoderPool
+from pacx.serving.decoding.worker import TOO_COSTLY, Question
 from pacx.serving.limits import Limits
 from pacx.serving.refusal import RefusedRequest
 

@@ -17,7 +17,7 @@ from pacx.inference.export_folder import ExportFolder, Precision, load_export
 from pacx.inference.host_choice import choose
 from pacx.serving.app import create_app
 from pacx.serving.authentication import LOOPBACK, Access
-from pacx.serving.decoding import WorkerDied
+from pacx.serving.decoding.pool import WorkerDied
 from pacx.serving.limits import Limits
 from pacx.serving.request_log import start_log
 

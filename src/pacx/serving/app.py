@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pacx.serving.authentication import Access
-from pacx.serving.film_format import ANY_BYTES, SERVED, accepts
+from pacx.serving.decoding.film_format import ANY_BYTES, SERVED, accepts
 from pacx.serving.middleware import FrontDoor
 from pacx.serving.refusal import Refusal, RefusedRequest, refuse
 from pacx.serving.request_bodies import declared_too_large, too_large

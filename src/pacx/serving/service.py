@@ -15,8 +15,8 @@ from pacx.inference.answers import ModelAnswer, picture_json
 from pacx.inference.export_folder import RESEARCH_USE
 from pacx.serving.admission import Admission
 from pacx.serving.batching import BatchQueue
-from pacx.serving.decode_worker import Question
-from pacx.serving.decoding import DecodedFilm, DecoderPool
+from pacx.serving.decoding.pool import DecodedFilm, DecoderPool
+from pacx.serving.decoding.worker import Question
 from pacx.serving.limits import MIB, Limits
 from pacx.serving.metrics import Metrics
 from pacx.serving.refusal import refuse

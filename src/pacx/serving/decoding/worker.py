@@ -1,6 +1,6 @@
 """The process in which a stranger's file is parsed: it may use little, write nothing and die without harm.
 
-    python -m pacx.serving.decode_worker SOCKET MEMORY_BYTES
+    python -m pacx.serving.decoding.worker SOCKET MEMORY_BYTES
 
 It reads a question from the socket (a line of JSON, then the file), answers (a line of JSON, then the squares, then a
 PNG where one is wanted), and ends when the socket does. No pickle travels: whoever takes a worker over has gained the
@@ -24,7 +24,7 @@ from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images import dicom  # noqa: F401 - images.py imports it late, and after the limits are set it may not come
 from pacx.data.images.decode import grey_from_bytes, to_square
 from pacx.data.images.unreadable import DAMAGED, TooLargeImage, UnreadableImage
-from pacx.serving.film_format import ANY_BYTES, SERVED, require_nothing_else
+from pacx.serving.decoding.film_format import ANY_BYTES, SERVED, require_nothing_else
 from pacx.serving.refusal import Refusal
 
 TOO_COSTLY = "decoding the file takes more memory or time than a film may; export it uncompressed or smaller"

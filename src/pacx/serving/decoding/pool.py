@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.serving.decode_worker import TOO_COSTLY, Question
+from pacx.serving.decoding.worker import TOO_COSTLY, Question
 from pacx.serving.limits import MIB, Limits
 from pacx.serving.refusal import RefusedRequest, refuse
 
@@ -73,7 +73,7 @@ class _Worker:
         environment |= dict.fromkeys(_ONE_THREAD, "1")
         words = [str(theirs.fileno()), str(limits.decode_memory_mib * MIB)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pacx.serving.decode_worker", *words],
+            [sys.executable, "-m", "pacx.serving.decoding.worker", *words],
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""A stranger's file to a film, in processes that may be killed."""
