@@ -19,7 +19,7 @@ from torch import nn
 from pacx.core.artifacts import staged_directory
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
-from pacx.models.adaptation import LoRAConfig, NormsTrained
+from pacx.models.adapters_config import LoRAConfig, NormsTrained
 from pacx.models.initialization import seeded_rng
 from pacx.models.onednn import use_onednn
 from pacx.models.vit import config_of, vit_with_weights

@@ -6,7 +6,8 @@ One modality alone is no recipe of its own: name one folder after ``--targets``.
 from dataclasses import replace
 from pathlib import Path
 
-from pacx.models.adaptation import Adapters, LastBlocks, NormsTrained
+from pacx.models.adaptation import Adapters, LastBlocks
+from pacx.models.adapters_config import NormsTrained
 from pacx.objectives.contrastive_config import ContrastiveConfig
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.multilinear_config import MultilinearConfig
