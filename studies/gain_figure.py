@@ -1,35 +1,33 @@
 """One picture of the study: gain over the MAE by what Stage 2 was taught, with intervals, controls among them."""
 
-from pacx.evaluation.results import difference_name
+from pacx.evaluation.results import Subject
+from pacx.reporting.result_rows import Rows
 from pacx.reporting.style import GREY, INK, drawing, encoder_colour, png_bytes
-from pacx.reporting.tables import Rows
-from studies.simulated.tables import DENSE, SHOWN, WORLDS, baseline_of, study_row
+from studies.simulated.tables import BLIND, DENSE, IN_WORLDS, PACX, TAUGHT, baseline_of, study_row
 
 _FRACTIONS = {0.01: "1 % of the labels", 1.0: "all labels"}
 _CONTROLS = (
-    "shuffled-pairs",
-    "shuffled-within-view",
-    "shuffled-within-acuity",
-    "random-targets",
-    "age-and-sex",
-    "pacx (visibility 0, film taken blindly)",
+    *map(
+        Subject,
+        ("shuffled-pairs", "shuffled-within-view", "shuffled-within-acuity", "random-targets", "age-and-sex"),
+    ),
+    Subject(PACX, condition=BLIND),
 )
 
 
 def draw_gains(rows: Rows) -> bytes:
     """A PNG: one line per Stage 2, one panel per share of the labels; what was not measured is left out."""
-    names = {**SHOWN, **{f"{name}": f"PaCX: {called}" for name, called in WORLDS.items() if name != "pacx"}}
-    pairs = {name: difference_name(name, baseline_of(name)) for name in names}
-    measured = [name for name in names if study_row(rows, DENSE, pairs[name], 1.0) is not None]
+    names = TAUGHT | {subject: f"PaCX: {called}" for subject, called in IN_WORLDS.items() if subject not in TAUGHT}
+    measured = [each for each in names if study_row(rows, DENSE, each, baseline_of(each), 1.0) is not None]
     with drawing(9.6, 0.9 + 0.3 * len(measured)) as figure:
         panels = figure.subplots(1, len(_FRACTIONS), sharey=True)
         for axes, (fraction, called) in zip(panels, _FRACTIONS.items(), strict=True):
             axes.axvline(0, color=GREY, linewidth=0.8)
             for place, name in enumerate(measured):
-                row = study_row(rows, DENSE, pairs[name], fraction)
+                row = study_row(rows, DENSE, name, baseline_of(name), fraction)
                 if row is None:
                     continue
-                colour = encoder_colour("pacx") if name == "pacx" else GREY if name in _CONTROLS else INK
+                colour = encoder_colour(PACX) if name == Subject(PACX) else GREY if name in _CONTROLS else INK
                 ends = [[100 * (row.value - row.ci_low)], [100 * (row.ci_high - row.value)]]
                 axes.errorbar([100 * row.value], [place], xerr=ends, fmt="o", color=colour, markersize=5, linewidth=1.6)
             axes.set_title(called)

@@ -8,7 +8,7 @@ table of where its rows come from.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +19,10 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from pacx.cli.terminal import explained, say
 from pacx.core.artifacts import staged_file, write_text
 from pacx.core.errors import DataError, UsageError
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name, read_rows
+from pacx.evaluation.results import ResultRow, Subject, difference_metric, read_rows
 from pacx.reporting.exports import to_markdown
-from pacx.reporting.tables import Rows, is_distinguishable
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import is_distinguishable
 from studies.gain_figure import draw_gains
 from studies.simulated import bars as study_bars
 from studies.simulated import tables as study_tables
@@ -64,14 +65,22 @@ class Numbers:
 
     def difference(self, encoder: str, baseline: str, metric: str, digits: int = 3, **fields: object) -> str:
         """A paired difference; bold where its interval excludes 0."""
-        name = difference_name(encoder, baseline)
-        row = self.row(encoder=name, metric=difference_metric(metric), **fields)
+        row = self.row(encoder=encoder, contrast=baseline, metric=difference_metric(metric), **fields)
         text = _with_interval(row, digits, sign="+")
         return f"**{text}**" if is_distinguishable(row) else f"{text} *n. d.*"
 
-    def points(self, encoder: str, fraction: float, dataset: str = study_tables.DENSE) -> str:
-        """A gain of the study in points."""
-        row = self.row(protocol=study_tables.STUDY, dataset=dataset, encoder=encoder, fraction=fraction, label="macro")
+    def points(self, encoder: str, baseline: str, fraction: float, condition: str = "") -> str:
+        """A gain of the study in points, both under one condition."""
+        contrast = str(Subject(baseline, condition=condition))
+        row = self.row(
+            protocol=study_tables.STUDY,
+            dataset=study_tables.DENSE,
+            encoder=encoder,
+            condition=condition,
+            contrast=contrast,
+            fraction=fraction,
+            label="macro",
+        )
         low, high = (f"{100 * end:.1f}" for end in (row.ci_low, row.ci_high))
         return f"{100 * row.value:+.1f} [{low}, {high}]"
 
@@ -87,13 +96,17 @@ class Numbers:
         """What the study had to show."""
         return to_markdown(study_bars.bar_table(self.rows))
 
-    def gains(self, kind: str, suffix: str = "", base: str = "mae") -> str:
-        """Gains by what is taught ("taught") or by what films show ("worlds")."""
-        names = {"taught": study_tables.SHOWN, "worlds": study_tables.WORLDS, "pacx": {"pacx": "PaCX"}}[kind]
-        return to_markdown(study_tables.gain_table(self.rows, names, suffix=suffix, base=base))
+    def gains(self, kind: str, suffix: str = "", pooling: str = "") -> str:
+        """Gains by what is taught ("taught") or by what films show ("worlds"), over the MAE in one of its poolings."""
+        names = {"taught": study_tables.TAUGHT, "worlds": study_tables.IN_WORLDS}[kind]
+        return to_markdown(study_tables.gain_table(self.rows, names, suffix=suffix, pooling=pooling))
 
-    def scores(self, names: dict[str, str], suffix: str = "") -> str:
-        """Macro AUROC of some encoders of the study."""
+    def scores(self, lines: Sequence[Mapping[str, str]], suffix: str = "") -> str:
+        """Macro AUROC of some encoders of the study: fields of ``Subject``, and ``called`` for people."""
+        names = {
+            Subject(**{field: text for field, text in line.items() if field != "called"}): line["called"]
+            for line in lines
+        }
         return to_markdown(study_tables.score_table(self.rows, names, suffix))
 
     def shares(self) -> str:

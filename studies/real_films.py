@@ -34,6 +34,7 @@ from pacx.data.packs.packing import pack_records
 from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
@@ -176,20 +177,22 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
     more = "" if study.simulated is None else " --simulated runs/study/tiny/runs/mae/encoder"
     remark = f"python -m studies.real_films --seed {study.seed}{more}; commit {commit}; {chip()}"
     probe, figures = ProbeConfig(seed=study.seed), study.out / "figures"
+    to_random = Comparison(dataset=LUNGS, baseline=RANDOM, provenance=remark)
     encoders = {each.name: each.encoder for each in named}
     looked_at = {name: encoders[name] for name in (MAE, RANDOM)}
     data = {name: ClassificationData.from_pack(packs[name], dataset=name) for name in (NIH, ANY_FINDING, PAEDIATRIC)}
 
     def embedded(name: str) -> dict[str, NDArray[np.float32]]:
-        return {encoder: embed_pack(each, packs[name]) for encoder, each in encoders.items()}
+        return {encoder: embed_pack(each, packs[name], device=to_random.device) for encoder, each in encoders.items()}
 
     def compared(each: ClassificationData, features: dict[str, NDArray[np.float32]]) -> list[ResultRow]:
-        rows = linear_probe(each, features, baseline=RANDOM, config=probe, provenance=remark)
+        comparison = replace(to_random, dataset=each.dataset)
+        rows = linear_probe(each, features, comparison, config=probe)
         if SIMULATED not in features:
             return rows
         both = {name: features[name] for name in (MAE, SIMULATED)}
-        again = linear_probe(each, both, baseline=SIMULATED, config=probe, provenance=remark)
-        return rows + [row for row in again if row.encoder not in both]
+        again = linear_probe(each, both, replace(comparison, baseline=SIMULATED), config=probe)
+        return rows + [row for row in again if row.contrast]
 
     def probed(name: str) -> list[ResultRow]:
         return compared(data[name], embedded(name))
@@ -199,10 +202,18 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
         return [row for each in by_source(packs[SOURCES]) for row in compared(each, features)]
 
     def removed(name: str, label: str | None) -> list[ResultRow]:
-        question = None if label is None else ask_probe(data[name], embedded(name), label, config=probe)
+        question = (
+            None
+            if label is None
+            else ask_probe(data[name], embedded(name), label, config=probe, device=to_random.device)
+        )
         config = DeletionConfig(seed=study.seed)
         rows, curves = deletion(
-            packs[name], looked_at, dataset=name, question=question, baseline=RANDOM, config=config, provenance=remark
+            packs[name],
+            looked_at,
+            replace(to_random, dataset=name),
+            question=question,
+            config=config,
         )
         picture_deletion(figures / (label or "cosine"), curves, label, config, rows[0].n)
         return rows
@@ -210,25 +221,43 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
     def viewed() -> list[ResultRow]:
         trained, random = named[:2]
         names = ("random", "MAE")
-        picture_rescues(figures, packs[NIH], data[NIH], encoder=trained, baseline=random, names=names, config=probe)
+        picture_rescues(
+            figures,
+            packs[NIH],
+            data[NIH],
+            encoder=trained,
+            baseline=random,
+            names=names,
+            config=probe,
+            device=to_random.device,
+        )
         return picture_views(
-            figures, packs[ANY_FINDING], embedded(ANY_FINDING), FINDING, dataset=NIH, provenance=remark
+            figures, packs[ANY_FINDING], embedded(ANY_FINDING), FINDING, replace(to_random, dataset=NIH)
         )
 
     def hidden() -> list[ResultRow]:
         pack = packs[ANY_FINDING]
-        return shortcuts(pack, data[ANY_FINDING], looked_at, usual_alterations(pack), config=probe, provenance=remark)
+        return shortcuts(
+            pack,
+            data[ANY_FINDING],
+            looked_at,
+            usual_alterations(pack),
+            replace(to_random, dataset=ANY_FINDING),
+            config=probe,
+        )
 
     maker = RowMaker(protocol="reconstruction", dataset="cxr", seed=study.seed, provenance=remark)
-    with_masks = {"dataset": LUNGS, "baseline": RANDOM, "provenance": remark}
     protocols: dict[str, Callable[[], list[ResultRow]]] = {
         "reconstruction": lambda: reconstruction(study.out / MAE, maker),
         **{f"probe-{name}": partial(probed, name) for name in data},
         "probe-sources": crossed,
         "segmentation": lambda: segmentation(
-            packs[LUNGS], encoders, config=replace(DECODER, seed=study.seed), **with_masks
+            packs[LUNGS],
+            encoders,
+            to_random,
+            config=replace(DECODER, seed=study.seed),
         ),
-        "attention": lambda: attention(packs[LUNGS], looked_at, seed=study.seed, **with_masks),
+        "attention": lambda: attention(packs[LUNGS], looked_at, to_random, seed=study.seed),
         "deletion-cosine": lambda: removed(NIH, None),
         "deletion-finding": lambda: removed(ANY_FINDING, FINDING),
         "shortcut": hidden,

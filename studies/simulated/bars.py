@@ -7,16 +7,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pacx.evaluation.results import ResultRow, difference_metric
-from pacx.reporting.tables import Cell, Rows, Table
-from studies.simulated.tables import BLIND, DENSE, FRACTIONS, NOT_MEASURED, SHARE, UNSEEN, points, share, study_row
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import Cell, Table
+from studies.simulated.tables import (
+    BLIND,
+    DENSE,
+    FRACTIONS,
+    MAE,
+    NOT_MEASURED,
+    NOT_VISIBLE,
+    PACX,
+    SHARE,
+    STANDARDIZED,
+    points,
+    share,
+    study_row,
+)
 
 _QUARTER, _POINT, _HALF_A_POINT = 0.25, 0.01, 0.005
 _EMPTY = Cell(text="", is_quiet=True)
-_POOLINGS = ("mae", "mae-mean")
+_OURS = Subject(PACX)
+_POOLINGS = (Subject(MAE), Subject(MAE, "mean"))
 
 
-class Verdict(Enum):
+class BarVerdict(Enum):
     """What an interval says of a bar."""
 
     MET = "met"
@@ -24,7 +39,7 @@ class Verdict(Enum):
     OPEN = "open"
 
 
-Judge = Callable[[ResultRow], Verdict]
+Judge = Callable[[ResultRow], BarVerdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +59,7 @@ class Bar:
     is_later: bool = False
 
     @property
-    def verdicts(self) -> tuple[Verdict | None, ...]:
+    def verdicts(self) -> tuple[BarVerdict | None, ...]:
         """At each share; None where nothing was asked for or measured."""
         pairs = zip(self.rows, self.judges, strict=True)
         return tuple(None if row is None or judge is None else judge(row) for row, judge in pairs)
@@ -66,43 +81,43 @@ class Bar:
 
 def _above(least: float) -> Judge:
     """At least so much, with an interval above 0."""
-    return lambda row: Verdict.MET if row.value >= least and row.ci_low > 0 else Verdict.MISSED
+    return lambda row: BarVerdict.MET if row.value >= least and row.ci_low > 0 else BarVerdict.MISSED
 
 
 def _at_most(most: float) -> Judge:
     """The whole interval at most so much."""
 
-    def judge(row: ResultRow) -> Verdict:
+    def judge(row: ResultRow) -> BarVerdict:
         if row.value > most:
-            return Verdict.MISSED
-        return Verdict.MET if row.ci_high <= most else Verdict.OPEN
+            return BarVerdict.MISSED
+        return BarVerdict.MET if row.ci_high <= most else BarVerdict.OPEN
 
     return judge
 
 
-def _nothing(row: ResultRow) -> Verdict:
+def _nothing(row: ResultRow) -> BarVerdict:
     """No gain that can be told from none, and none of a point or more that could hide in the interval."""
     if row.ci_low > 0:
-        return Verdict.MISSED
-    return Verdict.MET if row.ci_high < _POINT else Verdict.OPEN
+        return BarVerdict.MISSED
+    return BarVerdict.MET if row.ci_high < _POINT else BarVerdict.OPEN
 
 
-def _near(row: ResultRow) -> Verdict:
+def _near(row: ResultRow) -> BarVerdict:
     """The whole interval within half a point on either side of 0."""
     if abs(row.value) > _HALF_A_POINT:
-        return Verdict.MISSED
-    return Verdict.MET if row.ci_low >= -_HALF_A_POINT and row.ci_high <= _HALF_A_POINT else Verdict.OPEN
+        return BarVerdict.MISSED
+    return BarVerdict.MET if row.ci_low >= -_HALF_A_POINT and row.ci_high <= _HALF_A_POINT else BarVerdict.OPEN
 
 
 def _everywhere(asked: str, find: Callable[[float], ResultRow | None], judge: Judge, *, is_later: bool) -> Bar:
     return Bar(asked=asked, rows=[find(part) for part in FRACTIONS], judges=[judge] * len(FRACTIONS), is_later=is_later)
 
 
-def _over_strongest(rows: Rows, asked: str, baselines: Sequence[str], *, is_later: bool) -> Bar:
-    """The smallest of the gains over some readings of the MAE: that over the one that scores most on the test films."""
+def _over_strongest(rows: Rows, asked: str, baselines: Sequence[Subject], *, is_later: bool) -> Bar:
+    """The smallest of the gains over some views of the MAE: that over the one that scores most on the test films."""
 
     def find(part: float) -> ResultRow | None:
-        found = [study_row(rows, DENSE, f"pacx - {base}", part) for base in baselines]
+        found = [study_row(rows, DENSE, _OURS, base, part) for base in baselines]
         known = [row for row in found if row is not None]
         return min(known, key=lambda each: each.value) if len(known) == len(found) else None
 
@@ -111,24 +126,24 @@ def _over_strongest(rows: Rows, asked: str, baselines: Sequence[str], *, is_late
 
 def _keeps_a_quarter(rows: Rows, control: str, words: str, *, is_later: bool) -> Bar:
     def find(part: float) -> ResultRow | None:
-        gain = study_row(rows, DENSE, "pacx - mae", part)
+        gain = study_row(rows, DENSE, _OURS, Subject(MAE), part)
         if gain is None or gain.ci_low <= 0:
             return None  # a share of a gain that may be none says nothing
-        return study_row(rows, DENSE, f"{control} / pacx", part, SHARE)
+        return study_row(rows, DENSE, Subject(control), _OURS, part, metric=SHARE)
 
     return _everywhere(f"{words} at most a quarter of the gain", find, _at_most(_QUARTER), is_later=is_later)
 
 
 def _no_more_than(rows: Rows, world: str, control: str, words: str, *, is_later: bool) -> Bar:
     def find(part: float) -> ResultRow | None:
-        return study_row(rows, DENSE, f"pacx{world} - {control}{world}", part)
+        return study_row(rows, DENSE, Subject(PACX, condition=world), Subject(control, condition=world), part)
 
     return _everywhere(f"{words}: nothing beyond it", find, _nothing, is_later=is_later)
 
 
 def bars(rows: Rows) -> list[Bar]:
     """What had to hold: what was asked for before anything was measured, then what was added."""
-    gains = [study_row(rows, DENSE, "pacx - mae", part) for part in FRACTIONS]
+    gains = [study_row(rows, DENSE, _OURS, Subject(MAE), part) for part in FRACTIONS]
     asked = "PaCX over the MAE: at least +5 points at 1 %, +2.5 at 100 %, interval above 0"
     found = [
         Bar(asked=asked, rows=gains, judges=[_above(0.05), None, _above(0.025)]),
@@ -138,11 +153,11 @@ def bars(rows: Rows) -> list[Bar]:
     ]
     found += [
         _keeps_a_quarter(rows, "shuffled-pairs", "shuffled pairs keep", is_later=False),
-        _no_more_than(rows, UNSEEN, "shuffled-pairs", "visibility 0, control of shuffled pairs", is_later=False),
+        _no_more_than(rows, NOT_VISIBLE, "shuffled-pairs", "visibility 0, control of shuffled pairs", is_later=False),
     ]
     for label in ("lung", "heart"):
         row = rows.find(
-            protocol="segmentation", dataset="simulated hospital", encoder="pacx - mae", label=label,
+            protocol="segmentation", dataset="simulated hospital", encoder=PACX, contrast=MAE, label=label,
             metric=difference_metric("iou"), fraction=1.0,
         )  # fmt: skip
         asked = f"{label}: IoU within 0.5 points of the MAE"
@@ -151,7 +166,7 @@ def bars(rows: Rows) -> list[Bar]:
         _over_strongest(
             rows,
             "PaCX over the strongest of four readings of the MAE (two poolings, plain or standardized): above 0",
-            (*_POOLINGS, *(f"{base}, standardized" for base in _POOLINGS)),
+            (*_POOLINGS, *(replace(base, condition=STANDARDIZED) for base in _POOLINGS)),
             is_later=True,
         ),
         _keeps_a_quarter(rows, "random-targets", "random vectors keep", is_later=True),
@@ -159,7 +174,7 @@ def bars(rows: Rows) -> list[Bar]:
         _keeps_a_quarter(rows, "shuffled-within-acuity", "pairs of equally ill patients keep", is_later=True),
         _no_more_than(
             rows,
-            UNSEEN,
+            NOT_VISIBLE,
             "shuffled-within-view",
             "visibility 0, control of pairs shuffled within the view",
             is_later=True,

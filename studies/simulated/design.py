@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from pacx.core.randomness import order, sample_keys
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.segmentation import SegmentationConfig
+from pacx.evaluation.results import Subject
+from pacx.evaluation.settings import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
 from pacx.recipes import distill_variants
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
@@ -39,7 +40,7 @@ class World:
     """How much films show of their patients.
 
     Args:
-        name: for folders and, in brackets behind an encoder's name, for result rows.
+        name: for folders and, as the condition, for result rows.
         visibility: share of every mechanism that the body puts on the film.
         circumstances: what the taking of the film tells.
     """
@@ -53,17 +54,17 @@ class World:
         """The same visibility for every mechanism."""
         return Visibility(**dict.fromkeys(Visibility.__dataclass_fields__, self.visibility))
 
-    def encoder(self, name: str) -> str:
-        """An encoder's name in result rows about films of this world."""
-        return name if self == IN_LIFE else f"{name} ({self.name})"
+    def subject(self, encoder: str, pooling: str = "") -> Subject:
+        """An encoder in result rows about films of this world."""
+        return Subject(encoder, pooling, "" if self == IN_LIFE else self.name)
 
 
 IN_LIFE = World(name="in life")
 HALF = World(name="visibility 0.5", visibility=0.5)
-UNSEEN = World(name="visibility 0", visibility=0.0)
+NOT_VISIBLE = World(name="visibility 0", visibility=0.0)
 NO_WIRES = World(name="no wires", circumstances=Circumstances(wires=0.0))
-NOTHING = World(name="visibility 0, film taken blindly", visibility=0.0, circumstances=Circumstances(acuity=0.0))
-WORLDS = (IN_LIFE, UNSEEN, NO_WIRES, NOTHING, HALF)
+BLIND = World(name="visibility 0, film taken blindly", visibility=0.0, circumstances=Circumstances(acuity=0.0))
+WORLDS = (IN_LIFE, NOT_VISIBLE, NO_WIRES, BLIND, HALF)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +106,9 @@ class Condition:
     is_followed: bool = False
 
     @property
-    def encoder(self) -> str:
-        """Its name in result rows."""
-        return self.world.encoder(self.name)
+    def subject(self) -> Subject:
+        """Its encoder in result rows."""
+        return self.world.subject(self.name)
 
 
 def _as_is(run: DistillRun) -> DistillRun:
@@ -138,15 +139,15 @@ CONDITIONS = (
     Condition(name=PACX, adapted=_as_is, is_followed=True),
     Condition(name=SHUFFLED, adapted=_SHUFFLED, is_followed=True),
     Condition(name=RANDOM_TARGETS, adapted=_RANDOM, is_followed=True),
-    Condition(name=PACX, adapted=_as_is, world=UNSEEN),
-    Condition(name=SHUFFLED, adapted=_SHUFFLED, world=UNSEEN),
-    Condition(name=WITHIN_VIEW, adapted=_VIEW, world=UNSEEN),
+    Condition(name=PACX, adapted=_as_is, world=NOT_VISIBLE),
+    Condition(name=SHUFFLED, adapted=_SHUFFLED, world=NOT_VISIBLE),
+    Condition(name=WITHIN_VIEW, adapted=_VIEW, world=NOT_VISIBLE),
     Condition(name=WITHIN_VIEW, adapted=_VIEW),
     Condition(name=WITHIN_ACUITY, adapted=_ACUITY, is_followed=True),
     Condition(name="ecg-only", adapted=_one_modality("ecg")),
     Condition(name="labs-only", adapted=_one_modality("labs")),
-    Condition(name=PACX, adapted=_as_is, world=NOTHING),
-    Condition(name=SHUFFLED, adapted=_SHUFFLED, world=NOTHING),
+    Condition(name=PACX, adapted=_as_is, world=BLIND),
+    Condition(name=SHUFFLED, adapted=_SHUFFLED, world=BLIND),
     Condition(name="contrastive-only", adapted=_taught_by(distill_variants.distill_contrastive_only)),
     Condition(name="regression-only", adapted=_taught_by(distill_variants.distill_regression_only)),
     Condition(name=AGE_AND_SEX, adapted=_told(AgeAndSexRun)),
@@ -285,7 +286,7 @@ class StudyFolders:
 
     def stage_2(self, condition: Condition, seed: int) -> Path:
         """The run of a condition."""
-        return self.run(f"{condition.encoder}-seed-{seed}")
+        return self.run(f"{condition.subject}-seed-{seed}")
 
     def scores(self, name: str) -> Path:
         """The file of draws, or of pixel counts, that a finished step leaves."""

@@ -6,7 +6,7 @@ which say how many; one that is not done has none.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from pacx.core.randomness import seed_of
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.low_data import FRACTIONS
 from pacx.evaluation.mask_overlap import Overlap
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
 from pacx.evaluation.statistics import (
     MACRO,
@@ -32,16 +32,16 @@ from pacx.evaluation.statistics import (
 from pacx.models.vit_config import Pooling
 from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED
 from studies.simulated.design import (
+    BLIND,
     CONDITIONS,
     IN_LIFE,
     MAE,
     NO_WIRES,
-    NOTHING,
+    NOT_VISIBLE,
     PACX,
     RANDOM,
     RANDOM_TARGETS,
     SHUFFLED,
-    UNSEEN,
     WITHIN_ACUITY,
     WITHIN_VIEW,
     World,
@@ -55,16 +55,18 @@ from studies.simulated.steps import (
     BaselineStep,
     MaskStep,
     Stage2Step,
-    Step,
     Study,
+    StudyStep,
     view,
 )
 
 PROTOCOL, COST = "study", "study-cost"
 SHARE = "share_of_gain"
 DATASET = "simulated hospital"
-WITHOUT_WIRES = f"{PACX}, read without wires"
+WITHOUT_WIRES = Subject(PACX, condition="read without wires")
 _TOKEN, _MEAN = Pooling.CLASS_TOKEN, Pooling.PATCH_MEAN
+_BY_LABEL = ((Subject(PACX), Subject(MAE)), (Subject(PACX), Subject(WITHIN_ACUITY)))
+"""Differences that are told label by label too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ class _Scored:
 class _Done:
     """The steps that are done, read once."""
 
-    def __init__(self, study: Study, steps: Sequence[Step]) -> None:
+    def __init__(self, study: Study, steps: Sequence[StudyStep]) -> None:
         self.study = study
         self.steps = [step for step in steps if step.file.exists()]
 
@@ -96,12 +98,12 @@ class _Done:
         """Arrays by step."""
         return {step.name: dict(np.load(step.file)) for step in self.steps}
 
-    def about(self, step: Step) -> Mapping[str, object]:
+    def about(self, step: StudyStep) -> Mapping[str, object]:
         """What a step says of itself."""
         found: Mapping[str, object] = json.loads(str(self.files[step.name][ABOUT]))
         return found
 
-    def scored(self, steps: Iterable[Step], key: str) -> _Scored | None:
+    def scored(self, steps: Iterable[StudyStep], key: str) -> _Scored | None:
         """The mean over some steps that have this view; None if none has."""
         having = [step for step in steps if key in self.files[step.name]]
         if not having:
@@ -126,16 +128,16 @@ def _macro(draws: Float) -> Float:
     return ratio(np.where(known, draws, 0.0).sum(axis=2), known.sum(axis=2))
 
 
-def _columns(done: _Done, group: str) -> dict[str, _Scored]:
-    """Every encoder in every view that there is, by the name of its rows."""
-    found: dict[str, _Scored | None] = {}
+def _columns(done: _Done, group: str) -> dict[Subject, _Scored]:
+    """Every encoder in every view that there is, by what its rows call it."""
+    found: dict[Subject, _Scored | None] = {}
 
-    def add(name: str, world: World, steps: Sequence[Step]) -> None:
-        found[world.encoder(name)] = done.scored(steps, f"{group}|{view(_TOKEN)}")
-        found[world.encoder(f"{name}-mean")] = done.scored(steps, f"{group}|{view(_MEAN)}")
-        for pooling, short in ((_TOKEN, name), (_MEAN, f"{name}-mean")):
+    def add(name: str, world: World, steps: Sequence[StudyStep]) -> None:
+        for pooling, part in ((_TOKEN, ""), (_MEAN, "mean")):
+            found[world.subject(name, part)] = done.scored(steps, f"{group}|{view(pooling)}")
+        for pooling, part in ((_TOKEN, ""), (_MEAN, "mean")) if world == IN_LIFE else ():
             key = f"{group}|{view(pooling, standardize=True)}"
-            found[f"{world.encoder(short)}, {STANDARDIZED}"] = done.scored(steps, key)
+            found[Subject(name, part, STANDARDIZED)] = done.scored(steps, key)
 
     for step in done.steps:
         if isinstance(step, BaselineStep):
@@ -148,39 +150,44 @@ def _columns(done: _Done, group: str) -> dict[str, _Scored]:
     return {name: scored for name, scored in found.items() if scored is not None}
 
 
-def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+def _standardized(encoder: str, pooling: str = "") -> Subject:
+    return Subject(encoder, pooling, STANDARDIZED)
+
+
+def _pairs(known: Collection[Subject]) -> list[tuple[Subject, Subject]]:
     """Which differences are asked for; whoever is not there is left out."""
-    known = list(names)
-    unseen, nothing = (world.encoder for world in (UNSEEN, NOTHING))
-    pairs = [(MAE, RANDOM), (f"{MAE}-mean", MAE), (PACX, RANDOM_TARGETS), (PACX, RANDOM)]
+    of_mae, of_pacx = Subject(MAE), Subject(PACX)
+    pairs = [(of_mae, Subject(RANDOM)), (Subject(MAE, "mean"), of_mae)]
+    pairs += [(of_pacx, Subject(name)) for name in (RANDOM_TARGETS, RANDOM)]
     for condition in CONDITIONS:
-        for base in (MAE, f"{MAE}-mean"):
-            pairs.append((condition.encoder, condition.world.encoder(base)))
+        for part in ("", "mean"):
+            pairs.append((condition.subject, condition.world.subject(MAE, part)))
             if condition.is_followed:
-                pairs.append((f"{condition.name}-mean", base))
+                pairs.append((Subject(condition.name, "mean"), Subject(MAE, part)))
         if condition.is_followed:
-            for short in ("", "-mean"):
-                pairs.append((f"{condition.name}{short}, {STANDARDIZED}", f"{MAE}{short}, {STANDARDIZED}"))
-    pairs += [(PACX, f"{MAE}{short}, {STANDARDIZED}") for short in ("", "-mean")]
-    pairs += [(encoder(PACX), encoder(SHUFFLED)) for encoder in (unseen, nothing)]
-    pairs += [(unseen(PACX), unseen(WITHIN_VIEW)), (PACX, WITHIN_VIEW), (PACX, WITHIN_ACUITY)]
-    pairs += [(f"{PACX}, {STANDARDIZED}", f"{RANDOM_TARGETS}, {STANDARDIZED}")]
-    pairs += [(WITHOUT_WIRES, NO_WIRES.encoder(MAE))]
+            pairs += [(_standardized(condition.name, part), _standardized(MAE, part)) for part in ("", "mean")]
+    pairs += [(of_pacx, _standardized(MAE, part)) for part in ("", "mean")]
+    pairs += [(world.subject(PACX), world.subject(SHUFFLED)) for world in (NOT_VISIBLE, BLIND)]
+    pairs += [(NOT_VISIBLE.subject(PACX), NOT_VISIBLE.subject(WITHIN_VIEW))]
+    pairs += [(of_pacx, Subject(name)) for name in (WITHIN_VIEW, WITHIN_ACUITY)]
+    pairs += [(_standardized(PACX), _standardized(RANDOM_TARGETS)), (WITHOUT_WIRES, NO_WIRES.subject(MAE))]
     return [(first, second) for first, second in dict.fromkeys(pairs) if first in known and second in known]
 
 
-def _shares(names: Iterable[str]) -> list[tuple[str, str, str, str]]:
+def _shares(known: Collection[Subject]) -> list[tuple[Subject, Subject, Subject, Subject]]:
     """(encoder, its baseline, the full method, its baseline): whose gain over whose."""
-    known = set(names)
+    whole, base = Subject(PACX), Subject(MAE)
     wanted = [
-        (condition.encoder, condition.world.encoder(MAE), PACX, MAE)
+        (condition.subject, condition.world.subject(MAE), whole, base)
         for condition in CONDITIONS
-        if condition.encoder != PACX
+        if condition.subject != whole
     ]
-    whole, base = f"{PACX}, {STANDARDIZED}", f"{MAE}, {STANDARDIZED}"
-    wanted += [(f"{name}, {STANDARDIZED}", base, whole, base) for name in (SHUFFLED, RANDOM_TARGETS, WITHIN_ACUITY)]
-    wanted += [(WITHOUT_WIRES, NO_WIRES.encoder(MAE), PACX, MAE)]
-    return [each for each in wanted if set(each) <= known]
+    wanted += [
+        (_standardized(name), _standardized(MAE), _standardized(PACX), _standardized(MAE))
+        for name in (SHUFFLED, RANDOM_TARGETS, WITHIN_ACUITY)
+    ]
+    wanted += [(WITHOUT_WIRES, NO_WIRES.subject(MAE), whole, base)]
+    return [each for each in wanted if all(subject in known for subject in each)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,31 +199,34 @@ class _Writer:
     labels: Sequence[str]
     n: int
     remark: str
-    columns: Mapping[str, _Scored]
+    columns: Mapping[Subject, _Scored]
 
     def rows(self) -> list[ResultRow]:
         """Scores, differences, shares, for each share of the labels."""
         columns, found = self.columns, []
         for number, fraction in enumerate(FRACTIONS):
-            value = {name: scored.draws[number] for name, scored in columns.items()}
-            for name in columns:
-                found.append(self._row(Column(name, "auroc", value[name]), [name], fraction))
-            for first, second in _pairs(columns):
-                name, metric = difference_name(first, second), difference_metric("auroc")
-                found.append(self._row(Column(name, metric, value[first] - value[second]), [first, second], fraction))
-                if (first, second) in ((PACX, MAE), (PACX, WITHIN_ACUITY)):
+            value = {subject: scored.draws[number] for subject, scored in columns.items()}
+            for subject in columns:
+                found.append(self._row("auroc", value[subject], [subject], fraction))
+            for pair in _pairs(columns):
+                first, second = pair
+                metric = difference_metric("auroc")
+                found.append(self._row(metric, value[first] - value[second], pair, fraction))
+                if pair in _BY_LABEL:
                     gains = (columns[first].by_label - columns[second].by_label)[number]  # (R, L)
                     found += [
-                        self._row(Column(name, metric, gains[:, k]), [first, second], fraction, label)
-                        for k, label in enumerate(self.labels)
+                        self._row(metric, gains[:, k], pair, fraction, label) for k, label in enumerate(self.labels)
                     ]
             for ours, base, whole, whole_base in _shares(columns):
                 share = ratio(value[ours] - value[base], value[whole] - value[whole_base])
-                found.append(self._row(Column(f"{ours} / {whole}", SHARE, share), [ours, whole], fraction))
+                found.append(self._row(SHARE, share, [ours, whole], fraction))
         return found
 
-    def _row(self, column: Column, behind: Sequence[str], fraction: float, label: str = MACRO) -> ResultRow:
-        scored = [self.columns[name] for name in behind]
+    def _row(
+        self, metric: str, draws: Float, behind: Sequence[Subject], fraction: float, label: str = MACRO
+    ) -> ResultRow:
+        """One number of the first subject, against the second where there is one."""
+        scored = [self.columns[subject] for subject in behind]
         most = max(each.num_trainings for each in scored)
         remark = f"{_stage_2(most)}, {PROBE_SEEDS[fraction]} probe seeds"
         maker = RowMaker(
@@ -224,8 +234,11 @@ class _Writer:
             dataset=self.dataset,
             seed=self.done.study.seed,
             provenance=_origin(self.remark, [about for each in scored for about in each.abouts]),
+            subjects={str(subject): subject for subject in behind},
+            num_trainings=most,
         )
-        return maker.row(column, column.draws, label=label, n=self.n, fraction=fraction, remark=remark)
+        column = Column(str(behind[0]), metric, draws, str(behind[1]) if behind[1:] else "")
+        return maker.row(column, draws, label=label, n=self.n, fraction=fraction, remark=remark)
 
 
 def _stage_2(num_trainings: int) -> str:
@@ -269,8 +282,9 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
         dataset=DATASET,
         seed=study.seed,
         provenance=_origin(remark, [done.about(step) for step in steps]),
+        num_trainings=sum(step.encoder == PACX for step in steps),
     )
-    remark = f"{_stage_2(sum(step.encoder == PACX for step in steps))}, {len(common)} decoder seeds"
+    remark = f"{_stage_2(maker.num_trainings)}, {len(common)} decoder seeds"
     return [
         maker.row(column, column.draws[:, k], label=mask, n=len(test), remark=remark)
         for column in with_differences(values, "iou", MAE if MAE in values else None)
@@ -299,7 +313,7 @@ def _cost_rows(done: _Done, remark: str, num_steps: int) -> list[ResultRow]:
     ]
 
 
-def study_rows(study: Study, steps: Sequence[Step], *, command: str, is_rehearsal: bool) -> list[ResultRow]:
+def study_rows(study: Study, steps: Sequence[StudyStep], *, command: str, is_rehearsal: bool) -> list[ResultRow]:
     """Rows of everything that is done.
 
     Args:

@@ -29,6 +29,7 @@ from pacx.evaluation.low_data import FRACTIONS, train_low_data
 from pacx.evaluation.metrics import auroc
 from pacx.evaluation.segmentation import decode_test_films
 from pacx.evaluation.statistics import mean_over_seeds, patient_bootstrap
+from pacx.models.device import chosen_device
 from pacx.models.encoders.by_name import NamedEncoder, random_like
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.vit_config import Pooling
@@ -54,11 +55,6 @@ STANDARDIZED, MEAN = "standardized", "mean"
 PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
 """Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
 ABOUT = "about"
-
-
-def device() -> torch.device:
-    """Where encoders and probes run."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def chip() -> str:
@@ -105,7 +101,7 @@ def probe_draws(
     found = []
     for fraction in FRACTIONS:
         config = ProbeConfig(seed=seed, num_seeds=PROBE_SEEDS[fraction], standardize=standardize)
-        heads = train_low_data(data, features, (fraction,), config=config, device=device())
+        heads = train_low_data(data, features, (fraction,), config=config, device=chosen_device())
         scores = [auroc(chance, data.labels[data.test], draws) for chance in heads.probabilities(features[data.test])]
         found.append(mean_over_seeds(np.stack(scores), seed=seed))
     return np.stack(found).astype(np.float32)
@@ -125,8 +121,8 @@ def probed(
     found: dict[str, NDArray[np.float32]] = {}
     for pooling in poolings:
         pooled = encoder.pooled_by(pooling)
-        home = embed_pack(pooled, pack, device=device())
-        both = None if away is None else np.concatenate([home, embed_pack(pooled, away, device=device())])
+        home = embed_pack(pooled, pack, device=chosen_device())
+        both = None if away is None else np.concatenate([home, embed_pack(pooled, away, device=chosen_device())])
         for group, names in GROUPS.items():
             data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
             for standardize in (False, True) if is_followed else (False,):
@@ -140,7 +136,7 @@ def probed(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step(ABC):
+class StudyStep(ABC):
     """Something that leaves one file of arrays; done once."""
 
     name: str
@@ -188,7 +184,7 @@ def _processor_seconds() -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineStep(Step):
+class BaselineStep(StudyStep):
     """Probe an encoder that no Stage 2 has seen, on both poolings, in one world."""
 
     encoder: str
@@ -196,8 +192,8 @@ class BaselineStep(Step):
 
     @property
     def named(self) -> str:
-        """See ``Step``."""
-        return self.world.encoder(self.encoder)
+        """See ``StudyStep``."""
+        return str(self.world.subject(self.encoder))
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Draws."""
@@ -221,7 +217,7 @@ def open_baseline(study: Study, name: str) -> LoadedEncoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage2Step(Step):
+class Stage2Step(StudyStep):
     """Train one condition with one seed and probe what it releases."""
 
     condition_number: int
@@ -234,8 +230,8 @@ class Stage2Step(Step):
 
     @property
     def named(self) -> str:
-        """See ``Step``."""
-        return self.condition.encoder
+        """See ``StudyStep``."""
+        return str(self.condition.subject)
 
     @property
     def out(self) -> Path:
@@ -266,7 +262,7 @@ class Stage2Step(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskStep(Step):
+class MaskStep(StudyStep):
     """Train decoders on an encoder's patch tokens and count pixels on the test films.
 
     Args:
@@ -281,7 +277,7 @@ class MaskStep(Step):
 
     @property
     def named(self) -> str:
-        """See ``Step``."""
+        """See ``StudyStep``."""
         return self.encoder
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
@@ -297,20 +293,20 @@ class MaskStep(Step):
             name=self.encoder,
             config=self.study.sizes.decoder,
             seeds=[self.study.seed + seed for seed in self.decoder_seeds],
-            device=device(),
+            device=chosen_device(),
         )
         names = ("intersection", "predicted", "inside", "judged")
         return {name: np.stack([getattr(count, name) for count in counts]) for name in names}
 
 
-def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[Step]:
+def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[StudyStep]:
     """Every step, what decides most first; a step of masks comes after the run it decodes.
 
     The MAE and random weights get every decoder seed; PaCX's runs share them out, so that pairs of equal decoder seed
     resample decoders and Stage 2 at once.
     """
-    steps: list[Step] = [
-        BaselineStep(name=world.encoder(MAE), encoder=MAE, world=world, study=study) for world in WORLDS
+    steps: list[StudyStep] = [
+        BaselineStep(name=str(world.subject(MAE)), encoder=MAE, world=world, study=study) for world in WORLDS
     ]
     steps += [BaselineStep(name=RANDOM, encoder=RANDOM, world=IN_LIFE, study=study)]
     decoders = tuple(study.sizes.decoder.seeds)
@@ -319,7 +315,7 @@ def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[Step]:
     ]
     for number_of_seed, one in enumerate(stage_2_seeds):
         steps += [
-            Stage2Step(name=f"{condition.encoder} seed {one}", condition_number=number, seed=one, study=study)
+            Stage2Step(name=f"{condition.subject} seed {one}", condition_number=number, seed=one, study=study)
             for number, condition in enumerate(CONDITIONS)
         ]
         shared = decoders[number_of_seed :: len(stage_2_seeds)]

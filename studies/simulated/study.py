@@ -23,7 +23,7 @@ from pacx.recipes.side_by_side import in_processes, run_side_by_side
 from studies.simulated.cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
 from studies.simulated.design import IN_LIFE, MAE, SIZES, Preset, StudyFolders, StudySizes
 from studies.simulated.rows import study_rows
-from studies.simulated.steps import Step, Study, all_steps
+from studies.simulated.steps import Study, StudyStep, all_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,11 @@ def _stage_1(config: StudyConfig) -> list[Run]:
     ]
 
 
-def _run(step: Step) -> str:
+def _run(step: StudyStep) -> str:
     return step.run()
 
 
-def _run_steps(steps: Sequence[Step], num_processes: int) -> None:
+def _run_steps(steps: Sequence[StudyStep], num_processes: int) -> None:
     missing = [step for step in steps if not step.file.exists()]
     with progress("study", len(missing), "steps") as shown:
         for name in in_processes(_run, missing, num_processes):

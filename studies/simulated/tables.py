@@ -4,24 +4,26 @@ Every function takes rows and says "not measured" where there is none; none know
 """
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
-from pacx.reporting.tables import Cell, Rows, Table, format_interval, is_distinguishable
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import Cell, Table, format_interval, is_distinguishable
 
 STUDY, SHARE = "study", "share_of_gain"
 DENSE, ANATOMICAL = "simulated hospital, physiology-dense", "simulated hospital, anatomical"
 AWAY = " at the other site"
-UNSEEN, BLIND = " (visibility 0)", " (visibility 0, film taken blindly)"
+MAE, PACX, STANDARDIZED = "mae", "pacx", "standardized"
+NOT_VISIBLE, BLIND = "visibility 0", "visibility 0, film taken blindly"
+"""Conditions of rows: what films show."""
 FRACTIONS = (0.01, 0.1, 1.0)
 NOT_MEASURED = Cell(text="not measured", is_quiet=True)
 _GAIN = difference_metric("auroc")
 _DATASETS = {DENSE: "physiology-dense", ANATOMICAL: "anatomical"}
 _HEADS = tuple(f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS)
 
-SHOWN = {
-    "pacx": "own ECG and labs (PaCX)",
+SHOWN: Mapping[str, str] = {
+    PACX: "own ECG and labs (PaCX)",
     "ecg-only": "ECG only",
     "labs-only": "labs only",
     "contrastive-only": "contrastive term only",
@@ -35,21 +37,38 @@ SHOWN = {
     "age-and-sex": "control: age and sex",
 }
 """What each Stage 2 is taught, in words; also the order of a table."""
-WORLDS = {
-    "pacx": "as in life",
-    "pacx (visibility 0.5)": "films show half of every mechanism",
-    "pacx (visibility 0)": "films show none; bedside films and wires still follow acuity",
-    "pacx (visibility 0, film taken blindly)": "films show none, and are taken alike of everybody",
-    "pacx, read without wires": "taught with wires, probed on films without",
+WORLDS: Mapping[str, str] = {
+    "": "as in life",
+    "visibility 0.5": "films show half of every mechanism",
+    NOT_VISIBLE: "films show none; bedside films and wires still follow acuity",
+    BLIND: "films show none, and are taken alike of everybody",
+    "read without wires": "taught with wires, probed on films without",
 }
-"""The full method where films show less or are taken otherwise."""
+"""The full method where films show less or are taken otherwise, by the condition of its rows."""
+TAUGHT = {Subject(name): called for name, called in SHOWN.items()}
+IN_WORLDS = {Subject(PACX, condition=world): called for world, called in WORLDS.items()}
 
 
 def study_row(
-    rows: Rows, dataset: str, encoder: str, fraction: float, metric: str = _GAIN, label: str = "macro"
+    rows: Rows,
+    dataset: str,
+    subject: Subject,
+    contrast: Subject | None,
+    fraction: float,
+    *,
+    metric: str = _GAIN,
+    label: str = "macro",
 ) -> ResultRow | None:
     """One row of the study."""
-    return rows.find(protocol=STUDY, dataset=dataset, encoder=encoder, metric=metric, fraction=fraction, label=label)
+    return rows.find(
+        protocol=STUDY,
+        dataset=dataset,
+        subject=str(subject),
+        contrast="" if contrast is None else str(contrast),
+        metric=metric,
+        fraction=fraction,
+        label=label,
+    )
 
 
 def points(row: ResultRow | None) -> Cell:
@@ -62,40 +81,32 @@ def points(row: ResultRow | None) -> Cell:
     return Cell(text=text, small=f"{small} n. d.", is_quiet=True)
 
 
-def baseline_of(encoder: str, base: str = "mae") -> str:
-    """The encoder that a condition of some world is compared with."""
-    if encoder == "pacx, read without wires":
-        return f"{base} (no wires)"
-    name, bracket, world = encoder.partition(" (")
-    return f"{base}{bracket}{world}" if name else base
+def baseline_of(subject: Subject, pooling: str = "") -> Subject:
+    """The MAE that a condition of some world is compared with."""
+    world = "no wires" if subject.condition == "read without wires" else subject.condition
+    return Subject(MAE, pooling, world)
 
 
-def num_seeds(row: ResultRow | None) -> str:
-    """How many Stage 2 trainings a row rests on, as it says itself."""
-    found = re.search(r"(\d+) Stage 2 seed", row.provenance if row is not None else "")
-    return found.group(1) if found else ""
-
-
-def gain_table(rows: Rows, names: dict[str, str], *, suffix: str = "", base: str = "mae") -> Table:
+def gain_table(rows: Rows, names: Mapping[Subject, str], *, suffix: str = "", pooling: str = "") -> Table:
     """Gain over the MAE in AUROC points at each share of the labels, both groups of labels.
 
     Args:
         rows: the study's.
         names: encoders and what to call them, in order.
         suffix: of the dataset, ``AWAY`` for the other site.
-        base: the pooling of the MAE.
+        pooling: of the MAE; "" = its own.
     """
     body = []
-    for encoder, called in names.items():
-        name = difference_name(encoder, baseline_of(encoder, base))
-        found = [[study_row(rows, dataset + suffix, name, part) for part in FRACTIONS] for dataset in _DATASETS]
-        if not any(row for group in found for row in group):
-            continue
-        seeds = Cell(text=num_seeds(next(row for group in found for row in group if row)))
-        body.append((Cell(text=called), *[points(row) for group in found for row in group], seeds))
+    for subject, called in names.items():
+        base = baseline_of(subject, pooling)
+        found = [study_row(rows, dataset + suffix, subject, base, part) for dataset in _DATASETS for part in FRACTIONS]
+        measured = [row for row in found if row]
+        if measured:
+            seeds = Cell(text=str(measured[0].num_trainings or ""))
+            body.append((Cell(text=called), *map(points, found), seeds))
     n = _num_films(rows, suffix)
     return Table(
-        caption=f"Gain over the {'MAE' if base == 'mae' else 'MAE, mean of patches,'} in points of macro AUROC at each "
+        caption=f"Gain over the {'MAE, mean of patches,' if pooling else 'MAE'} in points of macro AUROC at each "
         f"share of the labels, n = {n} test films. n. d.: not distinguishable from 0.",
         header=("Stage 2", *_HEADS, "seeds"),
         rows=tuple(body),
@@ -106,12 +117,14 @@ def _num_films(rows: Rows, suffix: str = "") -> str:
     return "/".join(rows.values_of("n", protocol=STUDY, dataset=DENSE + suffix))
 
 
-def score_table(rows: Rows, names: dict[str, str], suffix: str = "") -> Table:
+def score_table(rows: Rows, names: Mapping[Subject, str], suffix: str = "") -> Table:
     """Macro AUROC itself."""
     body = []
-    for encoder, called in names.items():
+    for subject, called in names.items():
         found = [
-            study_row(rows, dataset + suffix, encoder, part, "auroc") for dataset in _DATASETS for part in FRACTIONS
+            study_row(rows, dataset + suffix, subject, None, part, metric="auroc")
+            for dataset in _DATASETS
+            for part in FRACTIONS
         ]
         if any(found):
             cells = [
@@ -127,10 +140,10 @@ def standardized_table(rows: Rows) -> Table:
     """Gains where probes of both encoders see standardized features, which even out how fast a probe learns."""
     body = []
     for name, called in SHOWN.items():
-        pair = difference_name(f"{name}, standardized", "mae, standardized")
-        found = [[study_row(rows, dataset, pair, part) for part in FRACTIONS] for dataset in _DATASETS]
-        if any(row for group in found for row in group):
-            body.append((Cell(text=called), *[points(row) for group in found for row in group]))
+        pair = Subject(name, condition=STANDARDIZED), Subject(MAE, condition=STANDARDIZED)
+        found = [study_row(rows, dataset, *pair, part) for dataset in _DATASETS for part in FRACTIONS]
+        if any(found):
+            body.append((Cell(text=called), *map(points, found)))
     return Table(
         caption=f"Gain over the MAE in points of macro AUROC, features of both standardized, n = {_num_films(rows)} "
         "test films.",
@@ -141,13 +154,17 @@ def standardized_table(rows: Rows) -> Table:
 
 def label_table(rows: Rows) -> Table:
     """PaCX over the MAE, and over the control whose pairs are of equally ill patients, label by label."""
-    pairs = ("pacx - mae", "pacx - shuffled-within-acuity")
+    bases = (Subject(MAE), Subject("shuffled-within-acuity"))
     parts = (FRACTIONS[0], FRACTIONS[-1])
     body = []
     for dataset in _DATASETS:
         for label in rows.values_of("label", protocol=STUDY, dataset=dataset):
             if label != "macro":
-                cells = [points(study_row(rows, dataset, pair, part, label=label)) for pair in pairs for part in parts]
+                cells = [
+                    points(study_row(rows, dataset, Subject(PACX), base, part, label=label))
+                    for base in bases
+                    for part in parts
+                ]
                 body.append((Cell(text=label.replace("_", " ")), Cell(text=_DATASETS[dataset]), *cells))
     heads = [f"{called}, {100 * part:g} %" for called in ("over the MAE", "over equally ill") for part in parts]
     return Table(
@@ -162,9 +179,9 @@ def share_table(rows: Rows) -> Table:
     """How much of the full method's gain a control or an ablation keeps, on physiology-dense labels."""
     body = []
     for name, called in SHOWN.items():
-        for suffix, how in (("", ""), (", standardized", ", standardized features")):
-            asked = f"{name}{suffix} / pacx{suffix}"
-            found = [study_row(rows, DENSE, asked, part, SHARE) for part in FRACTIONS]
+        for condition, how in (("", ""), (STANDARDIZED, ", standardized features")):
+            kept, whole = Subject(name, condition=condition), Subject(PACX, condition=condition)
+            found = [study_row(rows, DENSE, kept, whole, part, metric=SHARE) for part in FRACTIONS]
             if any(found):
                 cells = [NOT_MEASURED if row is None else share(row) for row in found]
                 body.append((Cell(text=f"{called}{how}"), *cells))
@@ -188,7 +205,7 @@ def mask_table(rows: Rows) -> Table:
     for label in rows.values_of("label", protocol="segmentation", dataset="simulated hospital"):
         scores = [rows.find(**query, encoder=name, label=label, metric="iou") for name in ("random", "mae", "pacx")]
         gains = [
-            points(rows.find(**query, encoder=f"{name} - mae", label=label, metric=difference_metric("iou")))
+            points(rows.find(**query, encoder=name, contrast=MAE, label=label, metric=difference_metric("iou")))
             for name in ("pacx", "random")
         ]
         cells = [

@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> DemoConfig:
 def test_every_protocol_every_picture_and_a_page(config: DemoConfig) -> None:
     rows = read_rows(config.out / "results.json")
     assert {row.protocol for row in rows} == PROTOCOLS
-    assert {"random", "mae", "pacx"} <= {row.encoder for row in rows}
+    assert {"random", "mae", "pacx"} <= {row.name for row in rows}
     page = (config.out / "report.html").read_text()
     for word in ("Table 1", "Table 2", "Table 3", "Label efficiency", "not a medical device", "random ViT"):
         assert word in page
@@ -99,4 +99,4 @@ def test_every_protocol_has_a_command_of_its_own(
     said = capsys.readouterr().out
     assert "pacx - mae" in said
     assert f"result rows written to {results}" in said
-    assert {row.encoder for row in read_rows(results)} >= {"mae", "pacx", "pacx - mae"}
+    assert {row.name for row in read_rows(results)} >= {"mae", "pacx", "pacx - mae"}

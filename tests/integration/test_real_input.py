@@ -67,7 +67,7 @@ def test_probe_gives_every_label_an_interval_or_a_reason(run: Path) -> None:
     )  # fmt: skip
     rows = read_rows(run / "results.json")
     macro = [row for row in rows if row.label == "macro" and row.metric == "auroc" and not row.subgroup]
-    assert {row.encoder for row in macro} == {"mae", "random"}
+    assert {row.name for row in macro} == {"mae", "random"}
     assert all(row.ci_low <= row.value <= row.ci_high for row in macro)
     labels = {row.label for row in rows} - {"macro"}
     assert {"Effusion", "Cardiomegaly"} <= labels

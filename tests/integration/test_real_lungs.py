@@ -13,6 +13,7 @@ from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
 from pacx.evaluation.alterations import MaskHidden
 from pacx.evaluation.attention import UNIFORM, attention
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
@@ -42,11 +43,11 @@ def encoders() -> dict[str, LoadedEncoder]:
 
 
 def test_uniform_attention_has_the_area_of_the_lungs(lungs: Pack, encoders: dict[str, LoadedEncoder]) -> None:
-    rows = attention(lungs, encoders, dataset="lungs", baseline=None, provenance="", num_draws=50)
+    rows = attention(lungs, encoders, Comparison(dataset="lungs", num_draws=50))
     assert lungs.masks is not None
     masks = lungs.masks[lungs.rows("test"), 0]
     areas = [(mask == 1).sum() / (mask != 255).sum() for mask in masks]
-    table = {row.encoder: row for row in rows}
+    table = {row.name: row for row in rows}
     assert table[UNIFORM].value == pytest.approx(np.mean(areas), abs=1e-9)
     assert 0.1 < table[UNIFORM].value < 0.5
     assert table["random"].ci_low < table["random"].value < table["random"].ci_high
@@ -55,9 +56,7 @@ def test_uniform_attention_has_the_area_of_the_lungs(lungs: Pack, encoders: dict
 def test_even_random_tokens_outline_real_lungs(lungs: Pack, encoders: dict[str, LoadedEncoder]) -> None:
     # one decoder: of a mean over several the two scores are no function of each other
     config = SegmentationConfig(epochs=15, batch_size=16, learning_rate=3e-3, warmup_epochs=1, num_seeds=1)
-    rows = segmentation(
-        lungs, encoders, dataset="lungs", baseline=None, config=config, provenance="", num_draws=50
-    )  # fmt: skip
+    rows = segmentation(lungs, encoders, Comparison(dataset="lungs", num_draws=50), config=config)  # fmt: skip
     table = {row.metric: row for row in rows}
     assert table["dice"].value > 0.6
     assert table["iou_pooled"].value == pytest.approx(

@@ -5,20 +5,23 @@ An audit is a typed dataclass; its fields are the options of ``pacx audit NAME``
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from pacx.core.provenance import provenance
+from pacx.evaluation.comparison import NUM_DRAWS, Comparison
 from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.results import ResultRow, difference_metric
-from pacx.evaluation.statistics import MACRO, NUM_DRAWS, RowMaker
-from pacx.reporting.tables import Rows, format_interval, is_distinguishable
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.evaluation.statistics import MACRO, RowMaker
+from pacx.models.device import AUTOMATIC, chosen_device
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import format_interval, is_distinguishable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class AuditResult:
     """What an audit found: rows, and the answer in a sentence or two."""
 
     rows: Sequence[ResultRow]
@@ -35,6 +38,9 @@ class Audit(ABC):
     num_draws: int = NUM_DRAWS
     """Bootstrap draws of patients."""
 
+    device: str = AUTOMATIC
+    """Where encoders and heads run (cpu, cuda, cuda:1); by default a GPU if there is one."""
+
     name: ClassVar[str]
     """What the user types after ``pacx audit``."""
 
@@ -47,7 +53,7 @@ class Audit(ABC):
         """The seed of everything random in the audit."""
 
     @abstractmethod
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """Measure and answer."""
 
     @property
@@ -56,14 +62,25 @@ class Audit(ABC):
         command = f"pacx audit {self.name}"
         return f"{command}, commit {provenance(command, self.chosen_seed).commit}"
 
-    def maker(self, dataset: str, *, more: str = "") -> RowMaker:
-        """What the audit's rows on one dataset have in common; ``more`` is a remark on all of them."""
-        return RowMaker(
-            protocol=f"audit: {self.name}",
+    @property
+    def chosen_device(self) -> str:
+        """Where encoders and heads run."""
+        return chosen_device(self.device)
+
+    def comparison(self, dataset: str, *, subjects: Iterable[Subject] = ()) -> Comparison:
+        """What the audit's protocols on one dataset are told; ``subjects`` go by the name they spell."""
+        return Comparison(
             dataset=dataset,
-            seed=self.chosen_seed,
-            provenance="; ".join(part for part in (self.remark, more) if part),
+            provenance=self.remark,
+            num_draws=self.num_draws,
+            device=self.chosen_device,
+            subjects={str(subject): subject for subject in subjects},
         )
+
+    def maker(self, dataset: str, *, subjects: Iterable[Subject] = (), more: str = "") -> RowMaker:
+        """What the audit's rows on one dataset have in common; ``more`` is a remark on all of them."""
+        comparison = self.comparison(dataset, subjects=subjects)
+        return comparison.maker(f"audit: {self.name}", self.chosen_seed, remark=more)
 
 
 @dataclass(frozen=True, kw_only=True)

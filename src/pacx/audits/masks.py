@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.audits.audit import Audit, Findings, in_words
+from pacx.audits.audit import Audit, AuditResult, in_words
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.mask_overlap import overlap
-from pacx.evaluation.results import difference_metric, difference_name
+from pacx.evaluation.results import Subject, difference_metric
 from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
 from pacx.evaluation.statistics import patient_bootstrap
 from pacx.models.encoders.by_name import open_encoders
@@ -48,35 +48,46 @@ class PreMaskedAudit(Audit):
         """Of the decoder."""
         return self.decoder.seed
 
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """IoU and Dice on both, their paired difference, and the rule's."""
         real, opened = Pack.open(self.pack), open_encoders(self.encoders, self.decoder.seed)
         masks, test = masks_of(real, self.mask), real.rows("test")
         masked = pre_masked(real, masks)
         draws = patient_bootstrap(real.patient_ids[test], num_draws=self.num_draws, seed=self.decoder.seed)
-        maker = self.maker(real.path.name)
+        seen = {
+            each.name: [Subject(encoder=each.name, condition=films) for films in ("on X-rays", "on pre-masked films")]
+            for each in opened
+        }
+        maker = self.maker(real.path.name, subjects=[subject for pair in seen.values() for subject in pair])
         rule = overlap(masked.images[test][:, None] > 0, masks[test])
         rows = segmentation_rows(maker, {RULE: (rule,)}, draws, mask_names=(self.mask,), baseline=None)
         answers = []
         for encoder in opened:
-            xrays, black = f"{encoder.name} on X-rays", f"{encoder.name} on pre-masked films"
+            xrays, black = map(str, seen[encoder.name])
             counts = {
                 name: decode_test_films(
-                    pack, encoder.encoder, name=encoder.name, config=self.decoder, seeds=self.decoder.seeds
+                    pack,
+                    encoder.encoder,
+                    name=encoder.name,
+                    config=self.decoder,
+                    seeds=self.decoder.seeds,
+                    device=maker.device,
                 )
                 for name, pack in ((xrays, real), (black, masked))
             }
             made = segmentation_rows(maker, counts, draws, mask_names=real.mask_names, baseline=xrays)
             rows += [row for row in made if row.label == self.mask]
             asked = (
-                (black, "iou"),
-                (xrays, "iou"),
-                (difference_name(black, xrays), difference_metric("iou")),
+                (black, "", "iou"),
+                (xrays, "", "iou"),
+                (black, xrays, difference_metric("iou")),
             )
-            found = [in_words(rows, label=self.mask, encoder=name, metric=metric) for name, metric in asked]
+            found = [
+                in_words(rows, label=self.mask, subject=one, contrast=to, metric=metric) for one, to, metric in asked
+            ]
             answers.append(f"{encoder.name}'s decoder {found[0]} and on the X-rays {found[1]}, {found[2]}")
-        by_rule = in_words(rows, label=self.mask, encoder=RULE, metric="iou")
-        return Findings(
+        by_rule = in_words(rows, label=self.mask, subject=RULE, metric="iou")
+        return AuditResult(
             rows=rows,
             answer=f"On pre-masked films the rule 'a pixel above 0 is {self.mask}' reaches an IoU of {by_rule} without "
             f"any model, {'; '.join(answers)}.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.audits.audit import Findings, ProbedAudit, in_words
+from pacx.audits.audit import AuditResult, ProbedAudit, in_words
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
@@ -16,7 +16,7 @@ from pacx.evaluation.linear_heads import LinearHeads
 from pacx.evaluation.low_data import FRACTIONS, train_low_data
 from pacx.evaluation.metrics import auroc
 from pacx.evaluation.probe import score_probes
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.evaluation.statistics import (
     MACRO,
     Column,
@@ -64,7 +64,7 @@ class ClassTokenAudit(ProbedAudit):
         "--out runs/audit/class-token.json"
     )
 
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """Gain per pooling, and of the better pooling over the stronger one of the baseline."""
         pack, opened = Pack.open(self.pack), open_encoders((self.baseline, self.encoder), self.probe.seed)
         data = ClassificationData.from_pack(pack, dataset=pack.path.name)
@@ -73,8 +73,10 @@ class ClassTokenAudit(ProbedAudit):
         for encoder in opened:
             for part, pooling in _POOLINGS.items():
                 name = f"{encoder.name}#{part}"
-                features = embed_pack(encoder.encoder.pooled_by(pooling), pack)
-                heads[name] = train_low_data(data, features, self.fractions, config=self.probe)
+                features = embed_pack(encoder.encoder.pooled_by(pooling), pack, device=self.chosen_device)
+                heads[name] = train_low_data(
+                    data, features, self.fractions, config=self.probe, device=self.chosen_device
+                )
                 scores[name] = score_heads(heads[name], data, features, draws)
         rows: list[ResultRow] = []
         taken: list[str] = []
@@ -85,21 +87,27 @@ class ClassTokenAudit(ProbedAudit):
             for part in _POOLINGS:
                 pair = {name: chosen[name] for name in (f"{before}#{part}", f"{after}#{part}")}
                 rows += classification_rows(
-                    self.maker(data.dataset), data, pair, baseline=f"{before}#{part}", fraction=fraction
+                    self.maker(
+                        data.dataset, subjects=[Subject(encoder=name, pooling=part) for name in (before, after)]
+                    ),
+                    data,
+                    pair,
+                    baseline=f"{before}#{part}",
+                    fraction=fraction,
                 )
             better = {name: better_pooling(name, heads, members) for name in (before, after)}
             taken.append(f" ({better[after]} over {better[before]})")
             maker = self.maker(data.dataset, more=f"by validation AUROC {' and '.join(better.values())}")
             pair = {name: chosen[part] for name, part in better.items()}
             rows += classification_rows(maker, data, pair, baseline=before, fraction=fraction)
-        return Findings(rows=rows, answer=self._answer(rows, before, after, taken))
+        return AuditResult(rows=rows, answer=self._answer(rows, before, after, taken))
 
     def _answer(self, rows: list[ResultRow], before: str, after: str, taken: list[str]) -> str:
         def gains(mark: str, remarks: Sequence[str]) -> str:
-            pair = difference_name(after + mark, before + mark)
+            pair = {"subject": after + mark, "contrast": before + mark}
             return "; ".join(
                 f"{100 * fraction:g} % of the labels{remark} "
-                + in_words(rows, encoder=pair, metric=difference_metric("auroc"), fraction=fraction)
+                + in_words(rows, **pair, metric=difference_metric("auroc"), fraction=fraction)
                 for fraction, remark in zip(self.fractions, remarks, strict=True)
             )
 
@@ -144,7 +152,7 @@ class SplitsAudit(ProbedAudit):
         "--out runs/audit/splits.json"
     )
 
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """Test AUROC under both splits; of seen and unseen patients under the second."""
         packs = Pack.open(self.by_patient), Pack.open(self.by_film)
         if set(packs[0].sample_ids) != set(packs[1].sample_ids) or packs[0].label_names != packs[1].label_names:
@@ -167,21 +175,23 @@ class SplitsAudit(ProbedAudit):
             )
         ]
         rows += self._compare(leaky, whole, encoder.name) + self._compare_people(leaky, encoder.name)
-        return Findings(rows=rows, answer=self._answer(rows, whole, leaky, encoder.name))
+        return AuditResult(rows=rows, answer=self._answer(rows, whole, leaky, encoder.name))
 
     def _scored(self, encoder: NamedEncoder, pack: Pack, how: str, seed: int) -> "_Scored":
         data = ClassificationData.from_pack(pack, dataset=f"{pack.path.name}, {how}")  # folders may be called alike
         draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=seed)
-        features = {encoder.name: embed_pack(encoder.encoder, pack)}
-        score = score_probes(data, features, draws, config=self.probe)[encoder.name]
-        return _Scored(data=data, draws=draws, score=score)
+        features = {encoder.name: embed_pack(encoder.encoder, pack, device=self.chosen_device)}
+        scores = score_probes(data, features, draws, config=self.probe, device=self.chosen_device)
+        return _Scored(data=data, draws=draws, score=scores[encoder.name])
 
     def _compare(self, leaky: "_Scored", whole: "_Scored", name: str) -> list[ResultRow]:
         """Test AUROC by film minus by patient."""
         areas = [mean_over_seeds(scored.score.auroc, seed=self.probe.seed) for scored in (leaky, whole)]
         first, second = _on_common_labels(areas, [leaky.truth, whole.truth], leaky.data.label_names)
-        named = Column(difference_name(BY_FILM, BY_PATIENT), difference_metric("auroc"), first.draws - second.draws)
-        maker = self.maker(leaky.data.dataset, more=f"{name}; unpaired, the test splits hold other films")
+        ways = [Subject(encoder=name, condition=how) for how in (BY_FILM, BY_PATIENT)]
+        named = Column(str(ways[0]), difference_metric("auroc"), first.draws - second.draws, str(ways[1]))
+        remark = f"{name}; unpaired, the test splits hold other films"
+        maker = self.maker(leaky.data.dataset, subjects=ways, more=remark)
         return [maker.row(named, named.draws, label=MACRO, n=len(leaky.truth), remark=first.remark)]
 
     def _compare_people(self, leaky: "_Scored", name: str) -> list[ResultRow]:
@@ -212,13 +222,15 @@ class SplitsAudit(ProbedAudit):
         return [*rows, maker.row(gap, gap.draws, label=MACRO, n=len(leaky.truth), remark=seen.remark, subgroup=GAP)]
 
     def _answer(self, rows: list[ResultRow], whole: "_Scored", leaky: "_Scored", name: str) -> str:
-        more = in_words(rows, encoder=difference_name(BY_FILM, BY_PATIENT), metric=difference_metric("auroc"))
+        more = in_words(
+            rows, subject=f"{name} ({BY_FILM})", contrast=f"{name} ({BY_PATIENT})", metric=difference_metric("auroc")
+        )
         by_film, by_patient = (
-            in_words(rows, encoder=name, metric="auroc", dataset=scored.data.dataset, subgroup="")
+            in_words(rows, subject=name, metric="auroc", dataset=scored.data.dataset, subgroup="")
             for scored in (leaky, whole)
         )
-        seen, unseen = (in_words(rows, encoder=name, metric="auroc", subgroup=group) for group in (SEEN, UNSEEN))
-        gap = in_words(rows, encoder=name, metric=difference_metric("auroc"), subgroup=GAP)
+        seen, unseen = (in_words(rows, subject=name, metric="auroc", subgroup=group) for group in (SEEN, UNSEEN))
+        gap = in_words(rows, subject=name, metric=difference_metric("auroc"), subgroup=GAP)
         return (
             f"Macro AUROC of {name} is {by_film} split by film and {by_patient} split by patient, {more} over the "
             f"labels that both test splits can score. Split by film, {leaky.people}: on their films it is {seen}, on "
@@ -284,18 +296,20 @@ class ThresholdAudit(ProbedAudit):
         "--pack packs/nih14 --encoders mae=runs/mae/encoder pacx=runs/distill/encoder --out runs/audit/threshold.json"
     )
 
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """F1 at both, and the paired difference, per encoder."""
         pack, opened = Pack.open(self.pack), open_encoders(self.encoders, self.probe.seed)
         data = ClassificationData.from_pack(pack, dataset=pack.path.name)
         draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=self.probe.seed)
-        features = {encoder.name: embed_pack(encoder.encoder, pack) for encoder in opened}
-        scores = score_probes(data, features, draws, config=self.probe)
-        truth, maker = data.labels[data.test], self.maker(data.dataset)
+        device = self.chosen_device
+        features = {encoder.name: embed_pack(encoder.encoder, pack, device=device) for encoder in opened}
+        scores = score_probes(data, features, draws, config=self.probe, device=device)
+        truth = data.labels[data.test]
         usual = "by the most probable class" if data.is_multiclass else "at 0.5"
         rows, answers = [], []
         for name, score in scores.items():
-            fixed, tuned = f"{name} {usual}", f"{name} at the validation threshold"
+            ways = [Subject(encoder=name, condition=how) for how in (usual, "at the validation threshold")]
+            maker, (fixed, tuned) = self.maker(data.dataset, subjects=ways), map(str, ways)
             values = {fixed: score.f1, tuned: score.f1_tuned}
             pooled = {each: mean_over_seeds(value, seed=self.probe.seed) for each, value in values.items()}
             for column in with_differences(pooled, "f1", fixed):
@@ -304,10 +318,10 @@ class ThresholdAudit(ProbedAudit):
                 for k, label in enumerate(data.label_names):
                     known = int((~np.isnan(truth[:, k])).sum())
                     rows.append(maker.row(column, column.draws[:, k], label=label, n=known))
-            before, after = (in_words(rows, encoder=each, metric="f1") for each in (fixed, tuned))
-            gain = in_words(rows, encoder=difference_name(tuned, fixed), metric=difference_metric("f1"))
+            before, after = (in_words(rows, subject=each, metric="f1") for each in (fixed, tuned))
+            gain = in_words(rows, subject=tuned, contrast=fixed, metric=difference_metric("f1"))
             answers.append(f"{name} {before} {usual} and {after} at the threshold tuned on validation, {gain}")
-        return Findings(rows=rows, answer=f"Macro F1: {'; '.join(answers)}.")
+        return AuditResult(rows=rows, answer=f"Macro F1: {'; '.join(answers)}.")
 
 
 AUDITS = (ClassTokenAudit, SplitsAudit, ThresholdAudit)

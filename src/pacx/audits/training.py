@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from pacx.audits.audit import Findings, ProbedAudit, in_words
+from pacx.audits.audit import AuditResult, ProbedAudit, in_words
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import check_size, embed_pack
 from pacx.evaluation.probe import linear_probe
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.models.encoders.by_name import encoder_from_folder
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.recipes.mae import MAERun, mae, mae_tiny
@@ -34,14 +34,15 @@ class _TrainedAudit(ProbedAudit):
     def probed(self, folders: Mapping[str, Path], baseline: str) -> list[ResultRow]:
         """Rows of encoder folders by name, with paired differences to one of them."""
         pack = Pack.open(self.labelled)
-        maker = self.maker(pack.path.name, more=_CAVEAT)
+        maker, comparison = self.maker(pack.path.name, more=_CAVEAT), self.comparison(pack.path.name)
         rows = linear_probe(
             ClassificationData.from_pack(pack, dataset=maker.dataset),
-            {name: embed_pack(encoder_from_folder(name, at).encoder, pack) for name, at in folders.items()},
-            baseline=baseline,
+            {
+                name: embed_pack(encoder_from_folder(name, at).encoder, pack, device=maker.device)
+                for name, at in folders.items()
+            },
+            replace(comparison, baseline=baseline, provenance=maker.provenance),
             config=self.probe,
-            provenance=maker.provenance,
-            num_draws=self.num_draws,
         )
         return [replace(row, protocol=maker.protocol) for row in rows]
 
@@ -53,7 +54,7 @@ class _TrainedAudit(ProbedAudit):
 
 
 def _gain(rows: list[ResultRow], name: str, baseline: str) -> str:
-    return in_words(rows, encoder=difference_name(name, baseline), metric=difference_metric("auroc"))
+    return in_words(rows, subject=name, contrast=baseline, metric=difference_metric("auroc"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class MaskRatioAudit(_TrainedAudit):
     name = "mask-ratio"
     example = "--labelled packs/nih14 --mae.pack packs/chexpert --mae.training.seed 1 --out runs/audit/mask-ratio.json"
 
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """Train twice, probe twice."""
         self.check_before_training(self.mae.pack)
         folders = {}
@@ -80,8 +81,8 @@ class MaskRatioAudit(_TrainedAudit):
             folders[f"mask ratio {ratio:g}"] = run.out / "encoder"
         low, high = folders
         rows = self.probed(folders, low)
-        scores = [in_words(rows, encoder=name, metric="auroc") for name in (high, low)]
-        return Findings(
+        scores = [in_words(rows, subject=name, metric="auroc") for name in (high, low)]
+        return AuditResult(
             rows=rows,
             answer=f"Macro AUROC is {scores[0]} with 90 % of the patches hidden and {scores[1]} with 75 %, "
             f"{_gain(rows, high, low)}; {_CAVEAT}.",
@@ -111,7 +112,7 @@ class ShuffledPairsAudit(_TrainedAudit):
         "--distill.targets runs/ecg/targets runs/labs/targets --out runs/audit/shuffled-pairs.json"
     )
 
-    def run(self) -> Findings:
+    def run(self) -> AuditResult:
         """Train twice, probe both and the MAE."""
         self.check_before_training(self.distill.pack)
         told = {each.name: getattr(self.distill, each.name) for each in fields(DistillRun)}
@@ -121,13 +122,12 @@ class ShuffledPairsAudit(_TrainedAudit):
             run.run()
         folders = {MAE: self.distill.encoder, TRUE: true.out / "encoder", SHUFFLED: shuffled.out / "encoder"}
         rows = self.probed(folders, MAE)
-        pair = difference_name(TRUE, SHUFFLED)
         rows += [
             row
             for row in self.probed({name: folders[name] for name in (TRUE, SHUFFLED)}, SHUFFLED)
-            if row.encoder == pair
+            if row.contrast and row.encoder == TRUE
         ]
-        return Findings(
+        return AuditResult(
             rows=rows,
             answer=f"Over the MAE, true pairs gain {_gain(rows, TRUE, MAE)} macro AUROC and shuffled pairs "
             f"{_gain(rows, SHUFFLED, MAE)}; true minus shuffled {_gain(rows, TRUE, SHUFFLED)}; {_CAVEAT}.",

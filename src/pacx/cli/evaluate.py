@@ -1,9 +1,8 @@
 """``pacx evaluate``: protocols on frozen encoders, ending in result rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,10 +14,11 @@ from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
 from pacx.evaluation import low_data as low_data_protocol
 from pacx.evaluation import probe as probe_protocol
-from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
+from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.classifier import fit_classifier
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import mirrored
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, logistic_regression
@@ -32,12 +32,12 @@ from pacx.evaluation.readouts import (
     read_measured_values,
     readout_rows,
 )
-from pacx.evaluation.readouts import PROTOCOL as READOUT
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.evaluation.statistics import MACRO, RowMaker
+from pacx.evaluation.statistics import MACRO
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
+from pacx.models.device import chosen_device
 from pacx.models.encoders.by_name import NamedEncoder, open_encoders
 from pacx.models.heads.classifier import save_classifier
 from pacx.models.heads.readouts import save_readouts
@@ -59,10 +59,6 @@ class _HeadsCall(EvaluateCall):
     def chosen_seed(self) -> int:
         """Of the probes."""
         return self.probe.seed
-
-    def shared(self, remark: str) -> dict[str, Any]:
-        """Arguments that every protocol of the call takes alike."""
-        return {"baseline": self.baseline, "provenance": remark, "num_draws": self.num_draws}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,20 +84,21 @@ class ProbeCall(_HeadsCall):
     num_halves: int = 100
     """Probes on random halves of the training patients, behind those intervals."""
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """All training labels (Table 1)."""
-        data, features = ClassificationData.from_pack(pack, dataset=dataset), embedded(pack, encoders)
-        seed, more = self.probe.seed, self.shared(remark)
-        rows = probe_protocol.linear_probe(
-            data, features, config=self.probe, grouped=groupings(pack.table) if self.subgroups else (), **more
+        data, features = (
+            ClassificationData.from_pack(pack, dataset=comparison.dataset),
+            embedded(pack, encoders, comparison.device),
         )
+        seed, grouped = self.probe.seed, groupings(pack.table) if self.subgroups else ()
+        rows = probe_protocol.linear_probe(data, features, comparison, config=self.probe, grouped=grouped)
         if self.knn:
-            rows += nearest_neighbours(data, features, config=NeighbourConfig(seed=seed), **more)
+            rows += nearest_neighbours(data, features, comparison, config=NeighbourConfig(seed=seed))
         if self.logistic:
-            rows += logistic_regression(data, features, config=LogisticConfig(seed=seed), **more)
+            rows += logistic_regression(data, features, comparison, config=LogisticConfig(seed=seed))
         if self.released_code:
-            flipped = embedded(pack, encoders, alter=mirrored)
-            rows += probe_protocol.released_code_probe(data, features, flipped, config=self.probe, **more)
+            flipped = embedded(pack, encoders, comparison.device, alter=mirrored)
+            rows += probe_protocol.released_code_probe(data, features, flipped, comparison, config=self.probe)
         if self.save:
             for name, folder in folders_for_heads(self.encoders, "classifiers").items():
                 classifier = fit_classifier(data, features[name], config=self.probe, num_halves=self.num_halves)
@@ -119,14 +116,14 @@ class LowDataCall(_HeadsCall):
     fractions: tuple[float, ...] = low_data_protocol.FRACTIONS
     """Shares of the training films; smaller subsets lie inside larger ones."""
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Shares of the training labels (Figure 3)."""
         return low_data_protocol.low_data(
-            ClassificationData.from_pack(pack, dataset=dataset),
-            embedded(pack, encoders),
+            ClassificationData.from_pack(pack, dataset=comparison.dataset),
+            embedded(pack, encoders, comparison.device),
+            comparison,
             config=self.probe,
             fractions=self.fractions,
-            **self.shared(remark),
         )
 
 
@@ -147,7 +144,7 @@ class SegmentCall(EvaluateCall):
         """Of the decoder."""
         return self.decoder.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Every mask of the pack."""
         folders = folders_for_heads(self.encoders, "segmenters") if self.save else {}
 
@@ -159,11 +156,8 @@ class SegmentCall(EvaluateCall):
         return segmentation(
             pack,
             by_name(encoders),
-            dataset=dataset,
-            baseline=self.baseline,
+            comparison,
             config=self.decoder,
-            provenance=remark,
-            num_draws=self.num_draws,
             keep=keep,
         )
 
@@ -185,23 +179,15 @@ class AlignCall(EvaluateCall):
         """Of the bootstrap."""
         return self.align.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Every modality given."""
         opened = open_targets(self.targets)
-        data = AlignmentData(
-            dataset=dataset,
-            targets={target.modality: target.for_samples(list(pack.sample_ids)) for target in opened},
-            patient_ids=pack.patient_ids,
-            training=pack.rows("train"),
-            test=pack.rows("test"),
-        )
+        known, features = rows_with_targets(pack, opened), embedded(pack, encoders, comparison.device)
         return alignment(
-            data,
-            embedded(pack, encoders),
-            baseline=self.baseline,
+            AlignmentData.from_pack(pack, opened, dataset=comparison.dataset),
+            {name: array[known] for name, array in features.items()},
+            comparison,
             config=self.align,
-            provenance=remark,
-            num_draws=self.num_draws,
         )
 
 
@@ -219,16 +205,13 @@ class RolloutCall(EvaluateCall):
         """Of the bootstrap."""
         return self.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Every mask of the pack."""
         return attention(
             pack,
             by_name(encoders),
-            dataset=dataset,
-            baseline=self.baseline,
-            provenance=remark,
+            comparison,
             seed=self.seed,
-            num_draws=self.num_draws,
         )
 
 
@@ -258,11 +241,11 @@ class ReadoutCall(EvaluateCall):
         """Of the bootstrap."""
         return self.readout.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Every quantity, at home and elsewhere."""
         if len(self.elsewhere) not in (0, 2):
             raise UsageError("--elsewhere takes a pack and a csv of the same patients; give both or neither")
-        features, measured = embedded(pack, encoders), read_measured_values(self.values, pack)
+        features, measured = embedded(pack, encoders, comparison.device), read_measured_values(self.values, pack)
         fitted = {
             name: fit_readouts(
                 array, measured, training=pack.rows("train"), calibration=pack.rows("val"), config=self.readout
@@ -271,11 +254,13 @@ class ReadoutCall(EvaluateCall):
         }
         if self.save:
             self._save(fitted)
-        judged = [(dataset, features, measured, pack.rows("test"))]
+        judged = [(comparison.dataset, features, measured, pack.rows("test"))]
         if self.elsewhere:
             other = Pack.open(self.elsewhere[0])
             values = read_measured_values(self.elsewhere[1], other)
-            judged.append((other.path.name, embedded(other, encoders), values, np.arange(len(other))))
+            judged.append(
+                (other.path.name, embedded(other, encoders, comparison.device), values, np.arange(len(other)))
+            )
         return [
             row
             for name, arrays, values, test in judged
@@ -284,10 +269,8 @@ class ReadoutCall(EvaluateCall):
                 arrays,
                 values,
                 test,
-                maker=RowMaker(protocol=READOUT, dataset=name, seed=self.readout.seed, provenance=remark),
-                baseline=self.baseline,
+                replace(comparison, dataset=name),
                 config=self.readout,
-                num_draws=self.num_draws,
             )
         ]
 
@@ -318,7 +301,7 @@ def _say(rows: Sequence[ResultRow], headline: str) -> None:
     for row in rows:
         if row.metric in (headline, difference_metric(headline)) and row.label in labels and not row.subgroup:
             what = f"{row.protocol}, {row.dataset}, {row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
-            say(f"{row.encoder:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}], n = {row.n}")
+            say(f"{row.name:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}], n = {row.n}")
 
 
 def main(words: Sequence[str]) -> None:
@@ -341,7 +324,14 @@ def main(words: Sequence[str]) -> None:
     command = f"pacx evaluate {name}"
     pack = Pack.open(call.pack)
     remark = f"{command}, commit {provenance(command, call.chosen_seed).commit}"
-    rows = call.rows(pack, open_encoders(call.encoders, call.chosen_seed), call.dataset or call.pack.name, remark)
+    comparison = Comparison(
+        dataset=call.dataset or call.pack.name,
+        baseline=call.baseline,
+        provenance=remark,
+        num_draws=call.num_draws,
+        device=chosen_device(call.device),
+    )
+    rows = call.rows(pack, open_encoders(call.encoders, call.chosen_seed), comparison)
     write_rows(call.out, rows)
     _say(rows, call.headline)
     say(f"{len(rows)} result rows written to {call.out}; next: pacx report {call.out}")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from pacx.cli.terminal import say
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.comparison import NUM_DRAWS, Comparison
 from pacx.evaluation.embeddings import Alteration, embed_pack, unaltered
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS
+from pacx.models.device import AUTOMATIC
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.models.encoders.film_encoder import FilmEncoder
 
@@ -41,6 +42,9 @@ class EvaluateCall(ABC):
     num_draws: int = NUM_DRAWS
     """Bootstrap draws of patients."""
 
+    device: str = AUTOMATIC
+    """Where encoders and heads run (cpu, cuda, cuda:1); by default a GPU if there is one."""
+
     headline: ClassVar[str]
     """The metric that the terminal shows."""
 
@@ -50,15 +54,15 @@ class EvaluateCall(ABC):
         """The seed of everything random in the protocol."""
 
     @abstractmethod
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Run the protocol."""
 
 
 def embedded(
-    pack: Pack, encoders: Sequence[NamedEncoder], *, alter: Alteration = unaltered
+    pack: Pack, encoders: Sequence[NamedEncoder], device: str, *, alter: Alteration = unaltered
 ) -> Mapping[str, NDArray[np.float32]]:
     """Every film's embedding, by encoder name."""
-    return {encoder.name: embed_pack(encoder.encoder, pack, alter=alter) for encoder in encoders}
+    return {encoder.name: embed_pack(encoder.encoder, pack, device=device, alter=alter) for encoder in encoders}
 
 
 def by_name(encoders: Sequence[NamedEncoder]) -> Mapping[str, FilmEncoder]:

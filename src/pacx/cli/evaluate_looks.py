@@ -8,6 +8,7 @@ from pacx.cli.terminal import say
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import ResultRow
@@ -36,21 +37,24 @@ class DeletionCall(EvaluateCall):
         """Of the random order and the bootstrap."""
         return self.deletion.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Areas, and a picture of the curves beside the results."""
         question = None
         if self.label:
-            data = ClassificationData.from_pack(pack, dataset=dataset)
-            question = ask_probe(data, embedded(pack, encoders), self.label, config=self.probe)
+            data = ClassificationData.from_pack(pack, dataset=comparison.dataset)
+            question = ask_probe(
+                data,
+                embedded(pack, encoders, comparison.device),
+                self.label,
+                config=self.probe,
+                device=comparison.device,
+            )
         rows, curves = deletion(
             pack,
             by_name(encoders),
-            dataset=dataset,
+            comparison,
             question=question,
-            baseline=self.baseline,
             config=self.deletion,
-            provenance=remark,
-            num_draws=self.num_draws,
         )
         picture_deletion(self.out.parent / "figures", curves, self.label or None, self.deletion, rows[0].n)
         say(f"curves drawn in {self.out.parent / 'figures'}")
@@ -71,16 +75,15 @@ class ShortcutCall(EvaluateCall):
         """Of the probes."""
         return self.probe.seed
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """Every usual alteration; every mask of the pack is hidden once."""
         return shortcuts(
             pack,
-            ClassificationData.from_pack(pack, dataset=dataset),
+            ClassificationData.from_pack(pack, dataset=comparison.dataset),
             by_name(encoders),
             usual_alterations(pack),
+            comparison,
             config=self.probe,
-            provenance=remark,
-            num_draws=self.num_draws,
         )
 
 
@@ -98,10 +101,10 @@ class ViewCall(EvaluateCall):
         """Nothing here is random."""
         return 0
 
-    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], dataset: str, remark: str) -> list[ResultRow]:
+    def rows(self, pack: Pack, encoders: Sequence[NamedEncoder], comparison: Comparison) -> list[ResultRow]:
         """The share of variance that the picture shows, per encoder."""
         folder = self.out.parent / "figures"
-        rows = picture_views(folder, pack, embedded(pack, encoders), self.label, dataset=dataset, provenance=remark)
+        rows = picture_views(folder, pack, embedded(pack, encoders, comparison.device), self.label, comparison)
         say(f"view drawn in {folder}")
         return rows
 

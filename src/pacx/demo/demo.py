@@ -32,7 +32,9 @@ from pacx.demo.folders import (
     DemoFolders,
 )
 from pacx.demo.pictures import draw_demo
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import read_rows, rows_to_json, write_rows
+from pacx.models.device import AUTOMATIC, chosen_device
 from pacx.models.encoders.origin import Origin, read_origin, write_origin
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
@@ -87,6 +89,9 @@ class DemoConfig:
     num_processes: int = 2
     """How many processes simulate and distil at once; never changes a result."""
 
+    device: str = AUTOMATIC
+    """Where encoders are evaluated (cpu, cuda, cuda:1); by default a GPU if there is one."""
+
     @property
     def image_size_px(self) -> int:
         """The film encoder's input size."""
@@ -123,7 +128,8 @@ class _Clock:
 def _require_same_config(config: DemoConfig) -> None:
     """A folder holds one demo; another configuration needs another folder."""
     path = config.out / "config.json"
-    asked = json.loads(json.dumps({**asdict(config), "out": None, "num_processes": None}))
+    told = {name: value for name, value in asdict(config).items() if name != "device"}
+    asked = json.loads(json.dumps({**told, "out": None, "num_processes": None}))
     if path.exists() and read_json(path) != asked:
         raise UsageError(f"{config.out} holds a demo of another configuration; choose another --out or delete it")
     write_json(path, asked)
@@ -236,8 +242,15 @@ def run_demo(config: DemoConfig) -> float:
     with clock.step("stage 3: evaluate"):
         encoders = open_demo_encoders(folders, config.seed)
         _pack_cohorts(config, folders, encoders.baseline.preprocessing.image_size_px, _EVALUATED)
-        write_rows(folders.results, evaluate_demo(folders, encoders, config.seed, config.num_draws))
-        draw_demo(folders, encoders, config.seed)
+        comparison = Comparison(
+            dataset="simulated films",
+            baseline=MAE,
+            provenance=f"pacx demo, commit {provenance('pacx demo', config.seed).commit}",
+            num_draws=config.num_draws,
+            device=chosen_device(config.device),
+        )
+        write_rows(folders.results, evaluate_demo(folders, encoders, config.seed, comparison))
+        draw_demo(folders, encoders, config.seed, device=comparison.device)
     with staged_directory(config.out / "encoder") as released:
         shutil.copytree(folders.run(PACX) / "encoder", released, dirs_exist_ok=True)
         rows = rows_to_json([row for row in read_rows(folders.results) if row.encoder == PACX])

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json
 from pacx.core.errors import ModelError
-from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
 from pacx.demo.folders import ABLATIONS, MAE, PACX, DemoFolders
-from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
+from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.low_data import low_data
 from pacx.evaluation.probe import linear_probe
-from pacx.evaluation.results import ResultRow
+from pacx.evaluation.results import ResultRow, Subject
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
@@ -28,7 +28,6 @@ from pacx.models.vit_config import Pooling
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 
-_Features = dict[str, NDArray[np.float32]]
 _GROUPS = (("physiology-dense", PHYSIOLOGY_DENSE), ("anatomical", ANATOMICAL))
 _DECODER = SegmentationConfig(epochs=12, learning_rate=2e-3, batch_size=32, warmup_epochs=1, num_seeds=2)
 """Shorter and steeper than the paper's 50 epochs at 1e-4, for some hundred films on two cores."""
@@ -66,11 +65,12 @@ def label_group(pack: Pack, names: Sequence[str], dataset: str) -> Classificatio
 
 
 def embed_cohort(
-    folders: DemoFolders, encoder: NamedEncoder, cohort: str, pooling: Pooling | None = None
+    folders: DemoFolders, encoder: NamedEncoder, cohort: str, device: str, pooling: Pooling | None = None
 ) -> NDArray[np.float32]:
     """Embed every film of a cohort from the pack that has this encoder's input size."""
     pack = Pack.open(folders.pack(cohort, encoder.preprocessing.image_size_px))
-    return embed_pack(encoder.encoder if pooling is None else encoder.encoder.pooled_by(pooling), pack)
+    pooled = encoder.encoder if pooling is None else encoder.encoder.pooled_by(pooling)
+    return embed_pack(pooled, pack, device=device)
 
 
 def _reconstruction_rows(folders: DemoFolders, seed: int) -> list[ResultRow]:
@@ -94,74 +94,46 @@ def _reconstruction_rows(folders: DemoFolders, seed: int) -> list[ResultRow]:
 
 
 def _classification_rows(
-    data: Sequence[ClassificationData],
-    features: _Features,
-    pooled_by_mean: _Features,
-    seed: int,
-    remark: str,
-    num_draws: int,
+    folders: DemoFolders, encoders: DemoEncoders, config: ProbeConfig, comparison: Comparison
 ) -> list[ResultRow]:
-    config = ProbeConfig(seed=seed)
+    """Probes on both groups of labels, on shares of them in both poolings, and of the ablations."""
+    pack, device = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px)), comparison.device
+    data = [label_group(pack, names, dataset) for dataset, names in _GROUPS]
+    features = {each.name: embed_cohort(folders, each, "downstream", device) for each in encoders.all}
+    means = {each: Subject(encoder=each.name, pooling="mean") for each in (encoders.mae, encoders.pacx)}
+    by_mean = {
+        str(subject): embed_cohort(folders, each, "downstream", device, Pooling.PATCH_MEAN)
+        for each, subject in means.items()
+    }
+    ablated = {MAE: features[MAE], "full": features[PACX]}
+    for name in ABLATIONS:
+        encoder = encoder_from_folder(name, folders.run(name) / "encoder")
+        ablated[name] = embed_cohort(folders, encoder, "downstream", device)
+    subjects = {str(subject): subject for subject in means.values()}
     rows: list[ResultRow] = []
     for group in data:
-        rows += linear_probe(group, features, baseline=MAE, config=config, provenance=remark, num_draws=num_draws)
-        rows += low_data(
-            group,
-            {**features, **pooled_by_mean},
-            baseline=MAE,
-            config=config,
-            provenance=remark,
-            num_draws=num_draws,
-        )
+        of_group = replace(comparison, dataset=group.dataset, subjects=subjects)
+        rows += linear_probe(group, features, of_group, config=config)
+        rows += low_data(group, {**features, **by_mean}, of_group, config=config)
+    for group in data:
+        of_group = replace(comparison, dataset=group.dataset, baseline=None)
+        found = low_data(group, ablated, of_group, config=config, fractions=(0.01, 1.0))
+        rows += [replace(row, protocol="ablation") for row in found]
     return rows
 
 
-def _ablation_rows(
-    folders: DemoFolders,
-    data: Sequence[ClassificationData],
-    features: _Features,
-    seed: int,
-    remark: str,
-    num_draws: int,
-) -> list[ResultRow]:
-    compared = {MAE: features[MAE], "full": features[PACX]}
-    for name in ABLATIONS:
-        compared[name] = embed_cohort(folders, encoder_from_folder(name, folders.run(name) / "encoder"), "downstream")
-    rows = [
-        row
-        for group in data
-        for row in low_data(
-            group,
-            compared,
-            baseline=None,
-            config=ProbeConfig(seed=seed),
-            provenance=remark,
-            fractions=(0.01, 1.0),
-            num_draws=num_draws,
-        )
-    ]
-    return [replace(row, protocol="ablation") for row in rows]
-
-
 def _alignment_rows(
-    folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: str, num_draws: int
+    folders: DemoFolders, encoders: DemoEncoders, config: AlignmentConfig, comparison: Comparison
 ) -> list[ResultRow]:
     pack = Pack.open(folders.pack("triplets", encoders.mae.preprocessing.image_size_px))
     targets = [FrozenTargets.open(folders.run(name) / "targets") for name in ("ecg", "labs")]
-    data = AlignmentData(
-        dataset="triplets",
-        targets={target.modality: target.for_samples(list(pack.sample_ids)) for target in targets},
-        patient_ids=pack.patient_ids,
-        training=pack.rows("train"),
-        test=pack.rows("test"),
-    )
-    features = {encoder.name: embed_cohort(folders, encoder, "triplets") for encoder in encoders.all}
-    return alignment(
-        data, features, baseline=MAE, config=AlignmentConfig(seed=seed), provenance=remark, num_draws=num_draws
-    )
+    data = AlignmentData.from_pack(pack, targets, dataset="triplets")
+    known, device = rows_with_targets(pack, targets), comparison.device
+    features = {each.name: embed_cohort(folders, each, "triplets", device)[known] for each in encoders.all}
+    return alignment(data, features, replace(comparison, dataset=data.dataset), config=config)
 
 
-def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: str, num_draws: int) -> list[ResultRow]:
+def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparison: Comparison) -> list[ResultRow]:
     """Segmentation and attention; encoders of one input size are compared in one call, hence paired."""
     rows: list[ResultRow] = []
     sizes = dict.fromkeys(encoder.preprocessing.image_size_px for encoder in encoders.all)
@@ -170,42 +142,17 @@ def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, remark: 
         group: Mapping[str, FilmEncoder] = {
             encoder.name: encoder.encoder for encoder in encoders.all if encoder.preprocessing.image_size_px == size
         }
-        baseline = MAE if MAE in group else None
-        rows += segmentation(
-            pack,
-            group,
-            dataset="simulated films",
-            baseline=baseline,
-            config=replace(_DECODER, seed=seed),
-            provenance=remark,
-            num_draws=num_draws,
-        )
-        rows += attention(
-            pack,
-            group,
-            dataset="simulated films",
-            baseline=baseline,
-            provenance=remark,
-            seed=seed,
-            num_draws=num_draws,
-        )
+        of_group = replace(comparison, baseline=MAE if MAE in group else None)
+        rows += segmentation(pack, group, of_group, config=replace(_DECODER, seed=seed))
+        rows += attention(pack, group, of_group, seed=seed)
     return rows
 
 
-def evaluate_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, num_draws: int) -> list[ResultRow]:
+def evaluate_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparison: Comparison) -> list[ResultRow]:
     """Run every protocol; the same patients' draws for all encoders, so that differences are paired."""
-    remark = f"pacx demo, commit {provenance('pacx demo', seed).commit}"
-    pack = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px))
-    data = [label_group(pack, names, dataset) for dataset, names in _GROUPS]
-    features = {encoder.name: embed_cohort(folders, encoder, "downstream") for encoder in encoders.all}
-    pooled_by_mean = {
-        f"{encoder.name}-mean": embed_cohort(folders, encoder, "downstream", Pooling.PATCH_MEAN)
-        for encoder in (encoders.mae, encoders.pacx)
-    }
     return [
         *_reconstruction_rows(folders, seed),
-        *_classification_rows(data, features, pooled_by_mean, seed, remark, num_draws),
-        *_ablation_rows(folders, data, features, seed, remark, num_draws),
-        *_alignment_rows(folders, encoders, seed, remark, num_draws),
-        *_mask_rows(folders, encoders, seed, remark, num_draws),
+        *_classification_rows(folders, encoders, ProbeConfig(seed=seed), comparison),
+        *_alignment_rows(folders, encoders, AlignmentConfig(seed=seed), comparison),
+        *_mask_rows(folders, encoders, seed, comparison),
     ]

@@ -82,7 +82,7 @@ def picture_reconstructions(
     save_figure(folder, entry, png)
 
 
-def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
+def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, device: str) -> None:
     """All pictures of the demo."""
     size = encoders.mae.preprocessing.image_size_px
     masks = Pack.open(folders.pack("segmentation", size))
@@ -104,4 +104,5 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int) -> None:
         baseline=encoders.mae,
         names=("MAE", "PaCX"),
         config=ProbeConfig(),
+        device=device,
     )

@@ -7,7 +7,7 @@ because target embeddings share a large common part that a raw cosine rewards. R
 share patients.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,37 +17,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pacx.core.errors import DataError, ModelError
+from pacx.data.packs.pack import Pack
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
+from pacx.evaluation.settings import AlignmentConfig
 from pacx.evaluation.statistics import (
-    NUM_DRAWS,
     Column,
     Float,
     PatientDraws,
-    RowMaker,
     patient_bootstrap,
     ratio,
     with_differences,
 )
+from pacx.modalities.targets import FrozenTargets
 
 PROTOCOL = "alignment"
 CONSTANT = "constant vector"
 CHANCE = "chance"
 _RECALL_AT = (1, 5, 10)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignmentConfig:
-    """The ridge probe.
-
-    Args:
-        alpha: ridge penalty on standardised image features; targets are left as they are.
-        seed: of the bootstrap; the probe itself has no randomness.
-
-    Source: paper appendix A.2.2 (alpha 10, svd solver).
-    """
-
-    alpha: float = 10.0
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +74,22 @@ class AlignmentData:
             if not np.isfinite(target).all():
                 raise ModelError(f"{name} targets of {self.dataset} hold NaN or infinity; embed the signals again")
 
+    @classmethod
+    def from_pack(cls, pack: Pack, targets: Sequence[FrozenTargets], *, dataset: str) -> "AlignmentData":
+        """Targets joined to the films of a pack by sample id; films that lack one of them are left out.
+
+        ``rows_with_targets`` says which are left. Raises as the class.
+        """
+        rows = rows_with_targets(pack, targets)
+        split = pack.table["split"].to_numpy()[rows]
+        return cls(
+            dataset=dataset,
+            targets={target.modality: target.for_samples(list(pack.sample_ids[rows])) for target in targets},
+            patient_ids=pack.patient_ids[rows],
+            training=np.flatnonzero(split == "train"),
+            test=np.flatnonzero(split == "test"),
+        )
+
     @property
     def queries(self) -> NDArray[np.int64]:
         """Test rows reduced to one film per patient, in row order."""
@@ -94,24 +97,29 @@ class AlignmentData:
         return self.test[np.sort(first)]
 
 
+def rows_with_targets(pack: Pack, targets: Sequence[FrozenTargets]) -> NDArray[np.int64]:
+    """Rows of the films that have every target; none where there is no target."""
+    ids = pack.sample_ids.astype(str)
+    has_all = np.full(len(ids), bool(targets))
+    for target in targets:
+        has_all &= np.isin(ids, target.sample_ids)
+    return np.flatnonzero(has_all)
+
+
 def alignment(
     data: AlignmentData,
     features: Mapping[str, NDArray[np.float32]],
+    comparison: Comparison,
     *,
-    baseline: str | None,
     config: AlignmentConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
 ) -> list[ResultRow]:
     """Fit and judge the ridge probe for every target and encoder.
 
     Args:
         data: targets, patients, splits.
         features: per encoder name float32 (N, D), embeddings of all films.
-        baseline: encoder the others are compared with, paired over patients; None = no comparison.
+        comparison: baseline, draws, and what rows say. Retrieval draws the asking patients; the gallery stays whole.
         config: the ridge penalty and seed.
-        provenance: goes into every row.
-        num_draws: bootstrap draws of test patients. Retrieval draws the asking patients; the gallery stays whole.
 
     Raises:
         ModelError: an embedding is not finite, or there is not one per film.
@@ -119,8 +127,8 @@ def alignment(
     Source: paper appendix A.2.2 and Table 2.
     """
     queries = data.queries
-    draws = patient_bootstrap(data.patient_ids[queries], num_draws=num_draws, seed=config.seed)
-    maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
+    draws = patient_bootstrap(data.patient_ids[queries], num_draws=comparison.num_draws, seed=config.seed)
+    maker = comparison.maker(PROTOCOL, config.seed)
     rows: list[ResultRow] = []
     for target_name, target in data.targets.items():
         fitted, truth = target[data.training].astype(np.float64), target[queries].astype(np.float64)
@@ -132,7 +140,9 @@ def alignment(
             measured[name] = alignment_metrics(predicted, truth, centre, draws)
         constant = alignment_metrics(np.broadcast_to(centre, truth.shape), truth, centre, draws)
         for metric, constant_draws in constant.items():
-            columns = with_differences({name: values[metric] for name, values in measured.items()}, metric, baseline)
+            columns = with_differences(
+                {name: values[metric] for name, values in measured.items()}, metric, comparison.baseline
+            )
             columns.append(Column(CONSTANT, metric, constant_draws))
             rows.extend(maker.row(column, column.draws, label=target_name, n=len(queries)) for column in columns)
         for k in _RECALL_AT:

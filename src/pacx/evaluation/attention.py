@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, Column, Float, RowMaker, patient_bootstrap, ratio, with_differences
+from pacx.evaluation.statistics import Column, Float, patient_bootstrap, ratio, with_differences
 from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.rollout import attention_rollout, rollout_network
 from pacx.models.segmenter import IGNORED
@@ -72,25 +73,17 @@ def rollout_maps(
 def attention(
     pack: Pack,
     encoders: Mapping[str, FilmEncoder],
+    comparison: Comparison,
     *,
-    dataset: str,
-    baseline: str | None,
-    provenance: str,
     seed: int = 0,
-    num_draws: int = NUM_DRAWS,
-    device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Measure the share of attention inside every mask of the test films.
 
     Args:
         pack: films with masks (heart, lung, ...).
         encoders: by name.
-        dataset: the name that rows carry.
-        baseline: encoder the others are compared with, paired over patients; None = no comparison.
-        provenance: goes into every row.
+        comparison: baseline, draws, device, and what rows say.
         seed: of the bootstrap.
-        num_draws: bootstrap draws of patients.
-        device: where the encoders run.
 
     Raises:
         DataError: the pack has no masks or no test films.
@@ -101,14 +94,17 @@ def attention(
     if pack.masks is None or len(rows) == 0:
         raise DataError(f"pack {pack.path} has no masks or no test images, expected both; pack another dataset")
     masks = pack.masks[rows]
-    draws = patient_bootstrap(pack.patient_ids[rows], num_draws=num_draws, seed=seed)
-    maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=seed, provenance=provenance)
+    draws = patient_bootstrap(pack.patient_ids[rows], num_draws=comparison.num_draws, seed=seed)
+    maker = comparison.maker(PROTOCOL, seed)
     shares = {}
     for name, encoder in encoders.items():
-        maps = rollout_maps(encoder, pack, rows=rows, device=device)
+        maps = rollout_maps(encoder, pack, rows=rows, device=comparison.device)
         shares[name] = draws.weighted_mean(attention_share(maps, masks))
     uniform = attention_share(np.broadcast_to(np.float32(0), (len(rows), *masks.shape[2:])), masks)
-    columns = [*with_differences(shares, METRIC, baseline), Column(UNIFORM, METRIC, draws.weighted_mean(uniform))]
+    columns = [
+        *with_differences(shares, METRIC, comparison.baseline),
+        Column(UNIFORM, METRIC, draws.weighted_mean(uniform)),
+    ]
     num_films = (~np.isnan(uniform)).sum(axis=0)
     return [
         maker.row(column, column.draws[:, k], label=mask, n=int(num_films[k]))

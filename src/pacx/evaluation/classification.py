@@ -25,7 +25,7 @@ from pacx.evaluation.metrics import (
     f1,
     sensitivity_at_specificity,
 )
-from pacx.evaluation.results import ResultRow, difference_name
+from pacx.evaluation.results import ResultRow
 from pacx.evaluation.statistics import (
     MACRO,
     Column,
@@ -249,6 +249,8 @@ def classification_rows(
     stand, without intervals, the p-values of the AUROC differences of single labels (``delong.P_VALUE`` and
     ``delong.P_VALUE_HOLM``).
     """
+    if maker.dataset != data.dataset:
+        raise ValueError(f"rows are to speak of {maker.dataset}, the data are those of {data.dataset}")
     truth = data.labels[data.test]
     num_known = (~np.isnan(truth)).sum(axis=0)
     rows = []
@@ -300,7 +302,7 @@ def _p_value_rows(
         )
         adjusted = f"{test}, Holm over {int((~np.isnan(values)).sum())} labels"
         for metric, column, remark in ((P_VALUE, values, test), (P_VALUE_HOLM, holm(values), adjusted)):
-            named = Column(difference_name(name, baseline), metric, column)
+            named = Column(name, metric, column, baseline)
             for k, label in enumerate(data.label_names):
                 few = f"not tested: {num_patients[k]} patients with the rarer class, {MIN_PATIENTS} are needed"
                 said = remark if num_patients[k] >= MIN_PATIENTS else few

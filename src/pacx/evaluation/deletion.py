@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import blurred, unit
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.linear_heads import LinearHeads
 from pacx.evaluation.results import ResultRow
+from pacx.evaluation.settings import DeletionConfig
 from pacx.evaluation.statistics import (
-    NUM_DRAWS,
     Float,
     Interval,
     PatientDraws,
-    RowMaker,
     interval,
     patient_bootstrap,
     with_differences,
@@ -47,37 +47,13 @@ MOST_FIRST, LEAST_FIRST, RANDOM = "most attended first", "least attended first",
 ORDERS = (MOST_FIRST, LEAST_FIRST, RANDOM)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeletionConfig:
-    """How patches are removed.
-
-    Args:
-        steps: equal steps from the whole film to none of it.
-        fill_blur: removed patches show the film blurred with this standard deviation, as a share of the side; 0 = they
-            show the film's mean grey.
-        num_films: at most so many test films, the first in the order of their random keys; 0 = all.
-        seed: of the random order and the bootstrap.
-    """
-
-    steps: int = 10
-    fill_blur: float = 0.125
-    num_films: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 2 or self.num_films < 0:
-            raise UsageError(f"deletion: {self.steps} steps and {self.num_films} films; give 2 or more, and 0 or more")
-        if not 0 <= self.fill_blur <= 1:
-            raise UsageError(f"deletion: a blur of {self.fill_blur} of the side; give a share in [0, 1]")
-
-
 def filled_with(films: Tensor, fill_blur: float) -> Tensor:
     """What shows where patches are removed, (B, S, S) from films in [0, 1]; see ``DeletionConfig.fill_blur``."""
     return blurred(films, fill_blur) if fill_blur else films.mean(dim=(1, 2), keepdim=True).expand(films.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class ProbeQuestion:
     """What the encoder is asked of a film: a label of a trained probe.
 
     Args:
@@ -114,27 +90,19 @@ class DeletionCurve:
 def deletion(
     pack: Pack,
     encoders: Mapping[str, FilmEncoder],
+    comparison: Comparison,
     *,
-    dataset: str,
-    question: Question | None,
-    baseline: str | None,
+    question: ProbeQuestion | None,
     config: DeletionConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
-    device: torch.device | str = "cpu",
 ) -> tuple[list[ResultRow], list[DeletionCurve]]:
     """Measure deletion and insertion on the test films.
 
     Args:
         pack: the films.
         encoders: timm VisionTransformers with a class token, by name.
-        dataset: the name that rows carry.
+        comparison: baseline, draws, device, and what rows say.
         question: the label whose probability is watched; None = the cosine to the whole film's embedding.
-        baseline: encoder the others are compared with, paired over patients; None = no comparison.
         config: how patches are removed.
-        provenance: goes into every row.
-        num_draws: bootstrap draws of patients.
-        device: where the encoders run.
 
     Returns:
         Rows ``deletion_area``, ``insertion_area``, ``random_area``, and within each film ``deletion_gain`` (random
@@ -154,19 +122,21 @@ def deletion(
     if len(rows) == 0:
         asked = "test films" if question is None else f"test films with {question.label}"
         raise DataError(f"pack {pack.path} has no {asked}; choose another label or pack")
-    draws = patient_bootstrap(pack.patient_ids[rows], num_draws=num_draws, seed=config.seed)
+    draws = patient_bootstrap(pack.patient_ids[rows], num_draws=comparison.num_draws, seed=config.seed)
     answers = {
-        name: removal_answers(encoder, pack, rows, _reader(name, question), config=config, device=device)
+        name: removal_answers(encoder, pack, rows, _reader(name, question), config=config, device=comparison.device)
         for name, encoder in encoders.items()
     }
     label = COSINE if question is None else question.label
-    maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=config.seed, provenance=provenance)
+    maker = comparison.maker(PROTOCOL, config.seed)
     areas = {name: areas_of(array) for name, array in answers.items()}
     found = [
         maker.row(column, column.draws, label=label, n=len(rows))
         for metric in next(iter(areas.values()))
         for column in with_differences(
-            {name: draws.weighted_mean(area[metric][:, None])[:, 0] for name, area in areas.items()}, metric, baseline
+            {name: draws.weighted_mean(area[metric][:, None])[:, 0] for name, area in areas.items()},
+            metric,
+            comparison.baseline,
         )
     ]
     return found, [curve for name, array in answers.items() for curve in _curves(name, array, draws)]
@@ -176,7 +146,7 @@ Reader = Callable[[Tensor, Tensor], Tensor]
 """Embeddings of altered films (B, D) and of the same films whole (B, D) to answers (B,)."""
 
 
-def _reader(name: str, question: Question | None) -> Reader:
+def _reader(name: str, question: ProbeQuestion | None) -> Reader:
     if question is None:
         return lambda altered, whole: torch.cosine_similarity(altered, whole, dim=1)
     heads, column = question.heads[name], question.column

@@ -19,50 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.errors import DataError, ModelError
 from pacx.core.progress import progress
 from pacx.core.randomness import generator, order, uniform
 from pacx.evaluation.metrics import auroc_points
+from pacx.evaluation.settings import ProbeConfig
 from pacx.models.onednn import linear
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
-    """How linear probes are trained.
-
-    Args:
-        learning_rates: Adam's peak rates; each follows a cosine to 0. Given several, every head is trained at each of
-            them and the one of highest validation AUROC is kept.
-        epochs: passes over the training subset.
-        batch_size: samples per step; a smaller subset is one whole batch.
-        standardize: shift and scale every feature by mean and standard deviation of the head's own training subset.
-            Off: the paper puts the linear layer straight on the frozen embedding, which the encoder's last LayerNorm
-            has already brought to unit scale. Switch it on to compare encoders whose embeddings differ in scale.
-        weight_decay: AdamW's, on the weights and not on the biases; without it AdamW is Adam.
-        is_rate_per_epoch: hold the learning rate within an epoch, as the authors' code, instead of per step.
-        num_seeds: probes per training set, differing in initialisation, order and (low data) subset.
-        seed: the run's seed; everything random follows from it and a head's own seed.
-
-    Source: paper appendix A.2.2 (Adam, 3e-3, cosine, 40 epochs, 512; one run). Five seeds are ours: with few labels one
-    run says little.
-    """
-
-    learning_rates: tuple[float, ...] = (3e-3,)
-    epochs: int = 40
-    batch_size: int = 512
-    standardize: bool = False
-    weight_decay: float = 0.0
-    is_rate_per_epoch: bool = False
-    num_seeds: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise UsageError(f"learning rates are {self.learning_rates}, expected at least one above 0")
-        if min(self.epochs, self.batch_size, self.num_seeds) < 1:
-            raise UsageError(
-                f"epochs {self.epochs}, batch size {self.batch_size} and seeds {self.num_seeds}: expected at least 1"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,43 +7,25 @@ the paper's protocol. Refuses a multiclass training split of a single class.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError
 from pacx.core.progress import progress
 from pacx.evaluation.classification import ClassificationData, best_on_validation, classification_rows, score_heads
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.metrics import auroc_points
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.settings import LogisticConfig
+from pacx.evaluation.statistics import patient_bootstrap
 
 PROTOCOL = "logistic"
 _NEVER = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogisticConfig:
-    """How logistic regressions are fitted.
-
-    Args:
-        strengths: scikit-learn's C to choose from, one for all labels, by macro validation AUROC (the first of equals);
-            the penalty is |w|^2 / 2 against C times the summed loss, on features of unit variance.
-        max_iterations: of L-BFGS; scikit-learn warns where it was not enough.
-        seed: of the bootstrap; nothing else is random.
-    """
-
-    strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-    max_iterations: int = 2000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.strengths or min(self.strengths) <= 0:
-            raise UsageError(f"strengths are {self.strengths}, expected at least one above 0")
 
 
 def fit_logistic(
@@ -128,18 +110,14 @@ def train_logistic(data: ClassificationData, features: NDArray[np.float32], conf
 def logistic_regression(
     data: ClassificationData,
     features: Mapping[str, NDArray[np.float32]],
+    comparison: Comparison,
     *,
-    baseline: str | None,
     config: LogisticConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
 ) -> list[ResultRow]:
     """Score every encoder by logistic regression; arguments and rows as ``probe.linear_probe``."""
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     chosen = {name: train_logistic(data, array, config) for name, array in features.items()}
     scores = {name: score_heads(chosen[name].heads, data, array, draws) for name, array in features.items()}
     remark = "C by validation AUROC: " + ", ".join(f"{name} {fit.strength:g}" for name, fit in chosen.items())
-    maker = RowMaker(
-        protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=f"{provenance}; {remark}".lstrip("; ")
-    )
-    return classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
+    maker = comparison.maker(PROTOCOL, config.seed, remark=remark)
+    return classification_rows(maker, data, scores, baseline=comparison.baseline, fraction=1.0)

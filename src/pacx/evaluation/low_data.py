@@ -15,12 +15,13 @@ from pacx.core.progress import announce
 from pacx.core.randomness import seed_of
 from pacx.data.splits import low_data_subset
 from pacx.evaluation.classification import ClassificationData, classification_rows, score_heads
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.settings import FRACTIONS
+from pacx.evaluation.statistics import patient_bootstrap
 
 PROTOCOL = "low-data"
-FRACTIONS = (0.01, 0.1, 1.0)
 _MUCH_MORE = 1.5
 """How many times the share asked for a subset may hold before somebody is told."""
 
@@ -28,34 +29,28 @@ _MUCH_MORE = 1.5
 def low_data(
     data: ClassificationData,
     features: Mapping[str, NDArray[np.float32]],
+    comparison: Comparison,
     *,
-    baseline: str | None,
     config: ProbeConfig,
-    provenance: str,
     fractions: Sequence[float] = FRACTIONS,
-    num_draws: int = NUM_DRAWS,
-    device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Probe every encoder on every fraction of the training labels.
 
     Args:
         data: labels and splits.
         features: per encoder name float32 (N, D), embeddings of the whole pack.
-        baseline: encoder the others are compared with, paired; None = no comparison.
+        comparison: baseline, draws, device, and what rows say; they add the mean subset size.
         config: the probe's hyper-parameters; ``num_seeds`` subsets per fraction.
-        provenance: goes into every row, together with the mean subset size.
         fractions: shares of the training split, in (0, 1].
-        num_draws: bootstrap draws.
-        device: where the heads are trained.
 
     Source: paper section 5.1 and appendix A.2.2 (stratified subsets, every label keeps a positive); several seeds per
     fraction, which the paper has not, because 1 % of the labels is a lottery.
     """
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
-    scores = {
-        name: score_heads(train_low_data(data, array, fractions, config=config, device=device), data, array, draws)
-        for name, array in features.items()
-    }
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
+    scores = {}
+    for name, array in features.items():
+        heads = train_low_data(data, array, fractions, config=config, device=comparison.device)
+        scores[name] = score_heads(heads, data, array, draws)
     sizes = training_subsets(data, fractions, config).sum(axis=1)
     rows = []
     for number, fraction in enumerate(fractions):
@@ -66,14 +61,10 @@ def low_data(
                 f"{data.dataset}: {100 * fraction:g} % of {len(data.training)} training films are too few for every "
                 f"label to have a positive; {size:.0f} films are taken, {100 * size / len(data.training):.0f} %"
             )
-        maker = RowMaker(
-            protocol=PROTOCOL,
-            dataset=data.dataset,
-            seed=config.seed,
-            provenance=f"{provenance}; {size:.0f} training images on average over {config.num_seeds} subsets",
-        )
+        remark = f"{size:.0f} training images on average over {config.num_seeds} subsets"
+        maker = comparison.maker(PROTOCOL, config.seed, remark=remark)
         chosen = {name: score.select(members) for name, score in scores.items()}
-        rows.extend(classification_rows(maker, data, chosen, baseline=baseline, fraction=fraction))
+        rows.extend(classification_rows(maker, data, chosen, baseline=comparison.baseline, fraction=fraction))
     return rows
 
 

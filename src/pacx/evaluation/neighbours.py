@@ -6,14 +6,12 @@ which masked autoencoders are known to be weak. Refuses embeddings that are not 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from pacx.core.errors import UsageError
 from pacx.core.progress import progress
 from pacx.evaluation.classification import (
     ClassificationData,
@@ -21,41 +19,22 @@ from pacx.evaluation.classification import (
     classification_rows,
     score_probabilities,
 )
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import LabelledFeatures
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.settings import NeighbourConfig
+from pacx.evaluation.statistics import patient_bootstrap
 
 PROTOCOL = "knn"
 _QUERIES_AT_ONCE = 256
 
 
-@dataclass(frozen=True, kw_only=True)
-class NeighbourConfig:
-    """How neighbours vote.
-
-    Args:
-        neighbours: the k to choose from by validation AUROC (the first of equals); a k above the number of training
-            films means all of them.
-        temperature: of the vote.
-        seed: of the bootstrap; nothing else is random.
-
-    Source: Caron et al. 2021 (DINO), section 4.1 and its published evaluation: 10, 20, 100, 200 neighbours, 0.07 as in
-    Wu et al. 2018.
-    """
-
-    neighbours: tuple[int, ...] = (10, 20, 100, 200)
-    temperature: float = 0.07
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.neighbours or min(self.neighbours) < 1 or self.temperature <= 0:
-            raise UsageError(
-                f"neighbours {self.neighbours} and temperature {self.temperature}: expected numbers from 1, and above 0"
-            )
-
-
 def neighbour_probabilities(
-    training: LabelledFeatures, queries: NDArray[np.float32], config: NeighbourConfig
+    training: LabelledFeatures,
+    queries: NDArray[np.float32],
+    config: NeighbourConfig,
+    *,
+    device: torch.device | str = "cpu",
 ) -> NDArray[np.float64]:
     """Weighted share of positives among the nearest training films.
 
@@ -63,13 +42,14 @@ def neighbour_probabilities(
         training: the films that vote; one whose label is unknown does not vote on that label.
         queries: float32 (Q, D).
         config: K different k and the temperature.
+        device: where similarities are computed.
 
     Returns:
         (K, Q, L) in [0, 1]; where no neighbour knows a label, its share of positives in the training split (1/2 where
         nobody knows).
     """
-    stored = F.normalize(torch.from_numpy(training.features), dim=1)
-    labels = torch.from_numpy(training.labels.astype(np.float64))
+    stored = F.normalize(torch.from_numpy(training.features).to(device), dim=1)
+    labels = torch.from_numpy(training.labels.astype(np.float64)).to(device)
     known = (~labels.isnan()).double()
     votes = labels.nan_to_num()
     prior = torch.where(known.sum(0) > 0, votes.sum(0) / known.sum(0).clamp(min=1), 0.5)  # (L,)
@@ -77,7 +57,7 @@ def neighbour_probabilities(
     result = torch.empty(len(sizes), len(queries), labels.shape[1], dtype=torch.float64)
     with progress("nearest neighbours", len(queries), "films") as shown:
         for begin in range(0, len(queries), _QUERIES_AT_ONCE):
-            part = F.normalize(torch.from_numpy(queries[begin : begin + _QUERIES_AT_ONCE]), dim=1)
+            part = F.normalize(torch.from_numpy(queries[begin : begin + _QUERIES_AT_ONCE]).to(device), dim=1)
             similarity, nearest = (part @ stored.T).topk(max(sizes), dim=1)  # (q, k) most similar first
             weight = (similarity.double() / config.temperature).exp()[..., None]
             heard = (weight * known[nearest]).cumsum(dim=1)  # (q, k, L)
@@ -93,29 +73,27 @@ def neighbour_probabilities(
 def nearest_neighbours(
     data: ClassificationData,
     features: Mapping[str, NDArray[np.float32]],
+    comparison: Comparison,
     *,
-    baseline: str | None,
     config: NeighbourConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
 ) -> list[ResultRow]:
     """Score every encoder by its neighbours; arguments and rows as ``probe.linear_probe``.
 
     Raises:
         DataError: no label of the validation split has both classes, so no k can be chosen.
     """
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     scores, chosen = {}, {}
     for name, array in features.items():
         training = data.part(array, data.training)
         judged = np.concatenate([data.validation, data.test])
-        probabilities = neighbour_probabilities(training, data.part(array, judged).features, config)
+        probabilities = neighbour_probabilities(
+            training, data.part(array, judged).features, config, device=comparison.device
+        )
         validation, test = np.split(probabilities, [len(data.validation)], axis=1)
         best = best_on_validation(validation, data)
         chosen[name] = config.neighbours[best]
         scores[name] = score_probabilities(validation[[best]], test[[best]], data, draws)
     remark = "k by validation AUROC: " + ", ".join(f"{name} {k}" for name, k in chosen.items())
-    maker = RowMaker(
-        protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=f"{provenance}; {remark}".lstrip("; ")
-    )
-    return classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
+    maker = comparison.maker(PROTOCOL, config.seed, remark=remark)
+    return classification_rows(maker, data, scores, baseline=comparison.baseline, fraction=1.0)

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, PatientDraws, RowMaker, patient_bootstrap
+from pacx.evaluation.statistics import PatientDraws, patient_bootstrap
 from pacx.evaluation.subgroups import Grouping, subgroup_rows
 
 PROTOCOL = "linear-probe"
@@ -64,31 +65,25 @@ def score_probes(
 def linear_probe(
     data: ClassificationData,
     features: Mapping[str, NDArray[np.float32]],
+    comparison: Comparison,
     *,
-    baseline: str | None,
     config: ProbeConfig,
-    provenance: str,
     grouped: Sequence[Grouping] = (),
-    num_draws: int = NUM_DRAWS,
-    device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Probe every encoder on all training labels.
 
     Args:
         data: labels and splits.
         features: per encoder name float32 (N, D), embeddings of the whole pack.
-        baseline: encoder the others are compared with, paired; None = no comparison.
+        comparison: baseline, draws, device, and what rows say.
         config: the probe's hyper-parameters.
-        provenance: goes into every row.
         grouped: from ``subgroups.groupings`` of the pack's table; their rows (protocol "subgroups") come last.
-        num_draws: bootstrap draws.
-        device: where the heads are trained.
 
     Source: paper appendix A.2.2 and Table 1.
     """
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
-    scores = score_probes(data, features, draws, config=config, device=device)
-    maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
+    scores = score_probes(data, features, draws, config=config, device=comparison.device)
+    maker, baseline = comparison.maker(PROTOCOL, config.seed), comparison.baseline
     rows = classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
     probabilities = {name: score.probabilities for name, score in scores.items()}
     return rows + subgroup_rows(data, grouped, probabilities, draws, baseline=baseline, maker=maker)
@@ -98,12 +93,9 @@ def released_code_probe(
     data: ClassificationData,
     features: Mapping[str, NDArray[np.float32]],
     mirrored: Mapping[str, NDArray[np.float32]],
+    comparison: Comparison,
     *,
-    baseline: str | None,
     config: ProbeConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
-    device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Probe every encoder as the authors' code does, where it differs from the paper.
 
@@ -116,19 +108,16 @@ def released_code_probe(
         features: per encoder name float32 (N, D), embeddings of the whole pack.
         mirrored: the same of the mirrored films, ``embed_pack(..., alter=mirrored)``: one cached view more costs one
             forward pass, not one per epoch.
-        baseline: encoder the others are compared with, paired; None = no comparison.
+        comparison: as in ``linear_probe``.
         config: the probe's hyper-parameters; weight decay and schedule are replaced.
-        provenance: goes into every row.
-        num_draws: bootstrap draws.
-        device: where the heads are trained.
 
     Source: authors' released code as recorded in ADR 0007.
     """
     config = replace(config, weight_decay=_RELEASED_CODE_DECAY, is_rate_per_epoch=True)
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     scores = {}
     for name, array in features.items():
-        heads = train_probes(data, array, config=config, mirrored=mirrored[name], device=device)
+        heads = train_probes(data, array, config=config, mirrored=mirrored[name], device=comparison.device)
         scores[name] = score_heads(heads, data, array, draws)
-    maker = RowMaker(protocol=RELEASED_CODE_PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
-    return classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
+    maker = comparison.maker(RELEASED_CODE_PROTOCOL, config.seed)
+    return classification_rows(maker, data, scores, baseline=comparison.baseline, fraction=1.0)

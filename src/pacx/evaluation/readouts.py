@@ -18,8 +18,10 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, Float, PatientDraws, RowMaker, patient_bootstrap, with_differences
+from pacx.evaluation.settings import ReadoutConfig
+from pacx.evaluation.statistics import Float, PatientDraws, patient_bootstrap, with_differences
 from pacx.models.heads.readouts import ReadoutHead
 
 PROTOCOL = "readout"
@@ -27,31 +29,6 @@ COVERAGE, WIDTH, R2 = "coverage", "relative_width", "r2"
 EVERYTHING = "all"
 """The label of the rows over all quantities together."""
 _FEWEST_TRAINING = 20
-_MOST_QUANTILES = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadoutConfig:
-    """How read-outs are fitted.
-
-    Args:
-        alpha: ridge penalty on standardized embeddings.
-        level: share of new patients whose value the interval is to cover, in (0, 1).
-        abstain_above: a read-out abstains when its interval, in normal scores, is wider than this share of that of a
-            guess without the film.
-        seed: of the bootstrap; the fit has no randomness.
-    """
-
-    alpha: float = 10.0
-    level: float = 0.9
-    abstain_above: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1 or self.alpha <= 0:
-            raise UsageError(
-                f"readout: level {self.level} and alpha {self.alpha}; give a share in (0, 1), a penalty > 0"
-            )
 
 
 @dataclass(frozen=True)
@@ -212,11 +189,9 @@ def readout_rows(
     features: Mapping[str, NDArray[np.float32]],
     measured: MeasuredValues,
     test: NDArray[np.int64],
+    comparison: Comparison,
     *,
-    maker: RowMaker,
-    baseline: str | None,
     config: ReadoutConfig,
-    num_draws: int = NUM_DRAWS,
 ) -> list[ResultRow]:
     """Judge read-outs on test patients, at home or at another hospital.
 
@@ -225,10 +200,8 @@ def readout_rows(
         features: per encoder (N, D).
         measured: of the same N films.
         test: rows to judge on.
-        maker: what the rows have in common.
-        baseline: encoder the others are compared with; None = no comparison.
+        comparison: baseline, draws, and what rows say.
         config: for the bootstrap's seed.
-        num_draws: bootstrap draws of patients.
 
     Returns:
         Per quantity and, as "all", over all quantities: the coverage of the intervals, the squared error removed
@@ -236,17 +209,18 @@ def readout_rows(
     """
     chosen = measured.one_film_each(test)
     names = list(next(iter(fitted.values())))
-    draws = patient_bootstrap(measured.patient_ids[chosen], num_draws=num_draws, seed=config.seed)
+    draws = patient_bootstrap(measured.patient_ids[chosen], num_draws=comparison.num_draws, seed=config.seed)
     truth = measured.values[chosen][:, [measured.names.index(name) for name in names]]  # (M, Q)
     judged = {
         encoder: _judge(readouts, features[encoder][chosen], truth, draws) for encoder, readouts in fitted.items()
     }
     counts = [*(~np.isnan(truth)).sum(axis=0).tolist(), int((~np.isnan(truth)).any(axis=1).sum())]
-    rows = []
+    maker, rows = comparison.maker(PROTOCOL, config.seed), []
     for metric in (COVERAGE, R2, WIDTH):
-        for column in with_differences({name: values[metric] for name, values in judged.items()}, metric, baseline):
+        draws_of = {name: values[metric] for name, values in judged.items()}
+        for column in with_differences(draws_of, metric, comparison.baseline):
             for number, (label, count) in enumerate(zip([*names, EVERYTHING], counts, strict=True)):
-                remark = _remark(fitted.get(column.encoder, {}), label)
+                remark = "" if column.contrast else _remark(fitted[column.encoder], label)
                 rows.append(maker.row(column, column.draws[:, number], label=label, n=count, remark=remark))
     return rows
 

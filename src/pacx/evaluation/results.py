@@ -1,7 +1,8 @@
 """Result rows: the only thing a report is made from.
 
 A protocol ends in rows, rows go into one JSON file, and every table or figure reads that file; nothing is carried over
-in memory. Refuses infinite values and files whose rows have other fields than these. It knows nothing of metrics.
+in memory. Refuses infinite values and files whose rows have other fields than these, now or before. It knows nothing of
+metrics.
 """
 
 import math
@@ -12,8 +13,28 @@ from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError
+from pacx.evaluation.old_rows import is_old, upgraded
 
 _NUMBERS = ("value", "ci_low", "ci_high")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a number was measured of.
+
+    Args:
+        encoder: its name.
+        pooling: the part of its output that stands for the film ("mean"), where that is not the encoder's own choice.
+        condition: under which it was looked at ("visibility 0", "standardized", "border only"); "" = as it is.
+    """
+
+    encoder: str
+    pooling: str = ""
+    condition: str = ""
+
+    def __str__(self) -> str:
+        """In one word for people: ``mae#mean (visibility 0)``."""
+        return f"{self.encoder}{f'#{self.pooling}' * bool(self.pooling)}{f' ({self.condition})' * bool(self.condition)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +44,7 @@ class ResultRow:
     Args:
         protocol: which protocol made it ("linear-probe", "low-data", "segmentation", "alignment", "attention").
         dataset: the dataset's name.
-        encoder: the encoder's name; ``difference_name`` for a paired difference of two.
+        encoder: the encoder's name.
         label: a label, mask or target name, or "macro" for the mean over the labels that are defined.
         metric: the metric's name; ``difference_metric`` of it for a paired difference.
         value: the estimate on the test set; NaN = undefined there (for example a label without positives).
@@ -34,6 +55,11 @@ class ResultRow:
         fraction: share of the training labels that was used, in (0, 1].
         provenance: commit, run or remark, in words.
         subgroup: the part of the test set the row speaks of ("sex: F"); "" for all of it.
+        pooling: see ``Subject``; likewise ``condition``.
+        contrast: the subject that is subtracted from this one, in the spelling of ``Subject`` (of a share of a gain:
+            whose gain); "" for a number of one subject.
+        num_trainings: how many trainings of the encoder the number is a mean over; 0 = not told.
+        device: where encoder and heads ran; "" = not told.
 
     Raises:
         DataError: a value is infinite, which no metric here can be.
@@ -52,18 +78,33 @@ class ResultRow:
     fraction: float
     provenance: str
     subgroup: str = ""
+    pooling: str = ""
+    condition: str = ""
+    contrast: str = ""
+    num_trainings: int = 0
+    device: str = ""
 
     def __post_init__(self) -> None:
         for name in _NUMBERS:
             if math.isinf(getattr(self, name)):
                 raise DataError(
-                    f"result row {self.protocol}/{self.dataset}/{self.encoder}/{self.label}/{self.metric} has an "
+                    f"result row {self.protocol}/{self.dataset}/{self.name}/{self.label}/{self.metric} has an "
                     f"infinite {name}; expected a finite number, or NaN for undefined"
                 )
 
+    @property
+    def subject(self) -> str:
+        """What was measured, in one word."""
+        return str(Subject(encoder=self.encoder, pooling=self.pooling, condition=self.condition))
+
+    @property
+    def name(self) -> str:
+        """What was measured, and against what: ``pacx`` or ``pacx - mae``."""
+        return difference_name(self.subject, self.contrast) if self.contrast else self.subject
+
 
 def difference_name(encoder: str, baseline: str) -> str:
-    """The name under which the paired difference ``encoder`` minus ``baseline`` stands in the column encoder."""
+    """How the difference ``encoder`` minus ``baseline`` is called where people read it."""
     return f"{encoder} - {baseline}"
 
 
@@ -82,7 +123,7 @@ def rows_to_json(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
 
 
 def rows_from_json(values: object, path: Path) -> list[ResultRow]:
-    """Rows from what ``rows_to_json`` gave; null becomes NaN, a row of before there were subgroups is of the whole set.
+    """Rows from what ``rows_to_json`` gave, now or before; null becomes NaN.
 
     Raises:
         DataError: a row has other fields than ``ResultRow``; ``path`` is the file that is blamed.
@@ -91,8 +132,9 @@ def rows_from_json(values: object, path: Path) -> list[ResultRow]:
     if not isinstance(values, list):
         raise DataError(f"{path} holds {type(values).__name__}, expected a list of result rows; run the protocol again")
     rows = []
-    for number, value in enumerate(values):
-        if not isinstance(value, dict) or {"subgroup", *value} != expected:
+    for number, written in enumerate(values):
+        value = upgraded(written) if is_old(written) else written
+        if not isinstance(value, dict) or set(value) != expected:
             found = sorted(value) if isinstance(value, dict) else type(value).__name__
             raise DataError(
                 f"{path}: row {number} has {found}, expected the fields {sorted(expected)}; "

@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.errors import DataError, ModelError
 from pacx.core.progress import progress
 from pacx.core.randomness import order
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_patches
 from pacx.evaluation.mask_overlap import Overlap, overlap
 from pacx.evaluation.results import ResultRow
+from pacx.evaluation.settings import SegmentationConfig
 from pacx.evaluation.statistics import (
-    NUM_DRAWS,
     Float,
     PatientDraws,
     RowMaker,
@@ -39,41 +40,6 @@ PROTOCOL = "segmentation"
 
 Keep = Callable[[str, SegmentationDecoder], None]
 """Takes an encoder's name and its first decoder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentationConfig:
-    """How the decoder is trained.
-
-    Args:
-        learning_rate: AdamW's peak rate, reached after the warm-up and then led to 0 by a cosine, per step.
-        epochs: passes over the training films.
-        batch_size: films per step.
-        weight_decay: AdamW's.
-        warmup_epochs: epochs of linear warm-up.
-        seed: of the first decoder's initial weights and order, and of the bootstrap.
-        num_seeds: decoders per encoder, each with the next seed; scores are their mean, intervals know of their spread.
-
-    Source: paper appendix A.2.2 (50 epochs, 1e-4, Dice + BCE); optimiser, warm-up and batch size, which the paper
-    leaves out, as the authors released them. They train one decoder.
-    """
-
-    learning_rate: float = 1e-4
-    epochs: int = 50
-    batch_size: int = 256
-    weight_decay: float = 1e-4
-    warmup_epochs: int = 5
-    seed: int = 0
-    num_seeds: int = 3
-
-    def __post_init__(self) -> None:
-        if self.num_seeds < 1:
-            raise UsageError(f"num_seeds is {self.num_seeds}; at least one decoder is needed")
-
-    @property
-    def seeds(self) -> range:
-        """Of the decoders."""
-        return range(self.seed, self.seed + self.num_seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,27 +131,19 @@ def predict_overlap(
 def segmentation(
     pack: Pack,
     encoders: Mapping[str, FilmEncoder],
+    comparison: Comparison,
     *,
-    dataset: str,
-    baseline: str | None,
     config: SegmentationConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
     keep: Keep | None = None,
-    device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Train decoders per encoder and judge them on the test films.
 
     Args:
         pack: films with masks and splits.
         encoders: by name; only one encoder's tokens are held at a time.
-        dataset: the name that rows carry.
-        baseline: encoder the others are compared with, paired over patients; None = no comparison.
+        comparison: baseline, draws, device, and what rows say.
         config: the decoders' training.
-        provenance: goes into every row.
-        num_draws: bootstrap draws of patients.
         keep: what happens to each encoder's first decoder; None = it is forgotten.
-        device: where encoder and decoder run.
 
     Raises:
         DataError: the pack has no masks or an empty split.
@@ -194,12 +152,14 @@ def segmentation(
     Source: paper appendix A.2.2 and Table 1.
     """
     counts = {
-        name: decode_test_films(pack, encoder, name=name, config=config, seeds=config.seeds, keep=keep, device=device)
+        name: decode_test_films(
+            pack, encoder, name=name, config=config, seeds=config.seeds, keep=keep, device=comparison.device
+        )
         for name, encoder in encoders.items()
     }
-    draws = patient_bootstrap(pack.patient_ids[pack.rows("test")], num_draws=num_draws, seed=config.seed)
-    maker = RowMaker(protocol=PROTOCOL, dataset=dataset, seed=config.seed, provenance=provenance)
-    return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=baseline)
+    draws = patient_bootstrap(pack.patient_ids[pack.rows("test")], num_draws=comparison.num_draws, seed=config.seed)
+    maker = comparison.maker(PROTOCOL, config.seed)
+    return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=comparison.baseline)
 
 
 def decode_test_films(

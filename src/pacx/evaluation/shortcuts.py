@@ -2,14 +2,14 @@
 
 `probe trained on plain films -> the same test films, altered -> the same scoring`. A probe that keeps its AUROC on the
 border of the film reads the border. The probe is never trained on altered films. Beside it stands a logistic regression
-on age and sex, which no film is needed for. Rows carry the alteration behind the encoder's name.
+on age and sex, which no film is needed for. The alteration is the condition of a row.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
@@ -17,20 +17,16 @@ from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import NamedAlteration
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig
 from pacx.evaluation.probe import train_probes
-from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import NUM_DRAWS, RowMaker, patient_bootstrap
+from pacx.evaluation.results import ResultRow, Subject
+from pacx.evaluation.statistics import patient_bootstrap
 from pacx.models.encoders.film_encoder import FilmEncoder
 
 PROTOCOL = "shortcut"
 AGE_AND_SEX = "age and sex"
-
-
-def altered_name(encoder: str, alteration: NamedAlteration) -> str:
-    """The name under which an encoder's rows on altered films stand in the column encoder."""
-    return f"{encoder} ({alteration.name})"
 
 
 def shortcuts(
@@ -38,11 +34,9 @@ def shortcuts(
     data: ClassificationData,
     encoders: Mapping[str, FilmEncoder],
     alterations: Sequence[NamedAlteration],
+    comparison: Comparison,
     *,
     config: ProbeConfig,
-    provenance: str,
-    num_draws: int = NUM_DRAWS,
-    device: torch.device | str = "cpu",
 ) -> list[ResultRow]:
     """Score every encoder's probe on plain and on altered test films, and age and sex where the pack has them.
 
@@ -51,10 +45,8 @@ def shortcuts(
         data: its labels and splits.
         encoders: by name.
         alterations: of the test films; ``usual_alterations(pack)``.
+        comparison: draws, device, and what rows say; every encoder's baseline is itself on plain films.
         config: the probe's hyper-parameters.
-        provenance: goes into every row.
-        num_draws: bootstrap draws of patients, the same for all.
-        device: where the encoders run.
 
     Returns:
         Per encoder the plain rows, those of every alteration, and each alteration's paired difference to plain; then
@@ -66,8 +58,10 @@ def shortcuts(
 
     Source: Zech et al. 2018 and DeGrave et al. 2021 on what classifiers of radiographs read beside disease.
     """
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=config.seed)
-    maker = RowMaker(protocol=PROTOCOL, dataset=data.dataset, seed=config.seed, provenance=provenance)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
+    altered = {(name, each): Subject(encoder=name, condition=each.name) for name in encoders for each in alterations}
+    subjects = {**comparison.subjects, **{str(subject): subject for subject in altered.values()}}
+    maker, device = replace(comparison, subjects=subjects).maker(PROTOCOL, config.seed), comparison.device
     rows: list[ResultRow] = []
     plain: dict[str, ClassificationScores] = {}
     for name, encoder in encoders.items():
@@ -75,16 +69,16 @@ def shortcuts(
         heads = train_probes(data, features, config=config, device=device)
         scores = {name: score_heads(heads, data, features, draws)}
         for alteration in alterations:
-            altered = features.copy()
-            altered[data.test] = embed_pack(encoder, pack, rows=data.test, device=device, alter=alteration)
-            scores[altered_name(name, alteration)] = score_heads(heads, data, altered, draws)
+            changed = features.copy()
+            changed[data.test] = embed_pack(encoder, pack, rows=data.test, device=device, alter=alteration)
+            scores[str(altered[name, alteration])] = score_heads(heads, data, changed, draws)
         plain[name] = scores[name]
         rows += classification_rows(maker, data, scores, baseline=name, fraction=1.0)
     if {"age", "sex"} <= set(pack.table.columns):
         described = age_and_sex(pack.table)
         score = score_heads(fit_logistic(described, data), data, described, draws)
         compared = classification_rows(maker, data, {AGE_AND_SEX: score, **plain}, baseline=AGE_AND_SEX, fraction=1.0)
-        rows += [row for row in compared if row.encoder not in plain]
+        rows += [row for row in compared if row.name not in plain]
     return rows
 
 

@@ -9,7 +9,7 @@ Refuses to hide anything: a label that cannot be scored is named, never averaged
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,10 @@ from scipy.stats import t as student
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.comparison import NUM_DRAWS
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
 
 Float = NDArray[np.float64]
-NUM_DRAWS = 2000
 MACRO = "macro"
 UNIT_METRICS = frozenset(
     {
@@ -201,11 +201,12 @@ def macro_average(draws: Float, labels: ArrayLike, label_names: Sequence[str]) -
 
 
 class Column(NamedTuple):
-    """Draws of one metric, (R, ...), of one encoder or of the paired difference of two."""
+    """Draws of one metric, (R, ...), of one encoder or of the paired difference to another, ``contrast``."""
 
     encoder: str
     metric: str
     draws: Float
+    contrast: str = ""
 
 
 def with_differences(draws: Mapping[str, Float], metric: str, baseline: str | None) -> list[Column]:
@@ -227,7 +228,7 @@ def with_differences(draws: Mapping[str, Float], metric: str, baseline: str | No
     columns = [Column(name, metric, values) for name, values in draws.items()]
     if baseline is not None:
         columns += [
-            Column(difference_name(name, baseline), difference_metric(metric), values - draws[baseline])
+            Column(name, difference_metric(metric), values - draws[baseline], baseline)
             for name, values in draws.items()
             if name != baseline
         ]
@@ -236,12 +237,19 @@ def with_differences(draws: Mapping[str, Float], metric: str, baseline: str | No
 
 @dataclass(frozen=True, kw_only=True)
 class RowMaker:
-    """Turns draws into result rows; holds what all rows of one protocol run have in common."""
+    """Turns draws into result rows; holds what all rows of one protocol run have in common; see ``Comparison``."""
 
     protocol: str
     dataset: str
     seed: int
     provenance: str
+    device: str = ""
+    subjects: Mapping[str, Subject] = field(default_factory=dict)
+    num_trainings: int = 0
+
+    def subject(self, name: str) -> Subject:
+        """What the encoder of this name is."""
+        return self.subjects.get(name, Subject(encoder=name))
 
     def row(
         self,
@@ -258,11 +266,12 @@ class RowMaker:
 
         The interval of a metric that lies between 0 and 1 ends there, however far few seeds stretch it.
         """
+        subject = self.subject(column.encoder)
         estimate = interval(np.clip(draws, 0.0, 1.0) if column.metric in UNIT_METRICS else draws)
         return ResultRow(
             protocol=self.protocol,
             dataset=self.dataset,
-            encoder=column.encoder,
+            encoder=subject.encoder,
             label=label,
             metric=column.metric,
             value=estimate.value,
@@ -273,4 +282,9 @@ class RowMaker:
             fraction=fraction,
             provenance="; ".join(part for part in (self.provenance, remark) if part),
             subgroup=subgroup,
+            pooling=subject.pooling,
+            condition=subject.condition,
+            contrast=str(self.subject(column.contrast)) if column.contrast else "",
+            num_trainings=self.num_trainings,
+            device=self.device,
         )

@@ -158,9 +158,8 @@ def _let_others_read(folder: Path) -> None:
 
 
 def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
-
-    pack = Pack.open(path)
-    training, held_out = (embed_pack(encoder, pack, rows=pack.rows(split)) for split in ("train", "val"))
+    pack, device = Pack.open(path), "cpu"  # where the graphs are written from, too
+    training, held_out = (embed_pack(encoder, pack, rows=pack.rows(name), device=device) for name in ("train", "val"))
     save_reference(folder, fit_reference(training, held_out, fitted_on=f"pack {path.name}"))
 
 

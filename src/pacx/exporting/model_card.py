@@ -91,8 +91,13 @@ def _results(run: Path) -> tuple[Mapping[str, Any], ...]:
         path = folder / "results.json"
         if path.is_file():
             rows = read_json(path)
-            return tuple(row for row in rows if isinstance(row, dict) and row.get("encoder") == run.name)
+            return tuple(row for row in rows if isinstance(row, dict) and _is_score_of(row, run.name))
     return ()
+
+
+def _is_score_of(row: Mapping[str, Any], encoder: str) -> bool:
+    """Whether a row is this encoder's own, in its own pooling, and no difference."""
+    return row.get("encoder") == encoder and not any(row.get(name) for name in ("pooling", "condition", "contrast"))
 
 
 def model_card(export: ExportFolder, run: RunData, parity: Mapping[str, Any]) -> str:

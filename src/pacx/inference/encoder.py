@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.images.decode import decode_grey, grey_from_image, to_square
 from pacx.data.images.unreadable import check_size
+from pacx.models.device import chosen_device
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.encoders.folder import load_encoder as load_encoder_folder
 from pacx.models.encoders.hub import hub_folder, is_hub_id
@@ -60,13 +61,7 @@ class Encoder:
         Raises:
             UsageError: torch has no such device here.
         """
-        try:
-            self._loaded.vit.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-            reason = str(error).strip().splitlines()[0]
-            raise UsageError(
-                f"device {device} cannot be used ({reason}); take cpu, or a device that is there"
-            ) from error
+        self._loaded.vit.to(chosen_device(str(device)))
         return self
 
     def embed(

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from pacx.reporting.result_rows import Rows
 from pacx.reporting.style import GREY, drawing, encoder_colour, png_bytes
-from pacx.reporting.tables import SHOWN_ENCODERS, Rows
+from pacx.reporting.tables import SHOWN_ENCODERS
 from pacx.training.monitoring.journal import TRAIN, VALIDATION, JournalEntry, curve
 
 _MOST_PANELS_ABREAST = 3
@@ -23,7 +24,7 @@ def draw_label_efficiency(rows: Rows, datasets: Sequence[str], encoders: Sequenc
                 points = sorted(
                     (row.fraction, row.value, row.ci_low, row.ci_high)
                     for row in rows.rows
-                    if (row.protocol, row.dataset, row.encoder, row.label, row.metric)
+                    if (row.protocol, row.dataset, row.subject, row.label, row.metric)
                     == ("low-data", dataset, encoder, "macro", "auroc")
                 )
                 if not points:

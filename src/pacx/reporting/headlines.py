@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from pacx.evaluation.alignment import CHANCE
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
-from pacx.reporting.tables import Rows, format_interval, is_distinguishable, shown_target
+from pacx.evaluation.results import ResultRow, difference_metric
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import format_interval, is_distinguishable, shown_target
 
 MEAN_IMAGE = "training mean image"
 
@@ -30,9 +31,8 @@ def _difference(row: ResultRow, meaning: str) -> Headline:
 def headlines(rows: Rows) -> list[Headline]:
     """What the rows at hand allow to be said; nothing is said that was not measured."""
     found: list[Headline] = []
-    pair = difference_name("pacx", "mae")
     for dataset in rows.values_of("dataset", protocol="low-data"):
-        query = {"protocol": "low-data", "dataset": dataset, "label": "macro", "encoder": pair}
+        query = {"protocol": "low-data", "dataset": dataset, "label": "macro", "encoder": "pacx", "contrast": "mae"}
         row = rows.find(**query, metric=difference_metric("auroc"), fraction=0.01)
         if row is not None:
             found.append(_difference(row, f"AUROC of PaCX over the MAE on {dataset} labels with 1 % of them."))

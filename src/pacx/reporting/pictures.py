@@ -10,12 +10,14 @@ from pacx.core.errors import UsageError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.attention import rescue_cases, rescued
 from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.deletion import DeletionConfig, DeletionCurve, Question
+from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.deletion import DeletionConfig, DeletionCurve, ProbeQuestion
 from pacx.evaluation.embedding_view import embedding_view
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import train_probes
 from pacx.evaluation.results import ResultRow
+from pacx.evaluation.statistics import Column
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.reporting.figures import FigureEntry, draw_rollouts, save_figure
 from pacx.reporting.looks import draw_deletion, draw_views
@@ -31,18 +33,23 @@ def _column(names: Sequence[str], label: str, where: str) -> int:
 
 
 def ask_probe(
-    data: ClassificationData, features: Mapping[str, NDArray[np.float32]], label: str, *, config: ProbeConfig
-) -> Question:
+    data: ClassificationData,
+    features: Mapping[str, NDArray[np.float32]],
+    label: str,
+    *,
+    config: ProbeConfig,
+    device: str,
+) -> ProbeQuestion:
     """Train a probe per encoder and ask for one label on the test films that have it.
 
     Raises:
         UsageError: there is no such label.
     """
     column = _column(data.label_names, label, data.dataset)
-    return Question(
+    return ProbeQuestion(
         label=label,
         column=column,
-        heads={name: train_probes(data, array, config=config) for name, array in features.items()},
+        heads={name: train_probes(data, array, config=config, device=device) for name, array in features.items()},
         rows=data.test[data.labels[data.test, column] == 1],
     )
 
@@ -68,9 +75,7 @@ def picture_views(
     pack: Pack,
     features: Mapping[str, NDArray[np.float32]],
     label: str,
-    *,
-    dataset: str,
-    provenance: str,
+    comparison: Comparison,
 ) -> list[ResultRow]:
     """Embeddings of the test films as ``view.png``, components fitted on the training films.
 
@@ -90,23 +95,11 @@ def picture_views(
         caption="First two principal components of the training films' embeddings; a picture, not a measurement.",
     )
     save_figure(folder, entry, draw_views(views, pack.labels[test, column], label.replace("_", " ")))
+    maker = comparison.maker("view", 0)
     return [
-        ResultRow(
-            protocol="view",
-            dataset=dataset,
-            encoder=name,
-            label=f"component {number + 1}",
-            metric="explained_variance",
-            value=float(share),
-            ci_low=np.nan,
-            ci_high=np.nan,
-            n=len(train),
-            seed=0,
-            fraction=1.0,
-            provenance=provenance,
-        )
+        maker.row(Column(name, "explained_variance", share), share, label=f"component {number + 1}", n=len(train))
         for name, view in views.items()
-        for number, share in enumerate(view.explained)
+        for number, share in enumerate(view.explained[:, None])
     ]
 
 
@@ -119,6 +112,7 @@ def picture_rescues(
     baseline: NamedEncoder,
     names: tuple[str, str],
     config: ProbeConfig,
+    device: str,
 ) -> int:
     """Figure 4: test films whose label the probe on an encoder finds and the one on the baseline misses.
 
@@ -132,14 +126,15 @@ def picture_rescues(
         baseline: that misses them.
         names: of baseline and encoder, for people.
         config: the probes' hyper-parameters.
+        device: where encoders and probes run.
 
     Returns:
         How many films of that label were rescued.
     """
     chances = []
     for each in (encoder, baseline):
-        features = embed_pack(each.encoder, pack)
-        heads = train_probes(data, features, config=config)
+        features = embed_pack(each.encoder, pack, device=device)
+        heads = train_probes(data, features, config=config, device=device)
         chances.append(heads.probabilities(features[data.test]).mean(axis=0))  # (N, L)
     found = [
         rescued(data.labels[data.test, k], chances[0][:, k], chances[1][:, k]) for k in range(len(data.label_names))
@@ -154,6 +149,7 @@ def picture_rescues(
         np.stack([chance[positions, label] for chance in chances], axis=1),
         encoder=encoder.encoder,
         baseline=baseline.encoder,
+        device=device,
     )
     before, after = names
     captions = [f"{after} {high:.2f}, {before} {low:.2f}" for high, low in cases.probabilities]

@@ -23,15 +23,16 @@ from pacx.reporting.curves import draw_label_efficiency, draw_training
 from pacx.reporting.exports import write_tables
 from pacx.reporting.figures import read_figures
 from pacx.reporting.headlines import headlines
+from pacx.reporting.result_rows import Rows, read_all
 from pacx.reporting.runs import is_run, read_run, run_tables
-from pacx.reporting.tables import Rows, Table
+from pacx.reporting.tables import Table
 from pacx.training.monitoring.journal import read_journal
 
 NOTICE = (
     "Research software, not a medical device. Simulated patients show that software and method work as described; "
     "they say nothing about real ones."
 )
-_ENCODER_ORDER = ("random", "imagenet", "mae", "mae-mean", "pacx", "pacx-mean")
+_ENCODER_ORDER = ("random", "imagenet", "mae", "mae#mean", "pacx", "pacx#mean")
 _ABLATIONS = ("ecg-only", "labs-only", "contrastive-only", "regression-only")
 
 
@@ -124,28 +125,28 @@ def _training_pictures(folder: Path | None, section: str) -> tuple[Picture, ...]
 
 
 def _present(order: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Names in the paper's order, then whatever else was measured; differences and baselines are not encoders."""
-    plain = [name for name in names if " - " not in name and name not in (CHANCE, CONSTANT, UNIFORM)]
+    """Names in the paper's order, then whatever else was measured; baselines are not encoders."""
+    plain = [name for name in names if name not in (CHANCE, CONSTANT, UNIFORM)]
     return [name for name in order if name in plain] + [name for name in plain if name not in order]
 
 
 def _ablations(rows: Rows) -> tuple[str, list[str]]:
     """The protocol that measured Table 3's encoders, and those encoders: a demo keeps them apart, a suite does not."""
     for protocol in ("ablation", "low-data"):
-        names = rows.values_of("encoder", protocol=protocol)
+        names = rows.values_of("subject", contrast="", protocol=protocol)
         if set(names) & set(_ABLATIONS):
             return protocol, [name for name in ("mae", *_ABLATIONS, "full", "pacx") if name in names]
     return "ablation", []
 
 
 def _sections(rows: Rows, folder: Path | None) -> list[Section]:
-    encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="linear-probe"))
-    aligned = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="alignment"))
+    encoders = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol="linear-probe"))
+    aligned = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol="alignment"))
     ablation_protocol, ablations = _ablations(rows)
-    looked = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=ATTENTION))
-    looked_closer = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol=DELETION))
+    looked = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol=ATTENTION))
+    looked_closer = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol=DELETION))
     low_data = rows.values_of("dataset", protocol="low-data")
-    low_data_encoders = _present(_ENCODER_ORDER, rows.values_of("encoder", protocol="low-data"))
+    low_data_encoders = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol="low-data"))
     efficiency: tuple[Picture, ...] = ()
     if low_data:
         png = draw_label_efficiency(rows, low_data, low_data_encoders)
@@ -267,7 +268,7 @@ def write_report(
         if not file.exists():
             raise UsageError(f"{file} does not exist; give a results.json, a folder that holds one, or a run's")
     folder = next((path for path in measured if path.is_dir()), None)
-    rows = tables.read_all(read_rows(file) for file in files)
+    rows = read_all(read_rows(file) for file in files)
     runs = Section(anchor="runs", title="Runs", tables=run_tables([read_run(path) for path in run_folders]))
     sections = [section for section in (*_sections(rows, folder), runs) if not section.is_empty]
     environment = Environment(

@@ -8,13 +8,14 @@ from pacx.evaluation.deletion import PROTOCOL as DELETION
 from pacx.evaluation.delong import P_VALUE_HOLM
 from pacx.evaluation.logistic import PROTOCOL as LOGISTIC
 from pacx.evaluation.neighbours import PROTOCOL as NEIGHBOURS
-from pacx.evaluation.results import difference_metric, difference_name
+from pacx.evaluation.results import difference_metric
 from pacx.evaluation.shortcuts import AGE_AND_SEX
 from pacx.evaluation.shortcuts import PROTOCOL as SHORTCUT
 from pacx.evaluation.statistics import MACRO
 from pacx.evaluation.subgroups import PROTOCOL as SUBGROUPS
 from pacx.evaluation.subgroups import WORST, WORST_GAP
-from pacx.reporting.tables import Cell, Rows, Table, difference_cell, pair_headings, score_row, shown, value_cell
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import Cell, Table, difference_cell, pair_headings, score_row, shown, value_cell
 
 _CALIBRATION = {
     "brier": "Brier score",
@@ -59,9 +60,9 @@ def significance_table(rows: Rows) -> Table:
     """Labels whose AUROC differs between two encoders, after Holm's correction over the dataset's labels."""
     body: list[tuple[Cell, ...]] = []
     for pair in rows.pairs:
-        name = difference_name(*pair)
-        for dataset in rows.values_of("dataset", protocol="linear-probe", encoder=name, metric=P_VALUE_HOLM):
-            query: dict[str, object] = {"protocol": "linear-probe", "dataset": dataset, "encoder": name}
+        compared: dict[str, object] = {"protocol": "linear-probe", "subject": pair[0], "contrast": pair[1]}
+        for dataset in rows.values_of("dataset", **compared, metric=P_VALUE_HOLM):
+            query = {**compared, "dataset": dataset}
             found = {
                 label: rows.find(**query, label=label, metric=P_VALUE_HOLM, fraction=1.0)
                 for label in rows.values_of("label", **query, metric=P_VALUE_HOLM)
@@ -100,7 +101,7 @@ def subgroup_table(rows: Rows, encoders: Sequence[str]) -> Table:
             body.append(cells)
         for metric, name in ((WORST, "worst group"), (WORST_GAP, "everybody minus worst group")):
             for group in rows.values_of("subgroup", **query, metric=metric):
-                row = [rows.find(**query, encoder=encoder, metric=metric, subgroup=group) for encoder in encoders]
+                row = [rows.find(**query, subject=encoder, metric=metric, subgroup=group) for encoder in encoders]
                 cells = tuple(value_cell(each) if each else Cell(text="") for each in row)
                 body.append(
                     (Cell(text=f"{name}: {group}"), Cell(text="AUROC"), *cells, *[Cell(text="")] * len(rows.pairs))
@@ -121,22 +122,19 @@ def shortcut_table(rows: Rows, encoders: Sequence[str]) -> Table:
         query: dict[str, object] = {"protocol": SHORTCUT, "dataset": dataset, "label": MACRO, "fraction": 1.0}
         names = rows.values_of("encoder", **query, metric="auroc")
         first = next((encoder for encoder in encoders if encoder in names), "")
-        kinds = [name.removeprefix(f"{first} ") for name in names if name.startswith(f"{first} (")]
+        kinds = [kind for kind in rows.values_of("condition", **query, encoder=first, metric="auroc") if kind]
         plain = [value_cell(rows.find(**query, encoder=encoder, metric="auroc")) for encoder in encoders]
         body.append((Cell(text="plain films"), *plain))
         for kind in kinds:
             cells = []
             for encoder in encoders:
-                score = rows.find(**query, encoder=f"{encoder} {kind}", metric="auroc")
-                change = rows.find(
-                    **query,
-                    encoder=difference_name(f"{encoder} {kind}", encoder),
-                    metric=difference_metric("auroc"),
-                )
+                altered = {**query, "encoder": encoder, "condition": kind}
+                score = rows.find(**altered, metric="auroc")
+                change = rows.find(**altered, contrast=encoder, metric=difference_metric("auroc"))
                 moved = difference_cell(change)
                 small = f"{moved.text} points {moved.small}" if change else ""
                 cells.append(Cell(text=value_cell(score).text, small=small, is_quiet=moved.is_quiet))
-            body.append((Cell(text=kind.strip("()")), *cells))
+            body.append((Cell(text=kind), *cells))
         alone = rows.find(**query, encoder=AGE_AND_SEX, metric="auroc")
         if alone is not None:
             body.append(
@@ -208,7 +206,7 @@ def audit_table(rows: Rows) -> Table:
             cell = difference_cell(row) if is_difference else value_cell(row)
             part = f"{100 * row.fraction:g} % of the labels" if row.fraction < 1 else row.subgroup
             what = " ".join(row.metric.removesuffix("_difference").split("_"))
-            body.append((Cell(text=row.dataset), Cell(text=row.encoder), Cell(text=what), Cell(text=part), cell))
+            body.append((Cell(text=row.dataset), Cell(text=row.name), Cell(text=what), Cell(text=part), cell))
     return Table(
         caption="Differences are paired and in points, unless two test sets are compared.",
         header=("dataset", "encoder", "metric", "of", "value"),

@@ -14,9 +14,9 @@ INK = "#1f2933"
 GREY = "#8a94a0"
 ENCODER_COLOURS = {
     "pacx": "#c0392b",
-    "pacx-mean": "#e08a80",
+    "pacx#mean": "#e08a80",
     "mae": "#3d4b59",
-    "mae-mean": "#8fa1b3",
+    "mae#mean": "#8fa1b3",
     "random": "#c3c9cf",
     "imagenet": "#2f7fb8",
 }

@@ -5,26 +5,24 @@ says "not distinguishable": nobody should have to do that comparison in their he
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.attention import METRIC, UNIFORM
 from pacx.evaluation.attention import PROTOCOL as ATTENTION
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name
+from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.reporting.paper import ALIGNMENT, BENCHMARKS, Published
+from pacx.reporting.result_rows import Rows
 
 MISSING = "not run"
-FLOORS = ("random", "imagenet")
-"""Encoders that a gain of theirs over the baseline is not the question."""
 SHOWN_ENCODERS = {
     "random": "random ViT",
     "imagenet": "ImageNet",
     "mae": "MAE",
-    "mae-mean": "MAE, mean of patches",
+    "mae#mean": "MAE, mean of patches",
     "pacx": "PaCX",
-    "pacx-mean": "PaCX, mean of patches",
+    "pacx#mean": "PaCX, mean of patches",
 }
 """How the encoders of the paper are called in a heading; others keep their own name."""
 _SHOWN_METRICS = {
@@ -54,45 +52,6 @@ class Table:
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Result rows that can be asked for; where several fit, the last one written counts."""
-
-    rows: tuple[ResultRow, ...]
-
-    @cached_property
-    def _groups(self) -> Mapping[tuple[object, object], Sequence[ResultRow]]:
-        """Rows by what most questions name, for there are ten thousand of them."""
-        groups: dict[tuple[object, object], list[ResultRow]] = {}
-        for row in self.rows:
-            groups.setdefault((row.encoder, row.metric), []).append(row)
-        return groups
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Pairs of encoders that paired differences were taken of, but for those that tell nothing new."""
-        names = self.values_of("encoder", protocol="linear-probe") + self.values_of("encoder", protocol="segmentation")
-        found = [tuple(name.split(" - ", 1)) for name in dict.fromkeys(names) if " - " in name]
-        return [(first, second) for first, second in found if first not in FLOORS] or [("pacx", "mae")]
-
-    def find(self, **fields: object) -> ResultRow | None:
-        """The row whose fields equal those given, or None; of the whole test set unless a subgroup is asked for."""
-        wanted = {"subgroup": "", **fields}
-        is_indexed = {"encoder", "metric"} <= wanted.keys()
-        candidates = self._groups.get((wanted["encoder"], wanted["metric"]), ()) if is_indexed else self.rows
-        found = [row for row in candidates if _fits(row, wanted)]
-        return found[-1] if found else None
-
-    def values_of(self, field: str, **fields: object) -> list[str]:
-        """Distinct values of a field among the rows that match, in the order they were written."""
-        matching = (row for row in self.rows if _fits(row, fields))
-        return list(dict.fromkeys(str(getattr(row, field)) for row in matching))
-
-
-def _fits(row: ResultRow, fields: Mapping[str, object]) -> bool:
-    return all(getattr(row, name) == value for name, value in fields.items())
 
 
 def is_distinguishable(row: ResultRow) -> bool:
@@ -147,12 +106,13 @@ def score_row(
     is_lower_better: bool = False,
 ) -> tuple[Cell, ...]:
     """One metric of every encoder, the best in bold, and the paired differences."""
-    scores = [rows.find(encoder=encoder, metric=metric, **query) for encoder in encoders]
+    scores = [rows.find(subject=encoder, metric=metric, **query) for encoder in encoders]
     defined = [row.value for row in scores if row is not None and not math.isnan(row.value)]
     best = (min if is_lower_better else max)(defined, default=math.nan)
     cells = [value_cell(row, is_best=row is not None and row.value == best) for row in scores]
     differences = [
-        rows.find(encoder=difference_name(*pair), metric=difference_metric(metric), **query) for pair in rows.pairs
+        rows.find(subject=first, contrast=second, metric=difference_metric(metric), **query)
+        for first, second in rows.pairs
     ]
     return (first, Cell(text=shown_metric), *cells, *map(difference_cell, differences))
 
@@ -316,7 +276,7 @@ def ablation_table(rows: Rows, encoders: Sequence[str], protocol: str) -> Table:
                 "fraction": fraction,
                 "metric": "auroc",
             }
-            cells = [value_cell(rows.find(encoder=encoder, **query)) for encoder in encoders]
+            cells = [value_cell(rows.find(subject=encoder, **query)) for encoder in encoders]
             body.append((Cell(text=dataset), Cell(text=f"AUROC at {100 * fraction:g} %"), *cells))
     return Table(
         caption="Each column is a Stage 2 of its own, equally long, from the same MAE.",
@@ -342,8 +302,3 @@ def attention_table(rows: Rows, encoders: Sequence[str]) -> Table:
         header=("mask", "measure", *shown(encoders), "uniform (area)", *pair_headings(rows)),
         rows=tuple(body),
     )
-
-
-def read_all(paths: Iterable[Sequence[ResultRow]]) -> Rows:
-    """Several files' rows as one set to ask."""
-    return Rows(rows=tuple(row for rows in paths for row in rows))

@@ -73,7 +73,7 @@ class Benchmark:
         """Where the encoder's embeddings of this dataset lie."""
         return self.embeddings / f"{self.name}.{encoder.name}.npz"
 
-    def embed(self, encoder: NamedEncoder, weights_sha256: str) -> None:
+    def embed(self, encoder: NamedEncoder, weights_sha256: str, device: str) -> None:
         """Embed every film, unless the file that is there came of the same pack and weights."""
         pack, file = self.pack_for(encoder), self.embeddings_file(encoder)
         origin = f"{pack.fingerprint} {weights_sha256} {encoder.stands_for}"
@@ -81,7 +81,7 @@ class Benchmark:
             with np.load(file, allow_pickle=False) as kept:
                 if str(kept["origin"]) == origin:
                     return
-        array = embed_pack(encoder.encoder, pack)
+        array = embed_pack(encoder.encoder, pack, device=device)
         with staged_file(file) as partial, partial.open("wb") as opened:
             np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
 

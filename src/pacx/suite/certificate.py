@@ -22,7 +22,7 @@ from pacx.data.splits import patients_in_two_splits
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
 from pacx.suite.suite import Suite, SuiteConfig
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CERTIFICATE_FILE = "certificate.json"
 T = TypeVar("T")
 

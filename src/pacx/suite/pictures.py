@@ -39,7 +39,7 @@ def draw_suite(suite: Suite) -> None:
 def _draw(suite: Suite, benchmark: Benchmark, folder: Path) -> None:
     pack = benchmark.pack
     commonest = pack.label_names[int(np.nansum(pack.labels[pack.rows("test")], axis=0).argmax())]
-    picture_views(folder, pack, benchmark.features(), commonest, dataset=benchmark.name, provenance="")
+    picture_views(folder, pack, benchmark.features(), commonest, suite.comparison(benchmark, suite.encoders))
     pair = _compared(suite)
     if pair is not None:
         encoder, baseline = pair
@@ -52,6 +52,7 @@ def _draw(suite: Suite, benchmark: Benchmark, folder: Path) -> None:
             baseline=baseline,
             names=(before, after),
             config=suite.config.probe,
+            device=suite.device,
         )
 
 

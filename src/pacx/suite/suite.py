@@ -19,10 +19,11 @@ from pacx.core.artifacts import read_json, sha256_of, write_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment
+from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
 from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import NUM_DRAWS, Comparison
 from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, logistic_regression
@@ -32,9 +33,9 @@ from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
-from pacx.evaluation.statistics import NUM_DRAWS
 from pacx.evaluation.subgroups import groupings
 from pacx.modalities.targets import open_targets
+from pacx.models.device import AUTOMATIC, chosen_device
 from pacx.models.encoders.by_name import NamedEncoder, open_encoders
 from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.encoders.folder import LoadedEncoder
@@ -87,6 +88,9 @@ class SuiteConfig:
     num_draws: int = NUM_DRAWS
     """Bootstrap draws of patients."""
 
+    device: str = AUTOMATIC
+    """Where encoders and heads run (cpu, cuda, cuda:1); by default a GPU if there is one."""
+
 
 PROTOCOLS = (
     "linear-probe",
@@ -135,7 +139,7 @@ class Suite:
     """
 
     def __init__(self, config: SuiteConfig, remark: str) -> None:
-        self.config, self._remark = config, remark
+        self.config, self._remark, self.device = config, remark, chosen_device(config.device)
         self.encoders = open_encoders(config.encoders, config.probe.seed)
         if config.baseline is not None and config.baseline not in [encoder.name for encoder in self.encoders]:
             raise UsageError(f"baseline {config.baseline} is not among the encoders; name one of them")
@@ -161,7 +165,7 @@ class Suite:
         """Embed what is not embedded yet."""
         for benchmark in self.benchmarks:
             for encoder in self.encoders:
-                benchmark.embed(encoder, self.weights[encoder.name])
+                benchmark.embed(encoder, self.weights[encoder.name], self.device)
 
     def embed_anew(self, folder: Path) -> None:
         """Embed everything into another folder, from which the steps start then."""
@@ -204,6 +208,7 @@ class Suite:
             "baseline": self.config.baseline,
             "num_draws": self.config.num_draws,
             "remark": self._remark,
+            "device": self.device,
             "more": more,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -249,16 +254,18 @@ class Suite:
         config: Any,  # noqa: ANN401 - the protocol's own
     ) -> list[ResultRow]:
         data = ClassificationData.from_pack(benchmark.pack, dataset=benchmark.name)
-        return protocol(data, benchmark.features(), config=config, **self._common(self.encoders))
+        return protocol(data, benchmark.features(), self.comparison(benchmark, self.encoders), config=config)
 
-    def _common(self, encoders: Sequence[NamedEncoder]) -> dict[str, Any]:
-        """What every protocol takes alike; a baseline of another input size cannot be compared with."""
+    def comparison(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder]) -> Comparison:
+        """What every protocol is told alike; a baseline of another input size cannot be compared with."""
         is_there = self.config.baseline in [encoder.name for encoder in encoders]
-        return {
-            "baseline": self.config.baseline if is_there else None,
-            "provenance": self._remark,
-            "num_draws": self.config.num_draws,
-        }
+        return Comparison(
+            dataset=benchmark.name,
+            baseline=self.config.baseline if is_there else None,
+            provenance=self._remark,
+            num_draws=self.config.num_draws,
+            device=self.device,
+        )
 
     def _encoder_steps(self, benchmark: Benchmark, size: int, encoders: Sequence[NamedEncoder]) -> Iterator[Step]:
         """Protocols that run the encoders; those of one input size are compared in one step, hence paired."""
@@ -266,19 +273,18 @@ class Suite:
         every = {each.name: each.encoder for each in encoders}
         ours = [each for each in encoders if isinstance(each.encoder, LoadedEncoder)]
         rolled = {each.name: each.encoder for each in ours}
-        more = {"dataset": benchmark.name, **self._common(encoders)}
-        more_rolled = {"dataset": benchmark.name, **self._common(ours)}
+        of_all, of_ours = self.comparison(benchmark, encoders), self.comparison(benchmark, ours)
         protocols: dict[str, tuple[Callable[[], list[ResultRow]], Any]] = {}
         if pack.label_names:
             protocols["shortcut"] = (partial(self._shortcuts, benchmark, pack, every), config.probe)
         if pack.label_names and rolled:
-            removed = partial(deletion, pack, rolled, question=None, config=config.deletion, **more_rolled)
+            removed = partial(deletion, pack, rolled, of_ours, question=None, config=config.deletion)
             protocols["deletion"] = (lambda: removed()[0], config.deletion)
         if pack.mask_names:
-            decoded = partial(segmentation, pack, every, config=config.decoder, **more)
+            decoded = partial(segmentation, pack, every, of_all, config=config.decoder)
             protocols["segmentation"] = (decoded, config.decoder)
         if pack.mask_names and rolled:
-            looked = partial(attention, pack, rolled, seed=config.decoder.seed, **more_rolled)
+            looked = partial(attention, pack, rolled, of_ours, seed=config.decoder.seed)
             protocols["attention"] = (looked, config.decoder)
         for name, (run, settings) in protocols.items():
             yield Step(
@@ -295,36 +301,19 @@ class Suite:
             ClassificationData.from_pack(pack, dataset=benchmark.name),
             encoders,
             usual_alterations(pack),
+            self.comparison(benchmark, self.encoders),
             config=self.config.probe,
-            provenance=self._remark,
-            num_draws=self.config.num_draws,
         )
 
     def _has_targets(self, benchmark: Benchmark) -> bool:
-        known = self._rows_with_targets(benchmark)
+        known = rows_with_targets(benchmark.pack, self.targets)
         return all(np.isin(benchmark.pack.rows(split), known).any() for split in ("train", "test"))
 
-    def _rows_with_targets(self, benchmark: Benchmark) -> np.ndarray:
-        """Rows of the films that have every target."""
-        ids = benchmark.pack.sample_ids.astype(str)
-        has_all = np.full(len(ids), bool(self.targets))
-        for target in self.targets:
-            has_all &= np.isin(ids, target.sample_ids)
-        return np.flatnonzero(has_all)
-
     def _alignment(self, benchmark: Benchmark) -> list[ResultRow]:
-        pack, known = benchmark.pack, self._rows_with_targets(benchmark)
-        split = pack.table["split"].to_numpy()[known]
-        data = AlignmentData(
-            dataset=benchmark.name,
-            targets={target.modality: target.for_samples(list(pack.sample_ids[known])) for target in self.targets},
-            patient_ids=pack.patient_ids[known],
-            training=np.flatnonzero(split == "train"),
-            test=np.flatnonzero(split == "test"),
-        )
+        known = rows_with_targets(benchmark.pack, self.targets)
         return alignment(
-            data,
+            AlignmentData.from_pack(benchmark.pack, self.targets, dataset=benchmark.name),
             {name: array[known] for name, array in benchmark.features().items()},
+            self.comparison(benchmark, self.encoders),
             config=self.config.align,
-            **self._common(self.encoders),
         )

@@ -16,6 +16,7 @@ from pacx.core.errors import PacxError
 from pacx.data.packs.files import recomputed_fingerprint
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import ResultRow, read_rows
+from pacx.models.device import AUTOMATIC
 
 if TYPE_CHECKING:
     from pacx.suite.certificate import Certificate
@@ -76,7 +77,7 @@ def verify(path: Path, *, depth: Depth = Depth.EMBEDDINGS, tolerance: float = TO
     results = path.parent / "results.json"
     checks.append(_results(results, certificate.rows))
     try:
-        suite = Suite(replace(certificate.call, out=path.parent), "verification")
+        suite = Suite(replace(certificate.call, out=path.parent, device=AUTOMATIC), "verification")
     except PacxError as error:
         return [*checks, Check(what="everything else", verdict=Verdict.NOT_CHECKED, detail=str(error))]
     checks += _suite_files(certificate, suite)
@@ -149,7 +150,7 @@ def _recomputed(suite: "Suite", rows: Sequence[ResultRow], depth: Depth, toleran
 
 
 def _key(row: ResultRow) -> tuple[str, str, str, str, str, float, str]:
-    return (row.protocol, row.dataset, row.encoder, row.label, row.metric, row.fraction, row.subgroup)
+    return (row.protocol, row.dataset, row.name, row.label, row.metric, row.fraction, row.subgroup)
 
 
 def _is_close(row: ResultRow, other: ResultRow | None, tolerance: float) -> bool:

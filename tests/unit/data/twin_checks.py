@@ -13,6 +13,7 @@ from pacx.data.dataset import Dataset
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
 from pacx.simulation.twin import TWIN_FILE, TwinConfig, twins, write_twin
@@ -51,9 +52,7 @@ def probe_auroc(records: Records, out: Path) -> dict[str, float]:
     rows = linear_probe(
         ClassificationData.from_pack(pack, dataset="twin"),
         {"pixels": pixels},
-        baseline=None,
+        Comparison(dataset="twin", provenance="test", num_draws=1),
         config=ProbeConfig(standardize=True, num_seeds=1, epochs=30, learning_rates=(1e-2,)),
-        provenance="test",
-        num_draws=1,
     )
     return {row.label: row.value for row in rows if row.metric == "auroc"}

@@ -15,6 +15,7 @@ from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
@@ -71,10 +72,8 @@ def probe(pack: Pack) -> Mapping[tuple[str, str], ResultRow]:
     rows = linear_probe(
         ClassificationData.from_pack(pack, dataset="twin"),
         {"random": embed_pack(_encoder(), pack)},
-        baseline=None,
+        Comparison(dataset="twin", provenance="test", num_draws=20),
         config=ProbeConfig(epochs=60, learning_rates=(0.03,), standardize=True, num_seeds=2),
-        provenance="test",
-        num_draws=20,
     )
     return {(row.label, row.metric): row for row in rows}
 
@@ -84,11 +83,8 @@ def segment(pack: Pack, epochs: int = 20) -> Mapping[tuple[str, str], ResultRow]
     rows = segmentation(
         pack,
         {"random": _encoder()},
-        dataset="twin",
-        baseline=None,
+        Comparison(dataset="twin", provenance="test", num_draws=20),
         config=SegmentationConfig(epochs=epochs, batch_size=8, learning_rate=3e-3, warmup_epochs=2),
-        provenance="test",
-        num_draws=20,
     )
     return {(row.label, row.metric): row for row in rows}
 

@@ -15,6 +15,7 @@ from pacx.evaluation.alignment import (
     alignment_metrics,
     expected_hits,
 )
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.statistics import patient_bootstrap
 
 NUM_TRAINING, NUM_TEST = 150, 45
@@ -37,8 +38,13 @@ def made_up(seed=0):
 
 
 def run(data, features, baseline=None):
-    rows = alignment(data, features, baseline=baseline, config=AlignmentConfig(), provenance="test", num_draws=200)
-    return {(row.encoder, row.metric): row for row in rows}
+    rows = alignment(
+        data,
+        features,
+        Comparison(dataset=data.dataset, baseline=baseline, provenance="test", num_draws=200),
+        config=AlignmentConfig(),
+    )
+    return {(row.name, row.metric): row for row in rows}
 
 
 def test_rows_equal_a_plain_computation():

@@ -11,6 +11,7 @@ from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
@@ -37,17 +38,17 @@ def test_a_resnet_beside_our_vit_is_probed_and_segments(pack, encoders, resnet):
     features = {name: embed_pack(encoder, pack) for name, encoder in both.items()}
     assert {name: array.shape for name, array in features.items()} == {"mae": (60, 32), "resnet": (60, 512)}
     config = ProbeConfig(epochs=5, num_seeds=1)
-    rows = linear_probe(data, features, baseline="mae", config=config, provenance="", num_draws=20)
-    assert {"mae", "resnet", "resnet - mae"} <= {row.encoder for row in rows}
-    rows = segmentation(pack, both, dataset="discs", baseline="mae", config=SHORT, provenance="", num_draws=20)
-    table = {(row.encoder, row.label, row.metric): row.value for row in rows}
+    rows = linear_probe(data, features, Comparison(dataset=data.dataset, baseline="mae", num_draws=20), config=config)
+    assert {"mae", "resnet", "resnet - mae"} <= {row.name for row in rows}
+    rows = segmentation(pack, both, Comparison(dataset="discs", baseline="mae", num_draws=20), config=SHORT)
+    table = {(row.name, row.label, row.metric): row.value for row in rows}
     assert 0 <= table["resnet", "heart", "iou"] <= 1
     assert not np.isnan(table["resnet - mae", "heart", "iou_difference"])
 
 
 def test_what_an_encoder_cannot_give_is_refused_by_name(pack, encoders, resnet):
     with pytest.raises(ModelError, match="this encoder is a ResNet; leave it out of this protocol"):
-        attention(pack, {"resnet": resnet}, dataset="discs", baseline=None, provenance="", num_draws=20)
+        attention(pack, {"resnet": resnet}, Comparison(dataset="discs", num_draws=20))
 
     class Cut(ForeignEncoder):
         def output(self, images):
@@ -56,13 +57,13 @@ def test_what_an_encoder_cannot_give_is_refused_by_name(pack, encoders, resnet):
 
     cut = Cut(name="cut", module=encoders["mae"].module, preprocessing=encoders["mae"].preprocessing)
     with pytest.raises(ModelError, match="encoder cut gives 5 patch tokens for 32 pixels, which is no square grid"):
-        segmentation(pack, {"cut": cut}, dataset="discs", baseline=None, config=SHORT, provenance="", num_draws=20)
+        segmentation(pack, {"cut": cut}, Comparison(dataset="discs", num_draws=20), config=SHORT)
 
 
 def test_packs_without_masks_are_refused(pack, encoders):
     bare = copy.copy(pack)
     bare.masks = None
     with pytest.raises(DataError, match="no masks or no test images, expected both"):
-        attention(bare, encoders, dataset="d", baseline=None, provenance="")
+        attention(bare, encoders, Comparison(dataset="d"))
     with pytest.raises(DataError, match="has no masks, expected masks and all three splits"):
-        segmentation(bare, encoders, dataset="d", baseline=None, config=SHORT, provenance="")
+        segmentation(bare, encoders, Comparison(dataset="d"), config=SHORT)

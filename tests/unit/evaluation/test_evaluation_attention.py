@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pacx.evaluation.attention import UNIFORM, attention, attention_share, rescue_cases, rescued, rollout_maps
+from pacx.evaluation.comparison import Comparison
 from pacx.models.rollout import attention_rollout
 
 
@@ -15,8 +16,8 @@ def test_share_by_hand():
 
 
 def test_rows_equal_the_maps(pack, encoders):
-    rows = attention(pack, encoders, dataset="discs", baseline="mae", provenance="here", num_draws=100)
-    table = {(row.encoder, row.label): row for row in rows}
+    rows = attention(pack, encoders, Comparison(dataset="discs", baseline="mae", provenance="here", num_draws=100))
+    table = {(row.name, row.label): row for row in rows}
     test = pack.rows("test")
     vit, preprocessing, _ = encoders["pacx"]
     maps = attention_rollout(vit, torch.from_numpy(preprocessing.normalize(pack.images[test]))).numpy()

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.alterations import Blurred
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.deletion import (
     COSINE,
     LEAST_FIRST,
@@ -81,13 +82,18 @@ def test_areas_in_closed_form():
 def test_rows_pair_films_and_patients_and_ask_a_trained_probe(pack, encoders):
     data = ClassificationData.from_pack(pack, dataset="discs")
     features = {name: embed_pack(encoder, pack) for name, encoder in encoders.items()}
-    question = ask_probe(data, features, "big", config=ProbeConfig(epochs=10, learning_rates=(0.03,), num_seeds=2))
+    question = ask_probe(
+        data, features, "big", config=ProbeConfig(epochs=10, learning_rates=(0.03,), num_seeds=2), device="cpu"
+    )
     assert (pack.labels[question.rows, 0] == 1).all()
     rows, curves = deletion(
-        pack, encoders, dataset="discs", question=question, baseline="mae", config=DeletionConfig(steps=3),
-        provenance="here", num_draws=100,
-    )  # fmt: skip
-    table = {(row.encoder, row.metric): row for row in rows}
+        pack,
+        encoders,
+        Comparison(dataset="discs", baseline="mae", provenance="here", num_draws=100),
+        question=question,
+        config=DeletionConfig(steps=3),
+    )
+    table = {(row.name, row.metric): row for row in rows}
     assert {row.label for row in rows} == {"big"}
     for name in encoders:
         gain = table[name, "random_area"].value - table[name, "deletion_area"].value
@@ -108,18 +114,16 @@ def test_rows_pair_films_and_patients_and_ask_a_trained_probe(pack, encoders):
 def test_fewer_films_are_chosen_by_key_and_nothing_to_ask_is_said(pack, encoders):
     some = {"pacx": encoders["pacx"]}
     config = DeletionConfig(steps=2, num_films=5)
-    rows, _ = deletion(
-        pack, some, dataset="discs", question=None, baseline=None, config=config, provenance="", num_draws=20
-    )
+    rows, _ = deletion(pack, some, Comparison(dataset="discs", num_draws=20), question=None, config=config)
     assert {(row.n, row.label) for row in rows} == {(5, COSINE)}
     data = ClassificationData.from_pack(pack, dataset="discs")
     features = {name: embed_pack(encoder, pack) for name, encoder in some.items()}
-    question = ask_probe(data, features, "big", config=ProbeConfig(epochs=1, num_seeds=1))
+    question = ask_probe(data, features, "big", config=ProbeConfig(epochs=1, num_seeds=1), device="cpu")
     object.__setattr__(question, "rows", np.empty(0, np.int64))
     with pytest.raises(DataError, match="no test films with big"):
-        deletion(pack, some, dataset="d", question=question, baseline=None, config=config, provenance="")
+        deletion(pack, some, Comparison(dataset="d"), question=question, config=config)
     with pytest.raises(UsageError, match="has no label 'small'; its labels are big"):
-        ask_probe(data, features, "small", config=ProbeConfig())
+        ask_probe(data, features, "small", config=ProbeConfig(), device="cpu")
     with pytest.raises(UsageError, match="1 steps"):
         DeletionConfig(steps=1)
 

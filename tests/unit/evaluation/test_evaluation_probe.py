@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from pacx.core.errors import DataError
 from pacx.core.randomness import sample_keys
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.delong import P_VALUE, P_VALUE_HOLM, compare_areas
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.low_data import low_data
@@ -47,14 +48,19 @@ def made_up(*, is_multiclass=False):
 
 
 def by_key(rows):
-    table = {(row.encoder, row.label, row.metric, row.fraction): row for row in rows}
+    table = {(row.name, row.label, row.metric, row.fraction): row for row in rows}
     assert len(table) == len(rows)
     return table
 
 
 def test_linear_probe_rows(tmp_path):
     data, features = made_up()
-    rows = linear_probe(data, features, baseline="mae", config=CONFIG, provenance="here", num_draws=200)
+    rows = linear_probe(
+        data,
+        features,
+        Comparison(dataset=data.dataset, baseline="mae", provenance="here", num_draws=200),
+        config=CONFIG,
+    )
     write_rows(tmp_path / "results.json", rows)
     table = by_key(read_rows(tmp_path / "results.json"))
     heads = train_probes(data, features["pacx"], config=CONFIG)
@@ -102,7 +108,10 @@ def test_a_handful_of_positives_is_not_tested():
         labels[positives, 1] = np.isin(owners, np.unique(owners)[:kept])
         table = by_key(
             linear_probe(
-                replace(data, labels=labels), features, baseline="mae", config=CONFIG, provenance="", num_draws=5
+                replace(data, labels=labels),
+                features,
+                Comparison(dataset=data.dataset, baseline="mae", num_draws=5),
+                config=CONFIG,
             )
         )
         row, is_tested = table["pacx - mae", "seldom", P_VALUE, 1.0], kept == 10
@@ -113,14 +122,14 @@ def test_a_handful_of_positives_is_not_tested():
 
 def test_tuned_threshold_helps_a_rare_label():
     data, features = made_up()
-    table = by_key(linear_probe(data, features, baseline=None, config=CONFIG, provenance="", num_draws=5))
+    table = by_key(linear_probe(data, features, Comparison(dataset=data.dataset, num_draws=5), config=CONFIG))
     assert table["pacx", "seldom", "f1_tuned", 1.0].value > table["pacx", "seldom", "f1", 1.0].value
 
 
 def test_multiclass_takes_the_most_probable_class():
     data, features = made_up(is_multiclass=True)
     config = replace(CONFIG, num_seeds=1)
-    table = by_key(linear_probe(data, features, baseline=None, config=config, provenance="", num_draws=5))
+    table = by_key(linear_probe(data, features, Comparison(dataset=data.dataset, num_draws=5), config=config))
     probabilities = train_probes(data, features["pacx"], config=config).probabilities(features["pacx"][data.test])[0]
     truth = data.labels[data.test]
     f1 = f1_score(truth.argmax(axis=1), probabilities.argmax(axis=1), average="macro")
@@ -131,7 +140,14 @@ def test_multiclass_takes_the_most_probable_class():
 
 def test_low_data_rows():
     data, features = made_up()
-    table = by_key(low_data(data, features, baseline="mae", config=CONFIG, provenance="here", num_draws=100))
+    table = by_key(
+        low_data(
+            data,
+            features,
+            Comparison(dataset=data.dataset, baseline="mae", provenance="here", num_draws=100),
+            config=CONFIG,
+        )
+    )
     values = [table["pacx", "macro", "auroc", fraction].value for fraction in (0.01, 0.1, 1.0)]
     assert values[0] < values[1] < values[2]
     widths = [
@@ -139,7 +155,14 @@ def test_low_data_rows():
     ]
     assert widths[0] > widths[1]  # another 1 % might have been drawn
     # all the labels is the linear probe
-    probe = by_key(linear_probe(data, features, baseline="mae", config=CONFIG, provenance="here", num_draws=100))
+    probe = by_key(
+        linear_probe(
+            data,
+            features,
+            Comparison(dataset=data.dataset, baseline="mae", provenance="here", num_draws=100),
+            config=CONFIG,
+        )
+    )
     for key, row in probe.items():
         found = table[key]
         assert (found.value, found.ci_low, found.ci_high) == pytest.approx(
@@ -154,7 +177,7 @@ def test_low_data_rows():
 
 def test_a_share_that_is_larger_than_asked_is_said(capsys: pytest.CaptureFixture[str]):
     data, features = made_up()
-    few = {"baseline": None, "config": CONFIG, "provenance": "", "num_draws": 5}
+    few = {"comparison": Comparison(dataset=data.dataset, num_draws=5), "config": CONFIG}
     low_data(data, features, fractions=(0.1, 1.0), **few)
     assert capsys.readouterr().err == ""
     low_data(data, features, fractions=(0.001,), **few)
@@ -168,7 +191,7 @@ def test_data_that_does_not_fit_is_refused():
     with pytest.raises(DataError, match="patient ids"):
         replace(data, labels=data.labels[:, :2])
     with pytest.raises(DataError, match="899 embeddings for 900 images"):
-        linear_probe(data, {"pacx": features["pacx"][1:]}, baseline=None, config=CONFIG, provenance="", num_draws=5)
+        linear_probe(data, {"pacx": features["pacx"][1:]}, Comparison(dataset=data.dataset, num_draws=5), config=CONFIG)
 
 
 def test_pack_becomes_data(pack):
@@ -178,5 +201,5 @@ def test_pack_becomes_data(pack):
     for part, split in ((data.training, "train"), (data.validation, "val"), (data.test, "test")):
         assert set(pack.table["split"].iloc[part]) == {split}
     features = np.random.default_rng(0).normal(size=(len(pack), 4)).astype(np.float32)
-    rows = linear_probe(data, {"noise": features}, baseline=None, config=CONFIG, provenance="", num_draws=5)
+    rows = linear_probe(data, {"noise": features}, Comparison(dataset=data.dataset, num_draws=5), config=CONFIG)
     assert {row.label for row in rows} == {"macro", "big"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import DataError, UsageError
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.readouts import (
     COVERAGE,
     EVERYTHING,
@@ -63,8 +64,10 @@ def rows() -> dict[tuple[str, str, str], float]:
         name: fit_readouts(array, measured, training=TRAINING, calibration=CALIBRATION, config=CONFIG)
         for name, array in every.items()
     }
-    made = readout_rows(fitted, every, measured, TEST, maker=MAKER, baseline="blind", config=CONFIG, num_draws=200)
-    return {(row.encoder, row.label, row.metric): row for row in made}
+    made = readout_rows(
+        fitted, every, measured, TEST, Comparison(dataset=MAKER.dataset, baseline="blind", num_draws=200), config=CONFIG
+    )
+    return {(row.name, row.label, row.metric): row for row in made}
 
 
 def test_intervals_cover_as_they_promise_whatever_the_encoder_is_worth(rows) -> None:
@@ -99,7 +102,12 @@ def test_the_promise_breaks_elsewhere_and_that_shows() -> None:
     (row,) = (
         row
         for row in readout_rows(
-            fitted, {"sees": elsewhere}, theirs, np.arange(800), maker=MAKER, baseline=None, config=CONFIG, num_draws=50
+            fitted,
+            {"sees": elsewhere},
+            theirs,
+            np.arange(800),
+            Comparison(dataset=MAKER.dataset, num_draws=50),
+            config=CONFIG,
         )
         if (row.label, row.metric) == ("known", COVERAGE)
     )

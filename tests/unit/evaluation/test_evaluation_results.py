@@ -50,9 +50,8 @@ def test_other_files_are_refused(tmp_path, content):
         read_rows(path)
 
 
-def test_a_row_written_before_there_were_subgroups_is_of_the_whole_test_set(tmp_path):
-    write_rows(tmp_path / "results.json", [ROW, replace(ROW, subgroup="sex: F")])
-    values = json.loads((tmp_path / "results.json").read_text())
-    assert [value.pop("subgroup") for value in values] == ["", "sex: F"]
-    (tmp_path / "old.json").write_text(json.dumps(values))
-    assert read_rows(tmp_path / "old.json") == [ROW, ROW]
+def test_a_name_for_people_says_pooling_condition_and_contrast():
+    mean = replace(ROW, pooling="mean", condition="visibility 0", contrast="mae (visibility 0)")
+    assert (ROW.name, ROW.subject) == ("pacx", "pacx")
+    assert mean.subject == "pacx#mean (visibility 0)"
+    assert mean.name == "pacx#mean (visibility 0) - mae (visibility 0)"

@@ -9,6 +9,7 @@ import torch
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_patches
 from pacx.evaluation.mask_overlap import overlap
 from pacx.evaluation.segmentation import (
@@ -128,9 +129,9 @@ def test_masks_without_a_judged_pixel_count_for_nothing(parts):
 def test_whole_protocol(pack, encoders):
     config = SegmentationConfig(epochs=12, batch_size=8, learning_rate=3e-3, warmup_epochs=2)
     rows = segmentation(
-        pack, encoders, dataset="discs", baseline="mae", config=config, provenance="here", num_draws=100
+        pack, encoders, Comparison(dataset="discs", baseline="mae", provenance="here", num_draws=100), config=config
     )
-    table = {(row.encoder, row.label, row.metric): row for row in rows}
+    table = {(row.name, row.label, row.metric): row for row in rows}
     dice = table["pacx", "heart", "dice_pooled"]
     assert 0.7 < dice.ci_low < dice.value < dice.ci_high <= 1
     assert dice.n == len(pack.rows("test"))
@@ -139,15 +140,12 @@ def test_whole_protocol(pack, encoders):
         segmentation(
             pack,
             encoders,
-            dataset="discs",
-            baseline=None,
+            Comparison(dataset="discs", provenance="here", num_draws=2),
             config=replace(config, seed=seed, num_seeds=1),
-            provenance="here",
-            num_draws=2,
         )
         for seed in range(3)
     ]
-    one_by_one = [row.value for rows in alone for row in rows if (row.encoder, row.label, row.metric) == PACX_DICE]
+    one_by_one = [row.value for rows in alone for row in rows if (row.name, row.label, row.metric) == PACX_DICE]
     assert dice.value == pytest.approx(np.mean(one_by_one))
     assert len(set(one_by_one)) == 3
     with pytest.raises(UsageError, match="at least one decoder"):

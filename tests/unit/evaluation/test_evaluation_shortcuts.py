@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from pacx.core.errors import DataError
 from pacx.evaluation.alterations import BorderOnly, MaskHidden
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe, train_probes
@@ -33,8 +34,15 @@ def aged(pack):
 def rows(aged, encoders):
     data = ClassificationData.from_pack(aged, dataset="discs")
     alterations = (BorderOnly(grey=0.3), MaskHidden(aged, "heart", 0.3))
-    found = shortcuts(aged, data, encoders, alterations, config=CONFIG, provenance="here", num_draws=100)
-    return {(row.encoder, row.label, row.metric): row for row in found}
+    found = shortcuts(
+        aged,
+        data,
+        encoders,
+        alterations,
+        Comparison(dataset=data.dataset, provenance="here", num_draws=100),
+        config=CONFIG,
+    )
+    return {(row.name, row.label, row.metric): row for row in found}
 
 
 def test_one_probe_trained_on_plain_films_is_put_before_all_others(aged, encoders, rows):
@@ -56,9 +64,11 @@ def test_one_probe_trained_on_plain_films_is_put_before_all_others(aged, encoder
 def test_plain_rows_are_those_of_the_linear_probe(aged, encoders, rows):
     data = ClassificationData.from_pack(aged, dataset="discs")
     features = {name: embed_pack(encoder, aged) for name, encoder in encoders.items()}
-    probe = linear_probe(data, features, baseline=None, config=CONFIG, provenance="here", num_draws=100)
+    probe = linear_probe(
+        data, features, Comparison(dataset=data.dataset, provenance="here", num_draws=100), config=CONFIG
+    )
     for row in probe:
-        found = rows[row.encoder, row.label, row.metric]
+        found = rows[row.name, row.label, row.metric]
         assert (found.value, found.ci_low, found.ci_high) == (row.value, row.ci_low, row.ci_high)
         assert found.protocol == "shortcut"
 

@@ -78,7 +78,7 @@ def test_paired_difference_is_narrower_than_either_interval():
     maker = RowMaker(protocol="p", dataset="d", seed=0, provenance="x")
     *_, column = with_differences({"a": first, "b": second}, "auroc", "b")
     row = maker.row(column, column.draws, label="l", n=400)
-    assert (row.encoder, row.metric) == ("a - b", "auroc_difference")
+    assert (row.name, row.metric) == ("a - b", "auroc_difference")
     assert row.value == pytest.approx(first[0] - second[0])
     alone = interval(first)
     assert row.ci_high - row.ci_low < (alone.high - alone.low) / 3

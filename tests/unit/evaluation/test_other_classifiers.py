@@ -14,6 +14,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.randomness import sample_keys
 from pacx.data.augment import to_input
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack, mirrored
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, fit_logistic, logistic_regression, train_logistic
@@ -48,7 +49,7 @@ def cohort(*, is_multiclass=False, num_classes=3):
 
 
 def keys_of(rows):
-    return {(row.encoder, row.label, row.metric) for row in rows}
+    return {(row.name, row.label, row.metric) for row in rows}
 
 
 def test_neighbours_equal_a_loop_over_films():
@@ -133,15 +134,17 @@ def test_logistic_regression_over_classes(present):
 )
 def test_rows_have_the_shape_of_the_probe(protocol, config, name):
     data, features = cohort()
-    rows = protocol(data, features, baseline="mae", config=config, provenance="here", num_draws=60)
+    comparison = Comparison(dataset=data.dataset, baseline="mae", provenance="here", num_draws=60)
+    rows = protocol(data, features, comparison, config=config)
     probe = linear_probe(
-        data, features, baseline="mae", config=ProbeConfig(epochs=2, num_seeds=1), provenance="", num_draws=5
+        data,
+        features,
+        Comparison(dataset=data.dataset, baseline="mae", num_draws=5),
+        config=ProbeConfig(epochs=2, num_seeds=1),
     )
     assert {row.protocol for row in rows} == {name}
     assert keys_of(rows) == keys_of(probe)
-    area = next(
-        row for row in rows if (row.encoder, row.label, row.metric) == ("pacx - mae", "macro", "auroc_difference")
-    )
+    area = next(row for row in rows if (row.name, row.label, row.metric) == ("pacx - mae", "macro", "auroc_difference"))
     assert area.ci_low > 0
     assert "by validation AUROC: mae" in area.provenance
     assert area.provenance.startswith("here; ")
@@ -150,14 +153,14 @@ def test_rows_have_the_shape_of_the_probe(protocol, config, name):
 def test_released_code_mirrors_and_decays():
     data, features = cohort()
     config = ProbeConfig(epochs=4, num_seeds=2, learning_rates=(0.02,))
-    common = {"baseline": None, "config": config, "provenance": "", "num_draws": 5}
+    common = {"comparison": Comparison(dataset=data.dataset, num_draws=5), "config": config}
     mirrored = {name: array[:, ::-1].copy() for name, array in features.items()}
-    paper = {(r.encoder, r.label, r.metric): r.value for r in linear_probe(data, features, **common)}
+    paper = {(r.name, r.label, r.metric): r.value for r in linear_probe(data, features, **common)}
     same = released_code_probe(data, features, features, **common)
     other = released_code_probe(data, features, mirrored, **common)
     assert {row.protocol for row in same} == {"linear-probe-released-code"}
     assert keys_of(same) == set(paper)
-    of_same, of_other = ({(r.encoder, r.label, r.metric): r.value for r in rows} for rows in (same, other))
+    of_same, of_other = ({(r.name, r.label, r.metric): r.value for r in rows} for rows in (same, other))
     where = ("pacx", "macro", "brier")
     assert of_same[where] != paper[where]
     # films whose mirror image says something else are learnt less well
@@ -177,19 +180,19 @@ def test_mirrored_films_are_embedded_mirrored(pack, encoders):
 
 def test_what_cannot_be_fitted_is_refused():
     data, features = cohort(is_multiclass=True)
-    common = {"baseline": None, "provenance": "", "num_draws": 5}
+    comparison = Comparison(dataset=data.dataset, num_draws=5)
     single = replace(data, training=data.training[data.labels[data.training, 0] == 1])
     with pytest.raises(DataError, match="all training films are of one class"):
-        logistic_regression(single, features, config=LogisticConfig(), **common)
+        logistic_regression(single, features, comparison, config=LogisticConfig())
     blind = replace(data, validation=data.validation[:1], labels=np.ones_like(data.labels), is_multiclass=False)
     for protocol, config in ((nearest_neighbours, NeighbourConfig()), (logistic_regression, LogisticConfig())):
         with pytest.raises(DataError, match="nothing can be chosen by AUROC"):
-            protocol(blind, features, config=config, **common)
+            protocol(blind, features, comparison, config=config)
         damaged = {"pacx": np.where(np.arange(8) == 3, np.nan, features["pacx"]).astype(np.float32)}
         with pytest.raises(ModelError, match="embeddings hold NaN"):
-            protocol(data, damaged, config=config, **common)
+            protocol(data, damaged, comparison, config=config)
         with pytest.raises(DataError, match="embed the whole pack"):
-            protocol(data, {"pacx": features["pacx"][:-1]}, config=config, **common)
+            protocol(data, {"pacx": features["pacx"][:-1]}, comparison, config=config)
     with pytest.raises(UsageError, match="expected numbers from 1"):
         NeighbourConfig(neighbours=(0,))
     with pytest.raises(UsageError, match="at least one above 0"):

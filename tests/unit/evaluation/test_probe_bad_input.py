@@ -8,6 +8,7 @@ import pytest
 from pacx.core.errors import DataError, ModelError
 from pacx.core.randomness import sample_keys
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.logistic import LogisticConfig, logistic_regression
 from pacx.evaluation.low_data import low_data
@@ -47,8 +48,8 @@ def cohort(num_classes=3, *, is_multiclass=False):
 
 
 def run(protocol, config, data, features, baseline=None):
-    rows = protocol(data, features, baseline=baseline, config=config, provenance="", num_draws=20)
-    return {(row.encoder, row.label, row.metric): row for row in rows if row.fraction == 1}
+    rows = protocol(data, features, Comparison(dataset=data.dataset, baseline=baseline, num_draws=20), config=config)
+    return {(row.name, row.label, row.metric): row for row in rows if row.fraction == 1}
 
 
 @each_protocol

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from pacx.core.randomness import sample_keys
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import read_rows, write_rows
@@ -121,20 +122,18 @@ def test_rows_come_with_the_probe_and_survive_the_file(tmp_path):
     data, table, scores = scored()
     features = {"mae": scores[0].astype(np.float32), "pacx": (scores[0] + data.labels).astype(np.float32)}
     config = ProbeConfig(epochs=2, num_seeds=2, learning_rates=(0.1,))
-    common = {"baseline": "mae", "config": config, "provenance": "here", "num_draws": 50}
-    rows = linear_probe(data, features, grouped=groupings(table), **common)
+    comparison = Comparison(dataset=data.dataset, baseline="mae", provenance="here", num_draws=50)
+    rows = linear_probe(data, features, comparison, config=config, grouped=groupings(table))
     write_rows(tmp_path / "results.json", rows)
     again = read_rows(tmp_path / "results.json")
     assert [row.subgroup for row in again] == [row.subgroup for row in rows]
     probe = [row for row in rows if row.protocol == "linear-probe"]
     assert {row.subgroup for row in probe} == {""}
-    plain = linear_probe(data, features, **common)
+    plain = linear_probe(data, features, comparison, config=config)
     assert [replace(row, value=0, ci_low=0, ci_high=0) for row in probe] == [
         replace(row, value=0, ci_low=0, ci_high=0) for row in plain
     ]
-    difference = find(rows, encoder="pacx - mae", subgroup="sex: F", label="macro")
-    parts = [
-        find(rows, encoder=name, subgroup="sex: F", label="macro", metric="auroc").value for name in ("pacx", "mae")
-    ]
+    difference = find(rows, name="pacx - mae", subgroup="sex: F", label="macro")
+    parts = [find(rows, name=name, subgroup="sex: F", label="macro", metric="auroc").value for name in ("pacx", "mae")]
     assert difference.metric == "auroc_difference"
     assert difference.value == pytest.approx(parts[0] - parts[1])

@@ -105,7 +105,7 @@ def test_one_call_runs_what_the_pack_allows(finished):
     rows = read_rows(out / "results.json")
     assert {row.protocol for row in rows} >= set(PROTOCOLS)
     assert {path.name for path in (out / "figures").glob("*.png")} >= {"discs-view.png"}
-    assert {row.encoder for row in rows} >= {"mae", "pacx", "pacx - mae"}
+    assert {row.name for row in rows} >= {"mae", "pacx", "pacx - mae"}
     assert "Table 1" in (out / "report.html").read_text()
     assert Certificate.read(out / "certificate.json").rows[0].dataset == "discs"
 

@@ -22,6 +22,7 @@ from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe, train_probes
@@ -151,18 +152,18 @@ def test_class_token_takes_the_pooling_that_validation_prefers_though_test_prefe
     for fraction in (0.5, 1.0):
         find = {"rows": rows, "metric": "auroc", "label": "sick", "fraction": fraction}
         for name in ("mae", "pacx"):
-            token, mean = row(encoder=f"{name}#token", **find).value, row(encoder=f"{name}#mean", **find).value
+            token, mean = row(name=f"{name}#token", **find).value, row(name=f"{name}#mean", **find).value
             assert mean < 0.2 < token, "the trap is not set"
-            chosen = row(encoder=name, **find)
+            chosen = row(name=name, **find)
             assert chosen.value == mean
             assert "by validation AUROC mae#mean and pacx#mean" in chosen.provenance
         for mark in ("#token", "#mean", ""):
-            gain = row(**{**find, "metric": "auroc_difference"}, encoder=f"pacx{mark} - mae{mark}")
-            values = [row(encoder=f"{name}{mark}", **find).value for name in ("pacx", "mae")]
+            gain = row(**{**find, "metric": "auroc_difference"}, name=f"pacx{mark} - mae{mark}")
+            values = [row(name=f"{name}{mark}", **find).value for name in ("pacx", "mae")]
             assert gain.value == pytest.approx(values[0] - values[1], abs=1e-12)
             assert gain.ci_low <= gain.value <= gain.ci_high
     said = capsys.readouterr().out
-    gain = row(rows, encoder="pacx - mae", metric="auroc_difference")
+    gain = row(rows, name="pacx - mae", metric="auroc_difference")
     assert (
         f"100 % of the labels (pacx#mean over mae#mean) {gain.value:+.3f} [{gain.ci_low:.3f}, {gain.ci_high:.3f}]"
         in said
@@ -181,7 +182,7 @@ def test_splits_finds_the_leak_that_was_built_in(split_twice, places, tmp_path, 
     assert (seen.n, unseen.n) == (40, 80)
     assert gap.value == pytest.approx(seen.value - unseen.value)
     assert "40 of 60 test patients have films in the training split" in said
-    more = row(rows, encoder=f"{BY_FILM} - {BY_PATIENT}")
+    more = row(rows, name=f"mae ({BY_FILM}) - mae ({BY_PATIENT})")
     whole, leaky = (row(rows, metric="auroc", dataset=f"pack, {how}") for how in (BY_PATIENT, BY_FILM))
     assert more.value == pytest.approx(leaky.value - whole.value)
     assert f"is {leaky.value:.3f} [{leaky.ci_low:.3f}, {leaky.ci_high:.3f}] split by film and {whole.value:.3f}" in said
@@ -220,23 +221,19 @@ def test_threshold_says_what_the_linear_probe_says(misleading, places, tmp_path,
     known = linear_probe(
         ClassificationData.from_pack(misleading, dataset=""),
         {"mae": embed_pack(encoder, misleading)},
-        baseline=None,
+        Comparison(dataset="", num_draws=50),
         config=PROBE,
-        provenance="",
-        num_draws=50,
     )
-    fixed, tuned = "mae at 0.5", "mae at the validation threshold"
+    fixed, tuned = "mae (at 0.5)", "mae (at the validation threshold)"
     for label in ("macro", "sick", "rare"):
         values = {}
         for name, metric in ((fixed, "f1"), (tuned, "f1_tuned")):
-            mine, theirs = row(rows, encoder=name, label=label), row(known, metric=metric, label=label)
+            mine, theirs = row(rows, name=name, label=label), row(known, metric=metric, label=label)
             assert (mine.value, mine.ci_low, mine.ci_high, mine.n) == (
                 theirs.value, theirs.ci_low, theirs.ci_high, theirs.n,
             )  # fmt: skip
             values[name] = mine.value
-        assert row(rows, encoder=f"{tuned} - {fixed}", label=label).value == pytest.approx(
-            values[tuned] - values[fixed]
-        )
+        assert row(rows, name=f"{tuned} - {fixed}", label=label).value == pytest.approx(values[tuned] - values[fixed])
     assert "at the threshold tuned on validation" in capsys.readouterr().out
 
 
@@ -255,7 +252,7 @@ def test_pre_masked_films_need_no_model(places, tmp_path, capsys):
     rows = read_rows(tmp_path / "r.json")
     expected = np.mean([(films[k] > 0)[masks[k]].mean() for k in range(2, 45, 3)])  # nothing outside is above 0
     assert row(rows, encoder=RULE, metric="iou", label="lung").value == pytest.approx(expected, abs=1e-9)
-    gap = row(rows, encoder="mae on pre-masked films - mae on X-rays", metric="iou_difference", label="lung")
+    gap = row(rows, name="mae (on pre-masked films) - mae (on X-rays)", metric="iou_difference", label="lung")
     assert gap.ci_low > 0.1, "noise outside the lungs can be told from black, noise inside from noise outside cannot"
     assert (Pack.open(pack.path).images == before).all()
     assert "reaches an IoU of" in capsys.readouterr().out
@@ -271,7 +268,7 @@ def test_mask_ratio_trains_twice_and_only_once(labelled, tmp_path, capsys):
     assert [str(config).count("'mask_ratio': 0.75") for config in ratios] == [1, 0]
     first = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*") if file.is_file()}
     rows = read_rows(tmp_path / "r.json")
-    assert row(rows, encoder="mask ratio 0.9 - mask ratio 0.75", metric="auroc_difference").n == 20
+    assert row(rows, name="mask ratio 0.9 - mask ratio 0.75", metric="auroc_difference").n == 20
     assert "one training each" in rows[0].provenance
     assert audit("mask-ratio-tiny", *words) == 0
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.safetensors")}
@@ -290,11 +287,11 @@ def test_shuffled_pairs_are_held_against_true_ones_and_the_mae(labelled, tmp_pat
     assert audit("shuffled-pairs-tiny", *words, *QUICK.split(), *training_words("distill")) == 0
     rows = read_rows(tmp_path / "r.json")
     true, shuffled, between = (
-        row(rows, encoder=pair, metric="auroc_difference").value
+        row(rows, name=pair, metric="auroc_difference").value
         for pair in ("true pairs - mae", "shuffled pairs - mae", "true pairs - shuffled pairs")
     )
     assert between == pytest.approx(true - shuffled, abs=1e-12)
-    keys = [(each.encoder, each.metric, each.label) for each in rows]
+    keys = [(each.name, each.metric, each.label) for each in rows]
     assert len(keys) == len(set(keys))
     told = [str(read_json(tmp_path / "runs" / name / "config.json")) for name in ("true", "shuffled")]
     assert ["shuffled-0-a-b-c" in config for config in told] == [False, True]
@@ -316,8 +313,12 @@ def test_a_difference_says_whether_it_can_be_told_from_0():
         (0.05, 0.01, 0.09, "+0.050 [0.010, 0.090]"),
         (0.05, -0.01, 0.09, "+0.050 [-0.010, 0.090] (not distinguishable)"),
     ):
-        made = ResultRow(**known, encoder="a - b", metric="auroc_difference", value=value, ci_low=low, ci_high=high)
-        assert in_words([made], encoder="a - b") == words
-        assert in_words([replace(made, metric="auroc")], metric="auroc") == words.split(" (")[0].removeprefix("+")
+        made = ResultRow(
+            **known, encoder="a", contrast="b", metric="auroc_difference", value=value, ci_low=low, ci_high=high
+        )
+        assert in_words([made], subject="a", contrast="b") == words
+        assert in_words([replace(made, metric="auroc")], contrast="b", metric="auroc") == words.split(" (")[
+            0
+        ].removeprefix("+")
     with pytest.raises(LookupError):
         in_words([made], encoder="nobody")

@@ -13,6 +13,7 @@ from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.deletion import DeletionConfig, deletion
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
@@ -38,25 +39,27 @@ def named() -> list[NamedEncoder]:
 def test_deletion_curves_and_views_are_drawn_and_indexed(labelled: Pack, named: list[NamedEncoder], tmp_path: Path):
     encoders = {each.name: each.encoder for each in named}
     config = DeletionConfig(steps=2, num_films=4)
-    rows, curves = deletion(
-        labelled, encoders, dataset="films", question=None, baseline=None, config=config, provenance="", num_draws=20
-    )
+    rows, curves = deletion(labelled, encoders, Comparison(dataset="films", num_draws=20), question=None, config=config)
     picture_deletion(tmp_path, curves, None, config, rows[0].n)
     features = {name: embed_pack(encoder, labelled) for name, encoder in encoders.items()}
-    shares = picture_views(tmp_path, labelled, features, "bright", dataset="films", provenance="here")
+    shares = picture_views(tmp_path, labelled, features, "bright", Comparison(dataset="films"))
     assert [entry.file for entry in read_figures(tmp_path)] == ["deletion.png", "view.png"]
     for entry in read_figures(tmp_path):
         with Image.open(tmp_path / entry.file) as picture:
             assert picture.width > 500
-    assert {(row.encoder, row.label) for row in shares} >= {("mae", "component 1"), ("pacx", "component 2")}
+    assert {(row.name, row.label) for row in shares} >= {("mae", "component 1"), ("pacx", "component 2")}
     assert all(0 < row.value < 1 for row in shares)
     with pytest.raises(UsageError, match="has no label 'dull'; its labels are bright"):
-        picture_views(tmp_path, labelled, features, "dull", dataset="films", provenance="here")
+        picture_views(tmp_path, labelled, features, "dull", Comparison(dataset="films"))
 
 
 def test_rescues_are_drawn_when_there_are_some(labelled: Pack, named: list[NamedEncoder], tmp_path: Path):
     data = ClassificationData.from_pack(labelled, dataset="films")
-    trained = {"config": ProbeConfig(epochs=40, learning_rates=(0.4,), num_seeds=1), "names": ("MAE", "PaCX")}
+    trained = {
+        "config": ProbeConfig(epochs=40, learning_rates=(0.4,), num_seeds=1),
+        "names": ("MAE", "PaCX"),
+        "device": "cpu",
+    }
     same = picture_rescues(tmp_path, labelled, data, encoder=named[0], baseline=named[0], **trained)
     assert same == 0, "nobody is rescued from oneself"
     assert read_figures(tmp_path) == []
@@ -96,6 +99,6 @@ def test_each_look_is_a_command(
     main(["evaluate", action, "--pack", str(labelled.path), "--encoders", *places, "--out", str(results),
           "--num-draws", "20", *more])  # fmt: skip
     assert f"written to {results}" in capsys.readouterr().out
-    assert {"mae", "mae-mean"} <= {row.encoder for row in read_rows(results)}
+    assert {"mae", "mae-mean"} <= {row.name for row in read_rows(results)}
     figures = {"shortcut": [], "view": ["view.png"], "deletion": ["deletion.png"]}[action]
     assert [entry.file for entry in read_figures(tmp_path / "out" / "figures")] == figures

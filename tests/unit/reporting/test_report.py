@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import UsageError
-from pacx.evaluation.results import ResultRow, difference_metric, difference_name, write_rows
+from pacx.evaluation.results import ResultRow, difference_metric, write_rows
 from pacx.reporting import tables
 from pacx.reporting.figures import FigureEntry, draw_films, read_figures, save_figure
 from pacx.reporting.headlines import MEAN_IMAGE, headlines
 from pacx.reporting.report import write_report
+from pacx.reporting.result_rows import Rows
 
 
 def row(**changes: object) -> ResultRow:
@@ -32,7 +33,7 @@ def row(**changes: object) -> ResultRow:
 
 
 def difference(low: float, high: float, **changes: object) -> ResultRow:
-    names = {"encoder": difference_name("pacx", "mae"), "metric": difference_metric("auroc")}
+    names = {"contrast": "mae", "metric": difference_metric("auroc")}
     return row(**names, value=(low + high) / 2, ci_low=low, ci_high=high, **changes)
 
 
@@ -48,7 +49,7 @@ def test_a_difference_without_an_interval_is_not_distinguishable() -> None:
 
 
 def test_benchmark_table_sets_the_best_apart_and_names_what_is_missing() -> None:
-    rows = tables.Rows(rows=(row(), row(encoder="mae", value=0.7), difference(0.05, 0.15)))
+    rows = Rows(rows=(row(), row(encoder="mae", value=0.7), difference(0.05, 0.15)))
     table = tables.benchmark_table(rows, ["random", "mae", "pacx"])
     assert table.header[3:] == ("MAE", "PaCX", "PaCX - MAE")
     (cells,) = table.rows
@@ -62,11 +63,11 @@ def test_an_undefined_value_is_said() -> None:
 
 
 def test_headlines_say_only_what_was_measured() -> None:
-    assert headlines(tables.Rows(rows=(row(),))) == []
+    assert headlines(Rows(rows=(row(),))) == []
     low = difference(-0.01, 0.03, protocol="low-data", fraction=0.01)
     model = row(protocol="reconstruction", encoder="mae", metric="masked_mse", value=0.2)
     mean = row(protocol="reconstruction", encoder=MEAN_IMAGE, metric="masked_mse", value=0.8)
-    gain, error = headlines(tables.Rows(rows=(low, model, mean)))
+    gain, error = headlines(Rows(rows=(low, model, mean)))
     assert gain.value == "+1.0 points"
     assert "Not distinguishable" in gain.meaning
     assert error.value == "25%"

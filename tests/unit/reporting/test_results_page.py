@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pacx.core.errors import DataError, UsageError
+from pacx.evaluation.old_rows import upgraded
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
-from pacx.reporting.tables import Rows
+from pacx.reporting.result_rows import Rows
 from studies.gain_figure import draw_gains
 from studies.page import main, results_page
 from studies.simulated.bars import bar_table, bars
@@ -19,12 +20,16 @@ FILES = ("docs/results/simulated-hospital.json", "docs/results/real-films.json")
 
 
 def row(encoder: str, value: float, low: float, high: float, **changed: object) -> ResultRow:
+    """A row of the study; in ``encoder`` a contrast, a share or a condition may be written as people write them."""
     metric = "share_of_gain" if "/" in encoder else "auroc_difference" if " - " in encoder else "auroc"
-    plain = ResultRow(
-        protocol="study", dataset=DENSE, encoder=encoder, label="macro", metric=metric, value=value, ci_low=low,
-        ci_high=high, n=77, seed=0, fraction=1.0, provenance="a command; commit abc; a chip; 3 Stage 2 seeds",
+    told = upgraded(
+        {
+            "protocol": "study", "dataset": DENSE, "encoder": encoder, "label": "macro", "metric": metric,
+            "value": value, "ci_low": low, "ci_high": high, "n": 77, "seed": 0, "fraction": 1.0,
+            "provenance": "a command; commit abc; a chip; 3 Stage 2 seeds",
+        }
     )  # fmt: skip
-    return replace(plain, **changed)
+    return replace(ResultRow(**told), **changed)
 
 
 ROWS = [
@@ -63,7 +68,7 @@ def test_a_text_is_filled_in_and_a_number_that_is_no_row_is_an_error(tmp_path: P
     text = tmp_path / "some.md.j2"
     text.write_text(
         '{{ score(encoder="mae", metric="auroc") }} {{ difference("pacx", "mae", "auroc") }} '
-        '{{ difference("shuffled-pairs", "mae", "auroc") }} {{ n(encoder="mae") }} {{ points("pacx - mae", 1.0) }}'
+        '{{ difference("shuffled-pairs", "mae", "auroc") }} {{ n(encoder="mae") }} {{ points("pacx", "mae", 1.0) }}'
     )
     page = results_page([file], Path("page.md"))
     assert ".700 [.600, .800] **+.031 [.020, .040]** +.004 [-.002, .010] *n. d.* 77 +3.1 [2.0, 4.0]" in page

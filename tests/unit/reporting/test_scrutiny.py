@@ -8,15 +8,16 @@ from test_report import row
 
 from pacx.core.artifacts import write_json
 from pacx.evaluation.delong import P_VALUE_HOLM
-from pacx.evaluation.results import difference_metric, difference_name, write_rows
+from pacx.evaluation.results import difference_metric, write_rows
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.exports import to_csv, to_latex, to_markdown, write_tables
 from pacx.reporting.report import write_report
+from pacx.reporting.result_rows import Rows
 from pacx.reporting.runs import read_run, run_tables
-from pacx.reporting.tables import Cell, Rows, Table
+from pacx.reporting.tables import Cell, Table
 
 ENCODERS = ["random", "mae", "pacx"]
-PAIR = {"encoder": "pacx - mae", "metric": "auroc_difference", "ci_low": -0.1, "ci_high": 0.2}
+PAIR = {"encoder": "pacx", "contrast": "mae", "metric": "auroc_difference", "ci_low": -0.1, "ci_high": 0.2}
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -38,7 +39,9 @@ def test_the_papers_numbers_stand_below_ours_and_what_was_not_run_is_named() -> 
 
 
 def test_a_pair_of_any_two_encoders_has_a_column_and_a_floor_has_none() -> None:
-    rows = Rows(rows=(row(encoder="dino - mine"), row(encoder="random - mine"), row(encoder="dino")))
+    rows = Rows(
+        rows=(row(encoder="dino", contrast="mine"), row(encoder="random", contrast="mine"), row(encoder="dino"))
+    )
     assert rows.pairs == [("dino", "mine")]
     assert tables.benchmark_table(rows, ["dino"]).header[-1] == "dino - mine"
 
@@ -60,7 +63,13 @@ def test_where_lower_is_better_the_lowest_is_set_apart() -> None:
 
 
 def test_only_labels_that_pass_holm_are_named() -> None:
-    common = {"encoder": "pacx - mae", "metric": P_VALUE_HOLM, "ci_low": float("nan"), "ci_high": float("nan")}
+    common = {
+        "encoder": "pacx",
+        "contrast": "mae",
+        "metric": P_VALUE_HOLM,
+        "ci_low": float("nan"),
+        "ci_high": float("nan"),
+    }
     rows = Rows(
         rows=(
             row(**common, label="edema", value=0.01),
@@ -73,17 +82,17 @@ def test_only_labels_that_pass_holm_are_named() -> None:
 
 def test_shortcuts_are_shown_with_their_change() -> None:
     common = {"protocol": "shortcut"}
-    name = "pacx (border only)"
     change = row(
         **common,
-        encoder=difference_name(name, "pacx"),
+        condition="border only",
+        contrast="pacx",
         metric=difference_metric("auroc"),
         value=-0.3,
         ci_low=-0.4,
         ci_high=-0.2,
     )
     alone = row(**common, encoder="age and sex", value=0.6)
-    rows = Rows(rows=(row(**common), row(**common, encoder=name, value=0.5), change, alone))
+    rows = Rows(rows=(row(**common), row(**common, condition="border only", value=0.5), change, alone))
     table = scrutiny.shortcut_table(rows, ["pacx"])
     assert texts(table) == [
         ["dense"],
@@ -169,7 +178,8 @@ def test_audits_are_shown_as_they_stand() -> None:
             row(protocol="audit: splits", metric="ece"),
             row(
                 protocol="audit: splits",
-                encoder="a - b",
+                encoder="a",
+                contrast="b",
                 metric="auroc_difference",
                 value=0.1,
                 ci_low=-0.1,
