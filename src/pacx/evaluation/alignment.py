@@ -202,7 +202,7 @@ def expected_hits(predicted: Float, truth: Float, k: int) -> Float:
     prediction scores chance and not whatever the order of the table makes of it.
 
     Returns:
-        (M,) in [0, 1].
+        (M,) in [0, 1]; NaN where the prediction or the patient's own profile is all zeros, which has no direction.
     """
     directions = ratio(truth, np.linalg.norm(truth, axis=1, keepdims=True))
     # unit length on both sides only so that "equal" can be told from rounding noise
@@ -210,4 +210,4 @@ def expected_hits(predicted: Float, truth: Float, k: int) -> Float:
     own = np.diag(similarity)[:, None]
     is_equal = np.abs(similarity - own) <= 1e-12
     num_above = ((similarity > own) & ~is_equal).sum(axis=1)
-    return np.clip((k - num_above) / is_equal.sum(axis=1), 0.0, 1.0)
+    return np.clip(ratio(k - num_above, is_equal.sum(axis=1)), 0.0, 1.0)

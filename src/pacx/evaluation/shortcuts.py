@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from pacx.core.errors import DataError
+from pacx.core.progress import announce
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import NamedAlteration
 from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
@@ -103,15 +104,18 @@ def age_and_sex(table: pd.DataFrame) -> NDArray[np.float32]:
 def fit_logistic(features: NDArray[np.float32], data: ClassificationData) -> LinearHeads:
     """A logistic regression per label (multiclass: one over the classes) on the training split, as one head.
 
-    A label of which the training films have one class only is given that class's share of evidence: zero weights.
+    A label of which the training films have one class only has zero weights: it tells films nothing. A film of which no
+    label (multiclass: not every class) is known trains nothing.
     """
     training, labels = features[data.training], data.labels[data.training]
     num_labels = labels.shape[1]
     weight, bias = np.zeros((features.shape[1], num_labels)), np.zeros(num_labels)
-    if data.is_multiclass:
-        classes = labels.argmax(axis=1)
-        # one regression per class against the rest; the softmax over their logits ranks films as they do
-        labels = (classes[:, None] == np.arange(num_labels)).astype(np.float32)
+    if data.is_multiclass and (num_unknown := int(np.isnan(labels).any(axis=1).sum())):
+        announce(
+            f"{num_unknown} of {len(labels)} training films of {data.dataset} have no known class and are left out"
+        )
+        labels = np.where(np.isnan(labels).any(axis=1, keepdims=True), np.nan, labels)
+    # multiclass: one regression per class against the rest; the softmax over their logits ranks films as they do
     for k in range(num_labels):
         known = ~np.isnan(labels[:, k])
         if len(np.unique(labels[known, k])) < 2:

@@ -122,3 +122,17 @@ def test_paired_differences_and_refusals():
             training=np.array([0]),
             test=np.array([1, 2]),
         )
+
+
+def test_a_profile_of_zeros_is_found_by_nobody_and_hides_nobody():
+    """It has no direction; dividing by its length called it found."""
+    random = np.random.default_rng(3)
+    truth = random.normal(size=(6, 4))
+    predicted = truth + 0.1 * random.normal(size=truth.shape)
+    whole = expected_hits(predicted, truth, 1)
+    truth[2] = 0.0
+    found = expected_hits(predicted, truth, 1)
+    assert np.isnan(found[2])
+    np.testing.assert_array_equal(np.delete(found, 2), np.delete(whole, 2))
+    predicted[4] = 0.0
+    assert np.isnan(expected_hits(predicted, truth, 1)[[2, 4]]).all()

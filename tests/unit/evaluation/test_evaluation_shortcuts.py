@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pacx.core.errors import DataError
+from pacx.core.randomness import sample_keys
 from pacx.evaluation.alterations import BorderOnly, MaskHidden
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
@@ -101,3 +102,35 @@ def test_a_label_of_one_class_says_nothing(aged):
     object.__setattr__(constant, "labels", np.zeros_like(data.labels))
     heads = fit_logistic(age_and_sex(aged.table), constant)
     assert not heads.weight.any()
+
+
+def test_films_of_unknown_class_train_nothing_and_are_counted(capsys):
+    """Three classes, told by one number; the films of unknown class are unlike their neighbours of class 0."""
+    random = np.random.default_rng(0)
+    number = np.arange(90)
+    classes = number % 3
+    features = (classes[:, None] + 0.2 * random.normal(size=(90, 1))).astype(np.float32)
+    labels = np.eye(3, dtype=np.float32)[classes]
+    labels[number >= 78] = np.nan
+    features[number >= 78] = 2.0  # where class 2 is
+    split = np.where(number < 60, 0, np.where(number < 69, 1, np.where(number < 78, 2, 0)))
+    data = ClassificationData(
+        dataset="classes",
+        label_names=("a", "b", "c"),
+        labels=labels,
+        patient_ids=np.array([f"p{i}" for i in number], object),
+        keys=sample_keys([str(i) for i in number]),
+        training=np.flatnonzero(split == 0),
+        validation=np.flatnonzero(split == 1),
+        test=np.flatnonzero(split == 2),
+        is_multiclass=True,
+    )
+    heads = fit_logistic(features, data)
+    assert "12 of 72 training films of classes have no known class" in capsys.readouterr().err
+    kept = data.training[number[data.training] < 60]
+    for k in range(3):  # one regression per class against the rest, by scikit-learn on the known films
+        model = LogisticRegression(max_iter=1000).fit(features[kept], classes[kept] == k)
+        assert heads.weight[0, 0, k] == pytest.approx(model.coef_[0, 0], abs=1e-4)
+        assert heads.bias[0, k] == pytest.approx(model.intercept_[0], abs=1e-4)
+    probabilities = heads.probabilities(features[data.test])[0]
+    assert (probabilities.argmax(axis=1) == classes[data.test]).mean() > 0.9
