@@ -35,7 +35,8 @@ from pacx.evaluation.alterations import usual_alterations
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.deletion import DeletionConfig, deletion
+from pacx.evaluation.deletion import DeletionConfig, DeletionCurves, ask_probe, deletion
+from pacx.evaluation.embedding_view import view_embeddings
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import linear_probe
@@ -46,7 +47,7 @@ from pacx.evaluation.statistics import Column, RowMaker
 from pacx.models.encoders.by_name import RANDOM, NamedEncoder, encoder_from_folder, random_like
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.headlines import MEAN_IMAGE
-from pacx.reporting.pictures import ask_probe, picture_deletion, picture_rescues, picture_views
+from pacx.reporting.pictures import draw, picture_rescues
 from studies.simulated.steps import chip
 
 MAE, SIMULATED = "mae", "simulated"
@@ -215,7 +216,8 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
             question=question,
             config=config,
         )
-        picture_deletion(figures / (label or "cosine"), curves, label, config, rows[0].n)
+        drawn = DeletionCurves(curves=curves, label=label or "", config=config, num_films=rows[0].n)
+        draw(figures / (label or "cosine"), drawn)
         return rows
 
     def viewed() -> list[ResultRow]:
@@ -231,9 +233,10 @@ def evaluate(study: Study, packs: dict[str, Pack], named: Sequence[NamedEncoder]
             config=probe,
             device=to_random.device,
         )
-        return picture_views(
-            figures, packs[ANY_FINDING], embedded(ANY_FINDING), FINDING, replace(to_random, dataset=NIH)
-        )
+        on_nih = replace(to_random, dataset=NIH)
+        rows, views = view_embeddings(packs[ANY_FINDING], embedded(ANY_FINDING), FINDING, on_nih)
+        draw(figures, views)
+        return rows
 
     def hidden() -> list[ResultRow]:
         pack = packs[ANY_FINDING]

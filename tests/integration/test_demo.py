@@ -80,10 +80,10 @@ def test_a_finished_demo_is_left_alone_and_another_is_refused(config: DemoConfig
     ("protocol", "cohort", "options"),
     [
         ("low-data", "downstream", ["--probe.epochs", "2", "--fractions", "0.5", "1.0"]),
-        ("segment", "segmentation", ["--decoder.epochs", "1", "--decoder.warmup-epochs", "0"]),
-        ("align", "triplets", ["--targets", "{out}/runs/ecg/targets", "{out}/runs/labs/targets"]),
+        ("segmentation", "segmentation", ["--decoder.epochs", "1", "--decoder.warmup-epochs", "0"]),
+        ("alignment", "triplets", ["--targets", "{out}/runs/ecg/targets", "{out}/runs/labs/targets"]),
         ("readout", "triplets", ["--values", "{out}/hospital/triplets/labs.csv", "--save"]),
-        ("rollout", "segmentation", []),
+        ("attention", "segmentation", []),
         ("deletion", "downstream", ["--label", "pacemaker", "--deletion.num-films", "20", "--deletion.steps", "2"]),
     ],
 )

@@ -61,7 +61,7 @@ def test_embed_gives_one_row_per_film_and_agrees_with_the_library(shared: Path, 
 
 def test_probe_gives_every_label_an_interval_or_a_reason(run: Path) -> None:
     command(
-        "evaluate", "probe", "--pack", run / "pack", "--encoders", f"mae={run / 'mae' / 'encoder'}", "random",
+        "evaluate", "linear-probe", "--pack", run / "pack", "--encoders", f"mae={run / 'mae' / 'encoder'}", "random",
         "--baseline", "random", "--dataset", "nih-sample", "--out", run / "results.json",
         "--probe.epochs", 5, "--num-draws", 200,
     )  # fmt: skip
@@ -81,7 +81,16 @@ def test_errors_are_one_sentence_and_a_code(run: Path, capsys: pytest.CaptureFix
         (["embed", str(run / "nothing"), str(run), "--out", str(run / "x.npz")], 1),
         (["embed", str(run / "mae" / "encoder"), str(run / "nothing.png"), "--out", str(run / "x.npz")], 2),
         (
-            ["evaluate", "probe", "--pack", str(run / "nothing"), "--encoders", "random", "--out", str(run / "y.json")],
+            [
+                "evaluate",
+                "linear-probe",
+                "--pack",
+                str(run / "nothing"),
+                "--encoders",
+                "random",
+                "--out",
+                str(run / "y.json"),
+            ],
             2,
         ),
         (["train", "mae-tiny", "--pack", str(run / "pack"), "--out", str(run / "mae")], 2),

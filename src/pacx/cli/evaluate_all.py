@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from pacx.cli.terminal import parse, say
 from pacx.core.provenance import provenance
 from pacx.evaluation.results import write_rows
-from pacx.reporting.report import write_report
-from pacx.suite.certificate import CERTIFICATE_FILE, certify
-from pacx.suite.pictures import draw_suite
-from pacx.suite.suite import Suite, SuiteConfig
+from pacx.suite.config import SuiteConfig
 
 _EXAMPLE = (
     "pacx evaluate all --packs packs/nih14 packs/vindr-cxr packs/qata-cov19 --encoders mae=runs/mae/encoder "
@@ -19,9 +16,16 @@ _EXAMPLE = (
 def main(words: Sequence[str]) -> None:
     """Run the action."""
     config = parse(SuiteConfig, words, verb="evaluate all", example=_EXAMPLE)
+    from pacx.reporting.report import write_report
+    from pacx.suite.certificate import CERTIFICATE_FILE, certify
+    from pacx.suite.pictures import draw_suite
+    from pacx.suite.suite import Suite
+
     commit = provenance("pacx evaluate all", config.probe.seed).commit
     suite = Suite(config, f"pacx evaluate all, commit {commit}")
     rows = suite.run()
+    for (dataset, protocol), missing in suite.left_out.items():
+        say(f"left out: {protocol} on {dataset}, which lacks {missing}")
     write_rows(config.out / "results.json", rows)
     certificate = certify(suite, rows)
     certificate.write(config.out / CERTIFICATE_FILE)

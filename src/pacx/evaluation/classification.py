@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Task, task_of
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.delong import MIN_PATIENTS, P_VALUE, P_VALUE_HOLM, compare_areas, holm
@@ -216,6 +216,17 @@ def score_probabilities(
         results["ece"].append(calibration_error(scores, truth, draws))
         results["sensitivity_at_90_specificity"].append(sensitivity_at_specificity(scores, truth, draws))
     return ClassificationScores(probabilities=test, **{name: np.stack(values) for name, values in results.items()})
+
+
+def label_column(names: Sequence[str], label: str, where: str) -> int:
+    """The number of a label.
+
+    Raises:
+        UsageError: there is none of that name; ``where`` is what lacks it.
+    """
+    if label not in names:
+        raise UsageError(f"{where} has no label '{label}'; its labels are {', '.join(names) or 'none'}")
+    return list(names).index(label)
 
 
 def best_on_validation(probabilities: Float, data: ClassificationData) -> int:

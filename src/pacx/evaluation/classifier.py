@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
@@ -23,7 +24,12 @@ _FEWEST_HALVES = 2
 
 
 def fit_classifier(
-    data: ClassificationData, features: NDArray[np.float32], *, config: ProbeConfig, num_halves: int = 100
+    data: ClassificationData,
+    features: NDArray[np.float32],
+    *,
+    config: ProbeConfig,
+    num_halves: int = 100,
+    device: torch.device | str = "cpu",
 ) -> Classifier:
     """Fit a classifier to one encoder's embeddings.
 
@@ -32,12 +38,13 @@ def fit_classifier(
         features: float32 (N, D) of the whole pack.
         config: how the heads are trained; ``num_seeds`` is not used.
         num_halves: heads behind the interval, each fitted to a random half of the training patients.
+        device: where the heads are trained.
 
     Raises:
         DataError: no validation label has both classes.
     """
     training, validation = data.part(features, data.training), data.part(features, data.validation)
-    train = partial(train_heads, training, validation, is_multiclass=data.is_multiclass)
+    train = partial(train_heads, training, validation, is_multiclass=data.is_multiclass, device=device)
     halves = random_halves(data.patient_ids[data.training], max(num_halves, _FEWEST_HALVES), config.seed)
     # All start alike and take equally many steps, so that they differ by nothing but their patients.
     fits = (

@@ -10,7 +10,7 @@ attended have been removed, so it is the curve of the reverse order read backwar
 random order has one area, whichever way it is read. Draws nothing itself.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,13 @@ from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.alterations import blurred, unit
+from pacx.evaluation.classification import ClassificationData, label_column
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.linear_heads import LinearHeads
+from pacx.evaluation.probe import train_probes
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.settings import DeletionConfig
+from pacx.evaluation.settings import DeletionConfig, ProbeConfig
 from pacx.evaluation.statistics import (
     Float,
     Interval,
@@ -85,6 +87,45 @@ class DeletionCurve:
     order: str
     removed: Float
     change: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletionCurves:
+    """What a figure of deletion shows.
+
+    Args:
+        curves: of all encoders.
+        label: whose probability is watched; "" = the cosine to the whole film.
+        config: how patches were removed.
+        num_films: behind every curve.
+    """
+
+    curves: Sequence[DeletionCurve]
+    label: str
+    config: DeletionConfig
+    num_films: int
+
+
+def ask_probe(
+    data: ClassificationData,
+    features: Mapping[str, NDArray[np.float32]],
+    label: str,
+    *,
+    config: ProbeConfig,
+    device: torch.device | str,
+) -> ProbeQuestion:
+    """Train a probe per encoder and ask for one label on the test films that have it.
+
+    Raises:
+        UsageError: there is no such label.
+    """
+    column = label_column(data.label_names, label, data.dataset)
+    return ProbeQuestion(
+        label=label,
+        column=column,
+        heads={name: train_probes(data, array, config=config, device=device) for name, array in features.items()},
+        rows=data.test[data.labels[data.test, column] == 1],
+    )
 
 
 def deletion(
@@ -174,11 +215,11 @@ def removal_answers(
         ):
             films = unit(torch.from_numpy(np.asarray(pack.images[rows[positions]])).to(device))
             filled = filled_with(films, config.fill_blur)
-            whole = encoder.embed(images)
+            whole = encoder.embed_images(images)
             for order, rank in _ranks(vit, images, pack.keys[rows[positions]], config.seed).items():
                 for step in range(config.steps + 1):
                     mixed = torch.where(_removed(rank, step / config.steps, films), filled, films)
-                    embedded = encoder.embed(to_input(mixed, encoder.preprocessing)).float()
+                    embedded = encoder.embed_images(to_input(mixed, encoder.preprocessing)).float()
                     answers[order][positions, step] = reader(embedded, whole.float()).cpu().numpy()
     return answers
 

@@ -123,7 +123,7 @@ def embed_pack(
     """
     wanted = np.arange(len(pack.images)) if rows is None else rows
     return _embedded(
-        encoder.embed, encoder, pack, wanted, np.float32, batch_size=batch_size, device=device, alter=alter
+        encoder.embed_images, encoder, pack, wanted, np.float32, batch_size=batch_size, device=device, alter=alter
     ).astype(np.float32, copy=False)
 
 

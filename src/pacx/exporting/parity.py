@@ -112,7 +112,7 @@ def with_torch(
                 return rollout_grid(encoder.vit, images).numpy()
             if segmenter is not None:
                 return segmenter.decoder(encoder.patches(images)).sigmoid().numpy()
-            return encoder.embed(images).numpy()
+            return encoder.embed_images(images).numpy()
 
     return run
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
 
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
@@ -29,7 +30,7 @@ Film = str | Path | Image.Image | NDArray[np.uint8]
 
 
 class Encoder:
-    """A frozen chest X-ray encoder with its input contract.
+    """A frozen chest X-ray encoder with its input contract; a ``FilmEncoder``, so that every protocol takes it.
 
     Example:
         >>> encoder = pacx.load_encoder("runs/demo/encoder")
@@ -49,6 +50,23 @@ class Encoder:
     def pooling(self) -> Pooling:
         """Which part of the output stands for the film."""
         return self._loaded.pooling
+
+    @property
+    def module(self) -> VisionTransformer:
+        """The network."""
+        return self._loaded.module
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed what has gone through the preprocessing and is normalised: (B, D) from (B, C, S, S), on its device."""
+        return self._loaded.embed_images(images)
+
+    def patches(self, images: torch.Tensor) -> torch.Tensor:
+        """One token per patch, row by row: (B, L, D) from normalised (B, C, S, S)."""
+        return self._loaded.patches(images)
+
+    def pooled_by(self, pooling: Pooling) -> "Encoder":
+        """The same weights with another part of the output standing for the film."""
+        return Encoder(self._loaded.pooled_by(pooling))
 
     @property
     def weights_sha256(self) -> str:
@@ -103,7 +121,7 @@ class Encoder:
                 f"(N, {side}, {side}), or films of any size to embed"
             )
         with torch.inference_mode():
-            return self._loaded.embed(self._input(squares)).float().cpu().numpy()
+            return self._loaded.embed_images(self._input(squares)).float().cpu().numpy()
 
     def attention_rollout(self, film: Film) -> NDArray[np.float32]:
         """How much of the class token's attention each pixel received: (S, S), scaled to [0, 1].

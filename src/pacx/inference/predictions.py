@@ -81,8 +81,8 @@ def load_heads(folder: Path) -> Heads:
     )
     if heads.classifier is None and not heads.readouts and heads.reference is None:
         raise UsageError(
-            f"{folder} has no heads, so there is nothing to predict; fit some with pacx evaluate probe --save or "
-            "pacx evaluate readout --save, or take embeddings with pacx embed"
+            f"{folder} has no heads, so there is nothing to predict; fit some with pacx evaluate linear-probe --save "
+            "or pacx evaluate readout --save, or take embeddings with pacx embed"
         )
     return heads
 

@@ -21,6 +21,11 @@ _FLAT = 1e-5
 """Relative range below which a map is rounding noise that min-max would blow up to a picture."""
 
 
+def can_roll_out(encoder: FilmEncoder) -> bool:
+    """Whether ``rollout_network`` takes this encoder."""
+    return isinstance(encoder.module, VisionTransformer) and encoder.module.cls_token is not None
+
+
 def rollout_network(encoder: FilmEncoder) -> VisionTransformer:
     """The network of an encoder that a rollout can be taken of.
 
@@ -28,7 +33,7 @@ def rollout_network(encoder: FilmEncoder) -> VisionTransformer:
         ModelError: it is no timm VisionTransformer with a class token.
     """
     network = encoder.module
-    if not isinstance(network, VisionTransformer) or network.cls_token is None:
+    if not can_roll_out(encoder) or not isinstance(network, VisionTransformer):
         raise ModelError(
             f"attention rollout needs a timm VisionTransformer with a class token, this encoder is a "
             f"{type(network).__name__}{'' if not isinstance(network, VisionTransformer) else ' without one'}; "

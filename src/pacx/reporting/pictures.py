@@ -1,23 +1,17 @@
 """From encoders and a pack to pictures of what the answers rest on: rescue cases, deletion curves, embedding views."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pacx.core.errors import UsageError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.attention import rescue_cases, rescued
 from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.deletion import DeletionConfig, DeletionCurve, ProbeQuestion
-from pacx.evaluation.embedding_view import embedding_view
+from pacx.evaluation.deletion import DeletionCurves
+from pacx.evaluation.embedding_view import EmbeddingViews
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.probe import train_probes
-from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import Column
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.reporting.figures import FigureEntry, draw_rollouts, save_figure
 from pacx.reporting.looks import draw_deletion, draw_views
@@ -26,81 +20,39 @@ _SECTION = "attention"
 _NUM_RESCUES = 7
 
 
-def _column(names: Sequence[str], label: str, where: str) -> int:
-    if label not in names:
-        raise UsageError(f"{where} has no label '{label}'; its labels are {', '.join(names) or 'none'}")
-    return list(names).index(label)
+def draw(folder: Path, drawing: DeletionCurves | EmbeddingViews) -> None:
+    """What a protocol can be drawn as, into a folder of figures."""
+    if isinstance(drawing, DeletionCurves):
+        picture_deletion(folder, drawing)
+    else:
+        picture_views(folder, drawing)
 
 
-def ask_probe(
-    data: ClassificationData,
-    features: Mapping[str, NDArray[np.float32]],
-    label: str,
-    *,
-    config: ProbeConfig,
-    device: str,
-) -> ProbeQuestion:
-    """Train a probe per encoder and ask for one label on the test films that have it.
-
-    Raises:
-        UsageError: there is no such label.
-    """
-    column = _column(data.label_names, label, data.dataset)
-    return ProbeQuestion(
-        label=label,
-        column=column,
-        heads={name: train_probes(data, array, config=config, device=device) for name, array in features.items()},
-        rows=data.test[data.labels[data.test, column] == 1],
-    )
-
-
-def picture_deletion(
-    folder: Path, curves: Sequence[DeletionCurve], label: str | None, config: DeletionConfig, num_films: int
-) -> None:
+def picture_deletion(folder: Path, drawing: DeletionCurves) -> None:
     """The deletion curves of all encoders as ``deletion.png``."""
-    answer = "cosine to the whole film" if label is None else f"probability of {label.replace('_', ' ')}"
-    fill = "the film blurred" if config.fill_blur else "the film's mean grey"
+    label = drawing.label.replace("_", " ")
+    fill = "the film blurred" if drawing.config.fill_blur else "the film's mean grey"
     entry = FigureEntry(
         file="deletion.png",
         section=_SECTION,
         title="Removing patches in the order of attention",
-        caption=f"{num_films} test films; removed patches show {fill}. Where attention matters the solid curve falls "
-        "below the dotted one and the dashed one lies above it; bands are 95 % over patients.",
+        caption=f"{drawing.num_films} test films; removed patches show {fill}. Where attention matters the solid curve "
+        "falls below the dotted one and the dashed one lies above it; bands are 95 % over patients.",
     )
-    save_figure(folder, entry, draw_deletion(curves, answer))
+    answer = f"probability of {label}" if label else "cosine to the whole film"
+    save_figure(folder, entry, draw_deletion(drawing.curves, answer))
 
 
-def picture_views(
-    folder: Path,
-    pack: Pack,
-    features: Mapping[str, NDArray[np.float32]],
-    label: str,
-    comparison: Comparison,
-) -> list[ResultRow]:
-    """Embeddings of the test films as ``view.png``, components fitted on the training films.
-
-    Returns:
-        Per encoder and component, the share of the training films' variance that the picture shows.
-
-    Raises:
-        UsageError: there is no such label.
-    """
-    column = _column(pack.label_names, label, f"pack {pack.path}")
-    train, test = pack.rows("train"), pack.rows("test")
-    views = {name: embedding_view(array, train, test) for name, array in features.items()}
+def picture_views(folder: Path, drawing: EmbeddingViews) -> None:
+    """Embeddings of the test films as ``view.png``."""
+    label = drawing.label.replace("_", " ")
     entry = FigureEntry(
         file="view.png",
         section=_SECTION,
-        title=f"Embeddings of the test films, {label.replace('_', ' ')}",
+        title=f"Embeddings of the test films, {label}",
         caption="First two principal components of the training films' embeddings; a picture, not a measurement.",
     )
-    save_figure(folder, entry, draw_views(views, pack.labels[test, column], label.replace("_", " ")))
-    maker = comparison.maker("view", 0)
-    return [
-        maker.row(Column(name, "explained_variance", share), share, label=f"component {number + 1}", n=len(train))
-        for name, view in views.items()
-        for number, share in enumerate(view.explained[:, None])
-    ]
+    save_figure(folder, entry, draw_views(drawing.views, drawing.truth, label))
 
 
 def picture_rescues(

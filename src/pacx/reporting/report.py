@@ -182,6 +182,7 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
             pictures=_training_pictures(folder, "alignment"),
         ),
         *_doubts(rows, encoders, folder),
+        Section(anchor="others", title="Other protocols", tables=scrutiny.other_tables(rows)),
         Section(anchor="audit", title="Audits", tables=(scrutiny.audit_table(rows),)),
         Section(
             anchor="ablation",

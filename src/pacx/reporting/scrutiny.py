@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pacx.core.artifacts import read_json
 from pacx.evaluation.deletion import PROTOCOL as DELETION
 from pacx.evaluation.delong import P_VALUE_HOLM
+from pacx.evaluation.embedding_view import PROTOCOL as VIEW
 from pacx.evaluation.logistic import PROTOCOL as LOGISTIC
 from pacx.evaluation.neighbours import PROTOCOL as NEIGHBOURS
+from pacx.evaluation.protocol import Protocol, protocols
 from pacx.evaluation.results import difference_metric
 from pacx.evaluation.shortcuts import AGE_AND_SEX
 from pacx.evaluation.shortcuts import PROTOCOL as SHORTCUT
@@ -210,5 +213,36 @@ def audit_table(rows: Rows) -> Table:
     return Table(
         caption="Differences are paired and in points, unless two test sets are compared.",
         header=("dataset", "encoder", "metric", "of", "value"),
+        rows=tuple(body),
+    )
+
+
+_SHOWN_ELSEWHERE = (
+    *("linear-probe", "low-data", "segmentation", "alignment", "attention"),
+    *(NEIGHBOURS, LOGISTIC, SHORTCUT, DELETION, VIEW),
+)
+
+
+def other_tables(rows: Rows) -> tuple[Table, ...]:
+    """The headline metric of every protocol that no other table or picture shows."""
+    return tuple(
+        _headline_table(rows, protocol)
+        for name, protocol in protocols().items()
+        if name not in _SHOWN_ELSEWHERE and rows.values_of("dataset", protocol=name)
+    )
+
+
+def _headline_table(rows: Rows, protocol: Protocol[Any]) -> Table:
+    query: dict[str, object] = {"protocol": protocol.name}
+    encoders = rows.values_of("subject", **query, contrast="")
+    what = protocol.headline.replace("_", " ")
+    body = []
+    for dataset in rows.values_of("dataset", **query):
+        for label in rows.values_of("label", **query, dataset=dataset):
+            first, where = Cell(text=f"{dataset}: {label}"), {**query, "dataset": dataset, "label": label}
+            body.append(score_row(rows, encoders, first, what, where, protocol.headline, has_best=False))
+    return Table(
+        caption=f"{protocol.name}: {protocol.summary}.",
+        header=("of", "metric", *shown(encoders), *pair_headings(rows)),
         rows=tuple(body),
     )

@@ -6,7 +6,7 @@ says "not distinguishable": nobody should have to do that comparison in their he
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.attention import METRIC, UNIFORM
@@ -104,12 +104,13 @@ def score_row(
     metric: str,
     *,
     is_lower_better: bool = False,
+    has_best: bool = True,
 ) -> tuple[Cell, ...]:
-    """One metric of every encoder, the best in bold, and the paired differences."""
+    """One metric of every encoder, the best in bold where there is such a thing, and the paired differences."""
     scores = [rows.find(subject=encoder, metric=metric, **query) for encoder in encoders]
     defined = [row.value for row in scores if row is not None and not math.isnan(row.value)]
     best = (min if is_lower_better else max)(defined, default=math.nan)
-    cells = [value_cell(row, is_best=row is not None and row.value == best) for row in scores]
+    cells = [value_cell(row, is_best=has_best and row is not None and row.value == best) for row in scores]
     differences = [
         rows.find(subject=first, contrast=second, metric=difference_metric(metric), **query)
         for first, second in rows.pairs
@@ -294,9 +295,9 @@ def attention_table(rows: Rows, encoders: Sequence[str]) -> Table:
         for label in rows.values_of("label", protocol=ATTENTION, dataset=dataset):
             query: dict[str, object] = {"protocol": ATTENTION, "dataset": dataset, "label": label, "fraction": 1.0}
             first = Cell(text=label if len(datasets) == 1 else f"{dataset}: {label}")
-            cells = score_row(rows, encoders, first, "share of attention", query, METRIC)
+            cells = score_row(rows, encoders, first, "share of attention", query, METRIC, has_best=False)
             uniform = value_cell(rows.find(**query, metric=METRIC, encoder=UNIFORM))
-            body.append((*(replace(cell, is_best=False) for cell in cells[:width]), uniform, *cells[width:]))
+            body.append((*cells[:width], uniform, *cells[width:]))
     return Table(
         caption="Mean over all test films of the class token's rollout that lies inside the exact mask.",
         header=("mask", "measure", *shown(encoders), "uniform (area)", *pair_headings(rows)),

@@ -20,7 +20,8 @@ from pacx.data.packs.pack import Pack
 from pacx.data.records import SPLITS
 from pacx.data.splits import patients_in_two_splits
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
-from pacx.suite.suite import Suite, SuiteConfig
+from pacx.suite.config import SuiteConfig
+from pacx.suite.suite import Suite
 
 FORMAT_VERSION = 3
 CERTIFICATE_FILE = "certificate.json"

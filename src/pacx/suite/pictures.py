@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from pacx.core.artifacts import read_json, write_json
 from pacx.evaluation.classification import ClassificationData
+from pacx.evaluation.embedding_view import view_embeddings
 from pacx.models.encoders.by_name import NamedEncoder
-from pacx.models.encoders.folder import LoadedEncoder
+from pacx.models.rollout import can_roll_out
 from pacx.reporting.figures import read_figures, save_figure
 from pacx.reporting.pictures import picture_rescues, picture_views
 from pacx.reporting.tables import SHOWN_ENCODERS
@@ -38,8 +37,8 @@ def draw_suite(suite: Suite) -> None:
 
 def _draw(suite: Suite, benchmark: Benchmark, folder: Path) -> None:
     pack = benchmark.pack
-    commonest = pack.label_names[int(np.nansum(pack.labels[pack.rows("test")], axis=0).argmax())]
-    picture_views(folder, pack, benchmark.features(), commonest, suite.comparison(benchmark, suite.encoders))
+    _, views = view_embeddings(pack, benchmark.features(), "", suite.comparison(benchmark, suite.encoders))
+    picture_views(folder, views)
     pair = _compared(suite)
     if pair is not None:
         encoder, baseline = pair
@@ -57,8 +56,8 @@ def _draw(suite: Suite, benchmark: Benchmark, folder: Path) -> None:
 
 
 def _compared(suite: Suite) -> tuple[NamedEncoder, NamedEncoder] | None:
-    """The first encoder of ours that is not the baseline, and the baseline, if both read films of one size."""
-    ours = [each for each in suite.encoders if isinstance(each.encoder, LoadedEncoder)]
+    """The first encoder that is not the baseline, and the baseline, if both can be rolled out and read one size."""
+    ours = [each for each in suite.encoders if can_roll_out(each.encoder)]
     baseline = next((each for each in ours if each.name == suite.config.baseline), None)
     if baseline is None:
         return None

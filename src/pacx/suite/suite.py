@@ -1,117 +1,40 @@
 """Every protocol on every pack for every encoder, in steps that are kept: the one call behind the paper's tables.
 
-`packs x encoders -> embeddings, once -> steps -> rows`. What is run follows from what a pack holds: labels are probed,
-masks segmented and looked at, targets aligned. A step whose inputs have not changed is read from its file, so that a
-call that was killed goes on where it stopped, and one more encoder costs what it costs alone.
+`packs x encoders -> embeddings, once -> steps -> rows`. What is run follows from what protocols need and packs hold. A
+step whose inputs have not changed is read from its file, so that a call that was killed goes on where it stopped, and
+one more encoder costs what it costs alone.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from pacx.core.artifacts import read_json, sha256_of, write_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
-from pacx.evaluation.alterations import usual_alterations
-from pacx.evaluation.attention import attention
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.comparison import NUM_DRAWS, Comparison
-from pacx.evaluation.deletion import DeletionConfig, deletion
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.logistic import LogisticConfig, logistic_regression
-from pacx.evaluation.low_data import low_data
-from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.protocol import EncodedPack, Need, Outcome, Protocol, protocols, unknown_protocol
 from pacx.evaluation.results import ResultRow, rows_from_json, rows_to_json
-from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.evaluation.shortcuts import shortcuts
-from pacx.evaluation.subgroups import groupings
-from pacx.modalities.targets import open_targets
-from pacx.models.device import AUTOMATIC, chosen_device
+from pacx.models.device import chosen_device
 from pacx.models.encoders.by_name import NamedEncoder, open_encoders
-from pacx.models.encoders.film_encoder import FilmEncoder
-from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.fingerprint import weights_sha256
+from pacx.models.rollout import can_roll_out
 from pacx.suite.benchmark import Benchmark, benchmarks_of
+from pacx.suite.config import SuiteConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteConfig:
-    """Run every protocol that the packs allow, and certify the result.
-
-    Labels: linear probe with subgroups, low data, nearest neighbours, logistic regression, shortcuts, deletion. Masks:
-    segmentation, attention. Targets of a pack's patients: alignment. Killed, the same call goes on where it was. OUT
-    holds results.json, certificate.json and report.html.
-    """
-
-    packs: tuple[Path, ...]
-    """The packs to evaluate on; the same dataset may be given at several image sizes."""
-
-    encoders: tuple[str, ...]
-    """NAME=FOLDER for each encoder, and the baselines random and imagenet by name."""
-
-    out: Path
-    """The folder to write; a later call may add packs or encoders."""
-
-    baseline: str | None = None
-    """The encoder that paired differences are taken from."""
-
-    targets: tuple[Path, ...] = ()
-    """Frozen target folders (ECG, labs ...) of the patients of one of the packs."""
-
-    trained_on: tuple[Path, ...] = ()
-    """The packs that the encoders learnt from; the certificate says what they share with every test set."""
-
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """How probes are trained; the defaults are the paper's."""
-
-    decoder: SegmentationConfig = field(default_factory=SegmentationConfig)
-    """How segmentation decoders are trained; the defaults are the paper's."""
-
-    align: AlignmentConfig = field(default_factory=AlignmentConfig)
-    """The ridge probe; the defaults are the paper's."""
-
-    deletion: DeletionConfig = field(default_factory=lambda: DeletionConfig(num_films=200))
-    """How patches are removed; of so many test films, for this runs the encoder thirty times."""
-
-    without: tuple[str, ...] = ()
-    """Protocols to leave out, as their steps are called: shortcut, deletion, knn ..."""
-
-    num_draws: int = NUM_DRAWS
-    """Bootstrap draws of patients."""
-
-    device: str = AUTOMATIC
-    """Where encoders and heads run (cpu, cuda, cuda:1); by default a GPU if there is one."""
-
-
-PROTOCOLS = (
-    "linear-probe",
-    "low-data",
-    "knn",
-    "logistic",
-    "shortcut",
-    "deletion",
-    "segmentation",
-    "attention",
-    "alignment",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class SuiteStep:
     """One protocol on one dataset.
 
     Args:
         dataset: which.
-        protocol: one of ``PROTOCOLS``.
+        protocol: its name.
         image_size_px: of the encoders it runs; None where it starts from embeddings of all of them.
         inputs: everything its rows depend on, as one SHA-256.
         run: makes the rows.
@@ -121,7 +44,7 @@ class Step:
     protocol: str
     image_size_px: int | None = None
     inputs: str
-    run: Callable[[], list[ResultRow]]
+    run: Callable[[], Outcome]
 
     @property
     def name(self) -> str:
@@ -143,23 +66,31 @@ class Suite:
         self.encoders = open_encoders(config.encoders, config.probe.seed)
         if config.baseline is not None and config.baseline not in [encoder.name for encoder in self.encoders]:
             raise UsageError(f"baseline {config.baseline} is not among the encoders; name one of them")
-        unknown = sorted(set(config.without) - set(PROTOCOLS))
-        if unknown:
-            raise UsageError(
-                f"there is no protocol {', '.join(unknown)} to leave out; there are {', '.join(PROTOCOLS)}"
-            )
+        known = list(protocols())
+        for word in config.without:
+            if word not in known:
+                raise UsageError(unknown_protocol(word, known))
         self.weights = {encoder.name: weights_sha256(encoder.encoder.module) for encoder in self.encoders}
         packs = [Pack.open(path) for path in config.packs]
         self.benchmarks = benchmarks_of(packs, self.encoders, config.out / "embeddings")
-        self.targets = open_targets(config.targets)
-        self._aligned = [benchmark for benchmark in self.benchmarks if self._has_targets(benchmark)]
-        if self.targets and not self._aligned:
-            raise DataError("the targets are those of no film of the packs; give the pack whose patients they are of")
+        self.left_out: dict[tuple[str, str], str] = {}
+        self._require_inputs_used()
 
-    def steps(self) -> list[Step]:
-        """All steps, dataset by dataset."""
-        every = (step for benchmark in self.benchmarks for step in self._steps_of(benchmark))
-        return [step for step in every if step.protocol not in self.config.without]
+    def steps(self) -> list[SuiteStep]:
+        """All steps, dataset by dataset; ``left_out`` says which protocols cannot be run on which, and why."""
+        return [step for benchmark in self.benchmarks for step in self._steps_of(benchmark)]
+
+    def _require_inputs_used(self) -> None:
+        """Refuse files of which no pack holds the patients."""
+        run = {step.protocol for step in self.steps()}
+        for name, protocol in protocols().items():
+            given = [each for each in protocol.inputs if getattr(self.config, each, None)]
+            if given and name not in run and name not in self.config.without:
+                missing = {self.left_out[benchmark.name, name] for benchmark in self.benchmarks}
+                raise DataError(
+                    f"--{given[0]} fits none of the packs, which lack {'; '.join(sorted(missing))}; give the pack "
+                    "whose patients are in it"
+                )
 
     def embed(self) -> None:
         """Embed what is not embedded yet."""
@@ -182,7 +113,7 @@ class Suite:
             for step in missing:
                 bar.advance(0, step.name)
                 # rows and what they came of in one file, so that a kill cannot pair new rows with old inputs
-                write_json(self._file(step), {"inputs": step.inputs, "rows": rows_to_json(step.run())})
+                write_json(self._file(step), {"inputs": step.inputs, "rows": rows_to_json(step.run().rows)})
                 bar.advance(1, step.name)
         files = [self._file(step) for step in steps]
         return [row for file in files for row in rows_from_json(read_json(file)["rows"], file)]
@@ -192,12 +123,12 @@ class Suite:
         files = [benchmark.embeddings_file(encoder) for benchmark in self.benchmarks for encoder in self.encoders]
         return {file.name: sha256_of(file) for file in files}
 
-    def _is_kept(self, step: Step) -> bool:
+    def _is_kept(self, step: SuiteStep) -> bool:
         """Whether an earlier call ran it on the same inputs."""
         file = self._file(step)
         return file.is_file() and bool(read_json(file)["inputs"] == step.inputs)
 
-    def _file(self, step: Step) -> Path:
+    def _file(self, step: SuiteStep) -> Path:
         return self.config.out / "steps" / f"{step.name}.json"
 
     def inputs(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder], *more: Any) -> str:  # noqa: ANN401 - JSON
@@ -211,50 +142,36 @@ class Suite:
             "device": self.device,
             "more": more,
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
-    def _steps_of(self, benchmark: Benchmark) -> Iterator[Step]:
-        pack = benchmark.pack
-        is_split = all(len(pack.rows(split)) for split in ("train", "val", "test"))
-        if pack.label_names and is_split:
-            yield from self._embedding_steps(benchmark)
-        for size, encoders in benchmark.by_size().items():
-            if is_split:
-                yield from self._encoder_steps(benchmark, size, encoders)
-        if benchmark in self._aligned:
-            made_from = [target.fingerprint for target in self.targets]
-            yield Step(
-                dataset=benchmark.name,
-                protocol="alignment",
-                inputs=self.inputs(benchmark, self.encoders, asdict(self.config.align), made_from),
-                run=partial(self._alignment, benchmark),
+    def _steps_of(self, benchmark: Benchmark) -> Iterator[SuiteStep]:
+        for protocol in protocols().values():
+            if protocol.name not in self.config.without:
+                yield from self._steps_of_protocol(protocol, benchmark)
+
+    def _steps_of_protocol(self, protocol: Protocol[Any], benchmark: Benchmark) -> Iterator[SuiteStep]:
+        """One step; of a protocol that runs encoders one per input size, because only those of one size are paired."""
+        settings = self.config.settings_of(protocol)
+        sizes = benchmark.by_size() if protocol.runs_encoders else {None: self.encoders}
+        for size, encoders in sizes.items():
+            is_rolled = Need.ROLLOUT in protocol.needs
+            chosen = [each for each in encoders if not is_rolled or can_roll_out(each.encoder)]
+            films = EncodedPack(
+                pack=benchmark.pack if size is None else benchmark.packs[size],
+                encoders={each.name: each.encoder for each in chosen},
+                kept=None if protocol.runs_encoders else benchmark.features,
             )
-
-    def _embedding_steps(self, benchmark: Benchmark) -> Iterator[Step]:
-        """Protocols on labels that start from kept embeddings."""
-        probe = self.config.probe
-        protocols: dict[str, tuple[Callable[..., list[ResultRow]], Any]] = {
-            "linear-probe": (partial(linear_probe, grouped=groupings(benchmark.pack.table)), probe),
-            "low-data": (low_data, probe),
-            "knn": (nearest_neighbours, NeighbourConfig(seed=probe.seed)),
-            "logistic": (logistic_regression, LogisticConfig(seed=probe.seed)),
-        }
-        for name, (protocol, config) in protocols.items():
-            yield Step(
+            if missing := protocol.lacks(films, settings):
+                self.left_out[benchmark.name, protocol.name] = missing
+                continue
+            comparison = self.comparison(benchmark, chosen)
+            yield SuiteStep(
                 dataset=benchmark.name,
-                protocol=name,
-                inputs=self.inputs(benchmark, self.encoders, asdict(config)),
-                run=partial(self._from_embeddings, benchmark, protocol, config),
+                protocol=protocol.name,
+                image_size_px=size,
+                inputs=self.inputs(benchmark, chosen, asdict(settings), protocol.fingerprints(settings)),
+                run=partial(protocol.run, films, settings, comparison),
             )
-
-    def _from_embeddings(
-        self,
-        benchmark: Benchmark,
-        protocol: Callable[..., list[ResultRow]],
-        config: Any,  # noqa: ANN401 - the protocol's own
-    ) -> list[ResultRow]:
-        data = ClassificationData.from_pack(benchmark.pack, dataset=benchmark.name)
-        return protocol(data, benchmark.features(), self.comparison(benchmark, self.encoders), config=config)
 
     def comparison(self, benchmark: Benchmark, encoders: Sequence[NamedEncoder]) -> Comparison:
         """What every protocol is told alike; a baseline of another input size cannot be compared with."""
@@ -265,55 +182,4 @@ class Suite:
             provenance=self._remark,
             num_draws=self.config.num_draws,
             device=self.device,
-        )
-
-    def _encoder_steps(self, benchmark: Benchmark, size: int, encoders: Sequence[NamedEncoder]) -> Iterator[Step]:
-        """Protocols that run the encoders; those of one input size are compared in one step, hence paired."""
-        config, pack = self.config, benchmark.packs[size]
-        every = {each.name: each.encoder for each in encoders}
-        ours = [each for each in encoders if isinstance(each.encoder, LoadedEncoder)]
-        rolled = {each.name: each.encoder for each in ours}
-        of_all, of_ours = self.comparison(benchmark, encoders), self.comparison(benchmark, ours)
-        protocols: dict[str, tuple[Callable[[], list[ResultRow]], Any]] = {}
-        if pack.label_names:
-            protocols["shortcut"] = (partial(self._shortcuts, benchmark, pack, every), config.probe)
-        if pack.label_names and rolled:
-            removed = partial(deletion, pack, rolled, of_ours, question=None, config=config.deletion)
-            protocols["deletion"] = (lambda: removed()[0], config.deletion)
-        if pack.mask_names:
-            decoded = partial(segmentation, pack, every, of_all, config=config.decoder)
-            protocols["segmentation"] = (decoded, config.decoder)
-        if pack.mask_names and rolled:
-            looked = partial(attention, pack, rolled, of_ours, seed=config.decoder.seed)
-            protocols["attention"] = (looked, config.decoder)
-        for name, (run, settings) in protocols.items():
-            yield Step(
-                dataset=benchmark.name,
-                protocol=name,
-                image_size_px=size,
-                inputs=self.inputs(benchmark, encoders, asdict(settings)),
-                run=run,
-            )
-
-    def _shortcuts(self, benchmark: Benchmark, pack: Pack, encoders: Mapping[str, FilmEncoder]) -> list[ResultRow]:
-        return shortcuts(
-            pack,
-            ClassificationData.from_pack(pack, dataset=benchmark.name),
-            encoders,
-            usual_alterations(pack),
-            self.comparison(benchmark, self.encoders),
-            config=self.config.probe,
-        )
-
-    def _has_targets(self, benchmark: Benchmark) -> bool:
-        known = rows_with_targets(benchmark.pack, self.targets)
-        return all(np.isin(benchmark.pack.rows(split), known).any() for split in ("train", "test"))
-
-    def _alignment(self, benchmark: Benchmark) -> list[ResultRow]:
-        known = rows_with_targets(benchmark.pack, self.targets)
-        return alignment(
-            AlignmentData.from_pack(benchmark.pack, self.targets, dataset=benchmark.name),
-            {name: array[known] for name, array in benchmark.features().items()},
-            self.comparison(benchmark, self.encoders),
-            config=self.config.align,
         )

@@ -140,7 +140,7 @@ def _recomputed(suite: "Suite", rows: Sequence[ResultRow], depth: Depth, toleran
             detail = "it runs the encoders; ask for the depth 'encoders'"
             yield Check(what=what, verdict=Verdict.NOT_CHECKED, detail=detail)
             continue
-        again = step.run()
+        again = step.run().rows
         far = [row for row in again if not _is_close(row, certified.pop(_key(row), None), tolerance)]
         first = far[0] if far else None
         detail = f"{len(far)} of {len(again)} rows, first {_key(first)}: {first.value:.6f} now" if first else ""

@@ -66,7 +66,7 @@ def exports(demo: DemoFolders) -> dict[str, Path]:
         places[name] = demo.out / "exports" / name
         words = ["--encoders", f"{name}={encoder}", "--out", str(demo.out / f"{name}-probe.json"), "--num-draws", "20"]
         labelled = str(demo.pack("downstream", SIZE_PX))
-        main(["evaluate", "probe", "--pack", labelled, *words, "--save"])
+        main(["evaluate", "linear-probe", "--pack", labelled, *words, "--save"])
         words = ["--reference-pack", labelled, "--num-parity-films", "64", "--no-int8"]
         main(["export", str(encoder), "--out", str(places[name]), *words])
     return places

@@ -16,6 +16,7 @@ from pacx.evaluation.deletion import (
     RANDOM,
     DeletionConfig,
     areas_of,
+    ask_probe,
     deletion,
     removal_answers,
 )
@@ -23,7 +24,6 @@ from pacx.evaluation.embedding_view import embedding_view
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.models.rollout import rollout_grid
-from pacx.reporting.pictures import ask_probe
 
 PATCH, SIDE = 4, 8
 

@@ -16,15 +16,19 @@ from pacx.core.artifacts import sha256_of
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.protocol import protocols
 from pacx.evaluation.results import read_rows
 from pacx.evaluation.segmentation import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import save_encoder
 from pacx.suite import certificate as certificates
 from pacx.suite.certificate import Certificate, find_shared
-from pacx.suite.suite import PROTOCOLS, Suite, SuiteConfig
+from pacx.suite.config import SuiteConfig
+from pacx.suite.suite import Suite
 from pacx.suite.verification import Depth, Verdict, verify
 
+PROTOCOLS = set(protocols()) - {"readout"}
+"""All that a pack without measured values allows."""
 SMALL = {
     "probe": ProbeConfig(epochs=2, num_seeds=2),
     "decoder": SegmentationConfig(epochs=1, warmup_epochs=0),
@@ -140,7 +144,7 @@ def test_a_changed_digit_is_noticed_whether_or_not_the_digest_is_made_to_fit(cop
     path.write_text(json.dumps({**values, "sha256": certificates._digest(values)}))
     assert verdicts(copied) == ["rows of results.json"]
     (copied / "out" / "results.json").unlink()  # nothing to compare with: only the arithmetic is left
-    assert verdicts(copied) == ["results of discs.linear-probe, computed again"]
+    assert verdicts(copied) == [f"results of discs.{row['protocol']}, computed again"]
     assert run(["report", "--verify", str(path)]) == 1
 
 
@@ -222,12 +226,12 @@ def test_wrong_calls_are_refused_in_a_sentence(finished, tmp_path):
         Suite(SuiteConfig(**{**vars(config), "baseline": "pacx"}), "")
     with pytest.raises(UsageError, match="two packs of 32 pixels are called discs"):
         Suite(SuiteConfig(**{**vars(config), "packs": (finished / "discs", finished / "discs")}), "")
-    with pytest.raises(UsageError, match="no protocol knnn to leave out"):
+    with pytest.raises(UsageError, match="'knnn' is no protocol; did you mean knn"):
         Suite(SuiteConfig(**{**vars(config), "without": ("knnn",)}), "")
     some = Suite(SuiteConfig(**{**vars(config), "without": ("deletion", "shortcut")}), "").steps()
     assert {step.protocol for step in some} == set(PROTOCOLS) - {"deletion", "shortcut", "alignment"}
     FrozenTargets("ecg", ("x", "y"), np.eye(2, dtype=np.float32), "a-b-c").save(tmp_path / "others")
-    with pytest.raises(DataError, match="those of no film of the packs"):
+    with pytest.raises(DataError, match="--targets fits none of the packs, which lack --targets of its own training"):
         Suite(SuiteConfig(**{**vars(config), "targets": (tmp_path / "others",)}), "")
 
 

@@ -49,7 +49,7 @@ def by_hand(mean: Any, std: Any, size: int = 32) -> torch.Tensor:
 def seen_by(encoder: FilmEncoder, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode():
         images = to_input(films(size), encoder.preprocessing)
-        return encoder.embed(images), encoder.patches(images)
+        return encoder.embed_images(images), encoder.patches(images)
 
 
 def timm_folder(folder: Path, architecture: str, arguments: dict[str, Any], num_classes: int = 5) -> torch.nn.Module:

@@ -47,7 +47,7 @@ def test_every_kind_of_folder_is_recognised_and_keeps_its_name_and_order(folders
     random, mae = opened[1].encoder, opened[3].encoder
     assert random.preprocessing == mae.preprocessing
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert not torch.allclose(random.embed(images), mae.embed(images), atol=0.1)
+    assert not torch.allclose(random.embed_images(images), mae.embed_images(images), atol=0.1)
 
 
 def test_a_mark_behind_the_place_chooses_the_pooling(folders: Path):
@@ -55,9 +55,9 @@ def test_a_mark_behind_the_place_chooses_the_pooling(folders: Path):
     plain, mean, hf = open_encoders([f"a={ours}", f"b={ours}#mean", f"c=hf:{folders / 'hf'}#mean"], seed=0)
     images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        torch.testing.assert_close(mean.encoder.embed(images), plain.encoder.patches(images).mean(dim=1))
-        torch.testing.assert_close(hf.encoder.embed(images), hf.encoder.patches(images).mean(dim=1))
-        assert not torch.allclose(mean.encoder.embed(images), plain.encoder.embed(images))
+        torch.testing.assert_close(mean.encoder.embed_images(images), plain.encoder.patches(images).mean(dim=1))
+        torch.testing.assert_close(hf.encoder.embed_images(images), hf.encoder.patches(images).mean(dim=1))
+        assert not torch.allclose(mean.encoder.embed_images(images), plain.encoder.embed_images(images))
 
 
 def test_what_is_no_encoder_is_said(folders: Path, tmp_path: Path):

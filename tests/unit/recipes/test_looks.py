@@ -14,7 +14,8 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.deletion import DeletionConfig, deletion
+from pacx.evaluation.deletion import DeletionConfig, DeletionCurves, deletion
+from pacx.evaluation.embedding_view import view_embeddings
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.evaluation.results import read_rows
@@ -22,7 +23,7 @@ from pacx.models.encoders.by_name import NamedEncoder
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.reporting.figures import read_figures
-from pacx.reporting.pictures import picture_deletion, picture_rescues, picture_views
+from pacx.reporting.pictures import draw, picture_rescues
 
 CONFIG = ViTConfig(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
 
@@ -40,9 +41,10 @@ def test_deletion_curves_and_views_are_drawn_and_indexed(labelled: Pack, named: 
     encoders = {each.name: each.encoder for each in named}
     config = DeletionConfig(steps=2, num_films=4)
     rows, curves = deletion(labelled, encoders, Comparison(dataset="films", num_draws=20), question=None, config=config)
-    picture_deletion(tmp_path, curves, None, config, rows[0].n)
+    draw(tmp_path, DeletionCurves(curves=curves, label="", config=config, num_films=rows[0].n))
     features = {name: embed_pack(encoder, labelled) for name, encoder in encoders.items()}
-    shares = picture_views(tmp_path, labelled, features, "bright", Comparison(dataset="films"))
+    shares, views = view_embeddings(labelled, features, "bright", Comparison(dataset="films"))
+    draw(tmp_path, views)
     assert [entry.file for entry in read_figures(tmp_path)] == ["deletion.png", "view.png"]
     for entry in read_figures(tmp_path):
         with Image.open(tmp_path / entry.file) as picture:
@@ -50,7 +52,7 @@ def test_deletion_curves_and_views_are_drawn_and_indexed(labelled: Pack, named: 
     assert {(row.name, row.label) for row in shares} >= {("mae", "component 1"), ("pacx", "component 2")}
     assert all(0 < row.value < 1 for row in shares)
     with pytest.raises(UsageError, match="has no label 'dull'; its labels are bright"):
-        picture_views(tmp_path, labelled, features, "dull", Comparison(dataset="films"))
+        view_embeddings(labelled, features, "dull", Comparison(dataset="films"))
 
 
 def test_rescues_are_drawn_when_there_are_some(labelled: Pack, named: list[NamedEncoder], tmp_path: Path):

@@ -150,7 +150,7 @@ def test_an_export_is_an_encoder_for_us_and_for_timm(exported: Path) -> None:
     ours = load_encoder(exported)
     model = timm.create_model(f"local-dir:{exported}", pretrained=True, num_classes=0).eval()
     with torch.inference_mode():
-        torch.testing.assert_close(model(images), ours.embed(images))
+        torch.testing.assert_close(model(images), ours.embed_images(images))
 
 
 def test_the_official_keys_hold_the_same_encoder_for_imagenet_films(exported: Path) -> None:
@@ -162,6 +162,6 @@ def test_the_official_keys_hold_the_same_encoder_for_imagenet_films(exported: Pa
     squares = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
     as_imagenet = Preprocessing(image_size_px=32, num_channels=3, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     with torch.inference_mode():
-        wanted = encoder.embed(torch.from_numpy(CONTRACT.normalize(squares)))
+        wanted = encoder.embed_images(torch.from_numpy(CONTRACT.normalize(squares)))
         found = pooled(official, torch.from_numpy(as_imagenet.normalize(squares)), Pooling.CLASS_TOKEN)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)

@@ -52,7 +52,7 @@ def test_a_graph_gives_what_torch_gives(exported: tuple[LoadedEncoder, Path], co
     squares = SQUARES[:count]
     images = to_input(torch.from_numpy(squares), encoder.preprocessing)
     with torch.inference_mode():
-        embeddings, grids = encoder.embed(images).numpy(), rollout_grid(encoder.vit, images).numpy()
+        embeddings, grids = encoder.embed_images(images).numpy(), rollout_grid(encoder.vit, images).numpy()
     export = load_export(folder)
     found = _graph(export, GraphOutput.EMBEDDING)(squares)
     assert found.dtype == np.float32

@@ -215,7 +215,7 @@ def test_an_encoder_of_other_statistics_or_channels_sees_the_films_as_it_was_tra
         encoder = LoadedEncoder(vit, contract, Pooling.CLASS_TOKEN)
         task = distill_task(blob_pack, targets, encoder=encoder)
         with torch.no_grad():
-            expected = encoder.embed(torch.from_numpy(contract.normalize(films)))
+            expected = encoder.embed_images(torch.from_numpy(contract.normalize(films)))
             found = task.module.eval().features(images).embedding
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(task.module.vit.patch_embed.proj.weight, vit.patch_embed.proj.weight)  # the pack's own contract

@@ -31,7 +31,7 @@ class FilmEncoder(Protocol):
     def pooling(self) -> Pooling | None:
         """Which part of the output stands for the image; None = as its makers pool."""
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor) -> Tensor:
         """One embedding per image: (B, D) from normalised (B, C, S, S)."""
 
     def patches(self, images: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class ForeignEncoder(ABC):
     def output(self, images: Tensor) -> EncoderOutput:
         """Run the network on normalised (B, C, S, S)."""
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor) -> Tensor:
         """One embedding per image, (B, D)."""
         found = self.output(images)
         if self.pooling is None:

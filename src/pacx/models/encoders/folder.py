@@ -49,7 +49,7 @@ class LoadedEncoder(NamedTuple):
         """The network; with the methods below this is a ``FilmEncoder``."""
         return self.vit
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed_images(self, images: Tensor) -> Tensor:
         """One embedding per image: (B, D) from normalised (B, C, S, S)."""
         return pooled(self.vit, images, self.pooling)
 

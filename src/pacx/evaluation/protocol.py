@@ -1,0 +1,166 @@
+"""What a protocol is: a name, its settings, what it needs of films and encoders, and the rows it ends in.
+
+Every file of ``evaluation/protocols/`` carries one as ``PROTOCOL``. The command line, ``evaluate all``, what it leaves
+out and the report read that list and use its words. Nothing here, and nothing at the top of a plug-in, imports a heavy
+library: help is shown at once, and what a protocol computes with is imported inside its ``run``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pacx.core.discovery import discover
+from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.results import ResultRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pacx.data.packs.pack import Pack
+    from pacx.evaluation.classification import ClassificationData
+    from pacx.evaluation.deletion import DeletionCurves
+    from pacx.evaluation.embedding_view import EmbeddingViews
+    from pacx.models.encoders.film_encoder import FilmEncoder
+
+SettingsT = TypeVar("SettingsT")
+
+
+class Need(Enum):
+    """What a protocol may need of a pack and its encoders, in words."""
+
+    SPLITS = "films in each of the splits train, val and test"
+    LABELS = "labels"
+    MASKS = "masks"
+    ROLLOUT = "an encoder whose attention can be rolled out (a timm VisionTransformer with a class token)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedPack:
+    """A pack and the encoders that are asked about it.
+
+    Args:
+        pack: the films.
+        encoders: by name; of a protocol that does not run them, their films may have another size than the pack's.
+        folders: of those encoders that are folders of ours, into which heads can be kept.
+        kept: embeddings of every film by encoder, where they have been made before; None = they are made when needed.
+    """
+
+    pack: "Pack"
+    encoders: "Mapping[str, FilmEncoder]"
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    kept: "Callable[[], Mapping[str, NDArray[np.float32]]] | None" = None
+
+    def features(self, device: str) -> "Mapping[str, NDArray[np.float32]]":
+        """Per encoder name float32 (N, D), row i for film i."""
+        from pacx.evaluation.embeddings import embed_pack
+
+        if self.kept is not None:
+            return self.kept()
+        return {name: embed_pack(encoder, self.pack, device=device) for name, encoder in self.encoders.items()}
+
+    def data(self, dataset: str) -> "ClassificationData":
+        """Labels and splits.
+
+        Raises:
+            DataError: there are none.
+        """
+        from pacx.evaluation.classification import ClassificationData
+
+        return ClassificationData.from_pack(self.pack, dataset=dataset)
+
+    def has(self, need: Need) -> bool:
+        """Whether pack and encoders meet a need."""
+        from pacx.models.rollout import can_roll_out
+
+        if need is Need.SPLITS:
+            return all(len(self.pack.rows(split)) for split in ("train", "val", "test"))
+        if need is Need.ROLLOUT:
+            return any(map(can_roll_out, self.encoders.values()))
+        return bool(self.pack.label_names if need is Need.LABELS else self.pack.mask_names)
+
+    def not_kept(self, what: str) -> list[str]:
+        """One sentence for each encoder that heads cannot be kept beside."""
+        names = [name for name in self.encoders if name not in self.folders]
+        return [f"{what} of {name} are not saved: it is no encoder folder of ours" for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a protocol ends in.
+
+    Args:
+        rows: its result rows.
+        remarks: sentences for whoever called it.
+        drawing: what can be drawn of it.
+    """
+
+    rows: Sequence[ResultRow]
+    remarks: Sequence[str] = ()
+    drawing: "DeletionCurves | EmbeddingViews | None" = None
+
+
+class Protocol(ABC, Generic[SettingsT]):
+    """A question put to frozen encoders.
+
+    Attributes:
+        name: as typed and as result rows carry it; the file's name with hyphens.
+        summary: one line for a list.
+        headline: the metric that a terminal and a report show first.
+        settings: a frozen dataclass with defaults; its docstrings are the help. ``evaluate all`` fills in fields that
+            it has under the same name (``probe``, ``decoder``, ``targets`` ...).
+        needs: what it needs of a pack and its encoders.
+        inputs: settings that name files without which it cannot be run.
+        runs_encoders: whether it runs them; otherwise it starts from embeddings alone.
+        example: options that a call needs, for the help.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    headline: ClassVar[str]
+    settings: type[SettingsT]
+    needs: ClassVar[tuple[Need, ...]] = (Need.SPLITS,)
+    inputs: ClassVar[tuple[str, ...]] = ()
+    runs_encoders: ClassVar[bool] = False
+    example: ClassVar[str] = ""
+
+    @abstractmethod
+    def run(self, films: EncodedPack, settings: SettingsT, comparison: Comparison) -> Outcome:
+        """Measure; rows carry the protocol's name."""
+
+    def lacks(self, films: EncodedPack, settings: SettingsT) -> str:
+        """What is missing to run it, in words; "" where nothing is."""
+        missing = [f"--{name}" for name in self.inputs if not getattr(settings, name)]
+        return ", ".join(missing + [need.value for need in self.needs if not films.has(need)])
+
+    def fingerprints(self, _settings: SettingsT, /) -> list[str]:
+        """What the files are that the settings name, so that rows of others are not taken for these."""
+        return []
+
+    def seed(self, settings: SettingsT) -> int:
+        """The seed of everything random: the settings' own, or that of the first part that has one."""
+        told: Any = settings
+        parts = [told, *(getattr(told, each.name) for each in fields(told))]
+        return next((part.seed for part in parts if hasattr(part, "seed")), 0)
+
+
+def protocols() -> Mapping[str, Protocol[Any]]:
+    """Every protocol by name."""
+    return discover("pacx.evaluation.protocols", "PROTOCOL", Protocol)  # type: ignore[type-abstract]
+
+
+def unknown_protocol(word: str, known: Sequence[str]) -> str:
+    """One sentence about a word that is no protocol, with what was meant by it."""
+    if word in _FORMER_NAMES:
+        return f"'{word}' is called {_FORMER_NAMES[word]} now"
+    near = get_close_matches(word, known, cutoff=0.4)
+    meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+    return f"'{word}' is no protocol; {meant}"
+
+
+_FORMER_NAMES = {"probe": "linear-probe", "segment": "segmentation", "align": "alignment", "rollout": "attention"}
+"""Words of the command line of 0.1.0."""

@@ -1,0 +1,1 @@
+"""Plug-ins: one protocol per file, each with a ``PROTOCOL``; found by ``evaluation.protocol.protocols``."""
