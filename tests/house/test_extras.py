@@ -102,7 +102,7 @@ def test_export_exports_and_serve_predicts_without_torch(trained: Path) -> None:
     out = trained / "export"
     run_with({"export"}, f"export {trained}/mae/encoder --out {out} --no-rollout --no-int8 --num-parity-films 64")
     assert any(out.rglob("fp32.onnx"))
-    said = run_with({"serve"}, f"embed {out} {trained}/twin --out {trained}/served.npz", "serve --help")
+    said = run_with({"serve"}, f"embed {out} {trained}/twin --out {trained}/served.npz")
     assert "embeddings of width" in said
 
 

@@ -70,6 +70,7 @@ WRONG = {
     "report": "nothing to report on",
     "predict": "required",
     "export": "required",
+    "export pyproject.toml --out pyproject.toml": "is the encoder itself",
     "serve --nonsense": "nonsense",
 }
 """A wrong call, and a part of what is said to it."""

@@ -14,6 +14,7 @@ from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import staged_file
 from pacx.core.discovery import like
 from pacx.core.errors import UsageError
+from pacx.inference.export_folder import is_export_folder
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.ecg_signal.readers import read_wfdb
@@ -79,14 +80,7 @@ class TargetsCall(Generic[OptionsT]):
 
 def _embed_files(words: Sequence[str]) -> None:
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
-
-    from pacx.modalities.ecg_signal.job import EcgJob
-    from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
-
-    if is_ecg_encoder(call.encoder):
-        files = expanded(call.paths, (_WFDB_HEADER,)).files
-        embeddings = EcgJob(load_ecg_encoder(call.encoder), read_wfdb(files)).run(EmbeddingSettings()).embeddings
-        _save([str(path) for path in files], embeddings, call.out)
+    if not is_export_folder(call.encoder) and _embed_ecgs(call):  # an export runs where there is no torch
         return
     embedder = open_film_embedder(call.encoder, device=call.device)
     files, notes = expanded(call.paths)
@@ -102,6 +96,19 @@ def _embed_files(words: Sequence[str]) -> None:
     ) as found:
         _save(found.paths, found.embeddings, call.out)
         say_quarantined(found.bad, call.out)
+
+
+def _embed_ecgs(call: EmbedCall) -> bool:
+    """Embed WFDB records where the folder holds an ECG encoder; says whether it does."""
+    from pacx.modalities.ecg_signal.job import EcgJob
+    from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
+
+    if not is_ecg_encoder(call.encoder):
+        return False
+    files = expanded(call.paths, (_WFDB_HEADER,)).files
+    embeddings = EcgJob(load_ecg_encoder(call.encoder), read_wfdb(files)).run(EmbeddingSettings()).embeddings
+    _save([str(path) for path in files], embeddings, call.out)
+    return True
 
 
 def _save(paths: Sequence[str], embeddings: NDArray[np.float32], out: Path) -> None:

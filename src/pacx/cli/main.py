@@ -1,7 +1,8 @@
 """The ``pacx`` command: picks the verb, prints errors as one sentence, turns them into exit codes.
 
-A verb's module is imported only when it is called, so ``pacx --help`` answers at once. Exit codes: 0 done, 1 the data
-or the model is at fault, 2 the call is, 130 interrupted.
+A verb's module is imported only when it is called, and what it works with only behind its ``parse``, so that help,
+lists and wrong calls are answered at once. Exit codes: 0 done, 1 the data or the model is at fault, 2 the call is, 130
+interrupted.
 """
 
 import importlib

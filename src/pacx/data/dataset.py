@@ -2,7 +2,8 @@
 
 An adapter is one file in ``datasets/`` that carries a ``DATASET``; ``datasets()`` finds it. Adapters decode no image,
 copy no file, look for no image file and decide no split that the dataset does not define itself: they say what its
-tables and folders say. Whether the files are there is for ``doctor`` and the packer to find out.
+tables and folders say. Whether the files are there is for ``doctor`` and the packer to find out. This room imports
+pandas in the functions that use it, so that lists and help are instant (docs/adr/0027).
 """
 
 from abc import ABC, abstractmethod

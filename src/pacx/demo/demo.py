@@ -223,13 +223,14 @@ def run_demo(config: DemoConfig) -> float:
     Raises:
         UsageError: the folder holds a demo of another configuration.
     """
+    folders = DemoFolders(out=config.out)
+    _require_same_config(config)
+
     from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
     from pacx.recipes.side_by_side import run_side_by_side
     from pacx.reporting.report import write_report
     from pacx.simulation.hospital import write_hospital
 
-    folders = DemoFolders(out=config.out)
-    _require_same_config(config)
     clock = _Clock(config.out / "seconds.json")
     with clock.step("simulate the hospital"):
         write_hospital(folders.hospital, config.hospital(), num_workers=config.num_processes)

@@ -16,10 +16,7 @@ from pacx.core.artifacts import read_json, staged_directory, write_json, write_t
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.reference import fit_reference
 from pacx.evaluation.results import read_rows, rows_to_json
-from pacx.exporting.graphs import write_graph
 from pacx.exporting.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
 from pacx.inference.export_folder import (
     CONFIG,
@@ -37,7 +34,6 @@ from pacx.inference.export_folder import (
     load_export,
     write_about,
 )
-from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.encoders.origin import write_origin
 from pacx.models.heads.folder import has_head
 from pacx.models.heads.reference import save_reference
@@ -95,13 +91,15 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
     """
-    from pacx.exporting.parity import measure_parity, parity_to_json, refusal
-    from pacx.models.mae.checkpoints import save_encoder_for_mae
-
     if out.resolve() == encoder.resolve():
         raise UsageError(f"{out} is the encoder itself; export it to another folder")
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something that is no export; choose another folder, or an empty one")
+
+    from pacx.exporting.parity import measure_parity, parity_to_json, refusal
+    from pacx.models.encoders.folder import load_encoder
+    from pacx.models.mae.checkpoints import save_encoder_for_mae
+
     loaded, run = load_encoder(encoder), read_run(encoder)
     if config.measured:
         run = replace(run, origin=replace(run.origin, results=tuple(_rows_named(config.measured))))
@@ -158,6 +156,9 @@ def _let_others_read(folder: Path) -> None:
 
 
 def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
+    from pacx.evaluation.embeddings import embed_pack
+    from pacx.evaluation.reference import fit_reference
+
     pack, device = Pack.open(path), "cpu"  # where the graphs are written from, too
     training, held_out = (embed_pack(encoder, pack, rows=pack.rows(name), device=device) for name in ("train", "val"))
     save_reference(folder, fit_reference(training, held_out, fitted_on=f"pack {path.name}"))
@@ -165,6 +166,7 @@ def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
 
 def _write_graphs(encoder: "LoadedEncoder", folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
     """The graphs that were asked for, not yet compared with anything."""
+    from pacx.exporting.graphs import write_graph
     from pacx.exporting.quantized_graph import write_quantized
     from pacx.models.segmenter import FOLDER as SEGMENTER
     from pacx.models.segmenter import load_segmenter

@@ -1,7 +1,8 @@
 """What a physiological signal is to this project: recordings and a frozen encoder in, one embedding per sample out.
 
 A modality is one file here that carries a ``MODALITY``; ``modalities()`` finds it, and ``pacx embed NAME`` offers it.
-Distillation never hears of modalities: it takes frozen targets by name. Files that carry one never import each other.
+Distillation never hears of modalities: it takes frozen targets by name. Files that carry one never import each other,
+and import what reads and embeds in ``open``, so that help is instant (docs/adr/0027).
 """
 
 from abc import ABC, abstractmethod

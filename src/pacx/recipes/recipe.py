@@ -1,7 +1,8 @@
 """What a recipe returns, and how recipes are found.
 
 A recipe is a function without arguments that returns a complete, typed run; its name with hyphens is what the user
-types after ``pacx train``. A file of recipes lists its functions in ``RECIPES``.
+types after ``pacx train``. A file of recipes lists its functions in ``RECIPES``. What trains is
+imported in ``run``, so that help is instant (docs/adr/0027).
 """
 
 from abc import ABC, abstractmethod
