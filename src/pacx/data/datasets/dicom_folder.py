@@ -11,7 +11,6 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.film_folders import files_below, is_dicom_film
-from pacx.data.images.dicom import HeaderNumbers
 from pacx.data.records import Records
 
 
@@ -52,6 +51,8 @@ class DicomFolder(Dataset[DicomFolderOptions]):
             DataError: it holds no DICOM file, or a file lies above the level that names the patient.
         """
         import pandas as pd
+
+        from pacx.data.images.dicom import HeaderNumbers
 
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder; give the folder that holds the DICOM files")
