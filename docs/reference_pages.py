@@ -65,7 +65,9 @@ def documentation(package: ModuleType, name: str) -> str:
     module that defines it, because a package may hand on what another module holds.
     """
     value = getattr(package, name)
-    if inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value):
+    if inspect.ismodule(value):  # a file is no public name: it would hide the function that it shares its name with
+        return inspect.getdoc(value) or "" if hasattr(value, "__all__") else ""
+    if inspect.isclass(value) or inspect.isroutine(value):
         said = inspect.cleandoc(value.__dict__.get("__doc__") or "" if inspect.isclass(value) else value.__doc__ or "")
         is_made_by_dataclass = is_dataclass(value) and said.startswith(f"{name}(")
         return "" if is_made_by_dataclass else said
@@ -114,18 +116,26 @@ def _contents(pages: Sequence[str], **options: object) -> str:
     return "\n".join([*head, "", *(f"   {page}" for page in pages)]) + "\n\n"
 
 
-def api_page(package: ModuleType) -> str:
-    """The page of one package in reStructuredText: its docstring, then every public name."""
+def api_page(package: ModuleType, described: dict[int, str]) -> str:
+    """The page of one package in reStructuredText: its docstring, then every public name.
+
+    Args:
+        package: whose names are listed in `__all__`.
+        described: classes and functions that have their place already, by `id`; those of this page are added. A name
+            that two packages hand on is described once.
+    """
     name = package.__name__
     text = _heading(name) + f".. py:module:: {name}\n\n{inspect.getdoc(package) or ''}\n\n"
     for public in sorted(package.__all__, key=lambda each: (each.startswith("_"), each.lower())):
-        value = getattr(package, public)
+        value, full = getattr(package, public), f"{name}.{public}"
         if inspect.ismodule(value):
-            text += f"`{name}.{public}` is a package with a page of its own.\n\n"
-        elif inspect.isclass(value):
-            text += f".. autoclass:: {name}.{public}\n   :members:\n\n"
-        elif inspect.isroutine(value):
-            text += f".. autofunction:: {name}.{public}\n\n"
+            text += f"`{full}` is a package with a page of its own.\n\n"
+        elif described.get(id(value), full) != full:
+            text += f".. py:data:: {public}\n\n   The same as :py:obj:`{described[id(value)]}`.\n\n"
+        elif inspect.isclass(value) or inspect.isroutine(value):
+            described[id(value)] = full
+            kind = "autoclass" if inspect.isclass(value) else "autofunction"
+            text += f".. {kind}:: {full}\n" + "   :members:\n" * inspect.isclass(value) + "\n"
         else:
             text += f".. py:data:: {public}\n\n{textwrap.indent(documentation(package, public), '   ')}\n\n"
     return text
@@ -140,10 +150,10 @@ def command_page(asked: Help) -> str:
 
 
 def _pages() -> Iterator[tuple[Path, str]]:
-    names = []
+    names, described = [], {}
     for package in public_packages():
         names.append(package.__name__)
-        yield Path("api", f"{package.__name__}.rst"), api_page(package)
+        yield Path("api", f"{package.__name__}.rst"), api_page(package, described)
     yield Path("api.rst"), _heading("Python") + _API + _contents([f"api/{name}" for name in names], maxdepth=2)
     first, *others = helps()
     for asked in others:

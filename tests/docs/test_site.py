@@ -138,13 +138,15 @@ def test_public_names_are_found_where_a_package_hands_them_on(monkeypatch: pytes
     package = importlib.import_module("pacx_like")
     said = {name: reference_pages.documentation(package, name) for name in package.__all__}
     assert said == {"Bare": "", "LIMIT": "How many there may be.", "Said": "Says something.", "silent": ""}
-    page = reference_pages.api_page(package)
+    page = reference_pages.api_page(package, {id(package.silent): "pacx.silent"})
     assert [line for line in page.splitlines() if line.startswith(".. auto")] == [
         ".. autoclass:: pacx_like.Bare",
         ".. autoclass:: pacx_like.Said",
-        ".. autofunction:: pacx_like.silent",
     ]
-    assert ".. py:data:: LIMIT" in page
+    assert ".. py:data:: LIMIT\n\n   How many there may be." in page
+    assert ".. py:data:: silent\n\n   The same as :py:obj:`pacx.silent`." in page
+    package.silent = importlib.import_module("pacx_like.room")  # as importing pacx_like/silent.py would do
+    assert reference_pages.documentation(package, "silent") == ""
 
 
 @pytest.mark.slow
