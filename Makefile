@@ -45,7 +45,7 @@ check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/lint-imports --no-cache
 
 docs: $(READY)  ## the site -> build/site/index.html; a warning is an error
-	$(BIN)/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/site
+	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html -d build/doctrees docs build/site
 
 bench: $(READY)  ## the project's own timings
 	$(BIN)/python benchmarks/pretrain.py
