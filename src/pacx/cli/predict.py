@@ -9,11 +9,13 @@ import tyro
 
 from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
+from pacx.core.errors import UsageError
 from pacx.core.quarantine import Quarantined
 from pacx.inference.export_folder import RESEARCH_USE, Precision
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
-from pacx.inference.predictions import check_table_path, load_heads, write_table
+from pacx.inference.heads import load_heads
+from pacx.inference.predictions import check_table_path, columns, write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,11 @@ def main(words: Sequence[str]) -> None:
     (files, notes), heads = expanded(call.paths), load_heads(call.dir)
     for note in notes:
         say(note)
+    if heads.is_empty:
+        raise UsageError(
+            f"{call.dir} has no heads, so there is nothing to predict; fit some with pacx evaluate linear-probe --save or "
+            "pacx evaluate readout --save, or take embeddings with pacx embed"
+        )
     embedder = open_film_embedder(call.dir, precision=call.precision, device=call.device, num_threads=call.num_threads)
     with embedded_files(
         files,
@@ -83,7 +90,7 @@ def main(words: Sequence[str]) -> None:
         max_bad_fraction=call.max_bad_fraction,
         num_workers=call.num_workers,
     ) as found:
-        write_table(call.out, {"path": found.paths, **heads.columns(found.embeddings)})
+        write_table(call.out, {"path": found.paths, **columns(heads, found.embeddings)})
         say_quarantined(found.bad, call.out)
     if heads.abstaining:
         say(f"left out, as the film says too little about them: {', '.join(heads.abstaining)}")

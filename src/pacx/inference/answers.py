@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.core.vocabulary import quantity_title
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -63,7 +65,7 @@ class ModelAnswer:
         return {
             "embedding": self.embedding.tolist() if with_embedding else None,
             "findings": [_finite(asdict(finding)) for finding in self.findings],
-            "readouts": [_finite(asdict(reading)) for reading in self.readouts],
+            "readouts": [_finite(asdict(each) | {"name": quantity_title(each.name)}) for each in self.readouts],
             "out_of_distribution": _finite(asdict(self.familiarity)) if self.familiarity else None,
             "attention": None if self.attention is None else self.attention.tolist(),
         }

@@ -1,24 +1,26 @@
-"""The heads beside an exported encoder, applied: findings, read-outs, how unusual a film is. Numpy alone."""
+"""The heads beside an encoder, applied: findings, read-outs, how unusual a film is. Numpy alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.vocabulary import quantity_title
 from pacx.inference.answers import Familiarity, Finding, Reading
-from pacx.inference.export_folder import ExportFolder
 from pacx.models.heads import classifier, readouts, reference
 from pacx.models.heads.classifier import Classifier, load_classifier
+from pacx.models.heads.folder import has_head
 from pacx.models.heads.readouts import ReadoutHead, load_readouts
 from pacx.models.heads.reference import Reference, load_reference
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heads:
-    """What an encoder was given to say beside embeddings; any of it may be missing."""
+    """What an encoder was given to say beside embeddings; any of it may be missing. Read-outs are keyed by quantity."""
 
-    readouts: dict[str, ReadoutHead]
+    readouts: Mapping[str, ReadoutHead]
     classifier: Classifier | None
     reference: Reference | None
 
@@ -26,6 +28,16 @@ class Heads:
     def labels(self) -> tuple[str, ...]:
         """What findings are called."""
         return self.classifier.labels if self.classifier is not None else ()
+
+    @property
+    def abstaining(self) -> tuple[str, ...]:
+        """Read-outs about which the film says too little."""
+        return tuple(name for name, head in self.readouts.items() if head.abstains)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to say."""
+        return self.classifier is None and not self.readouts and self.reference is None
 
     def findings(self, embeddings: NDArray[np.float32]) -> list[tuple[Finding, ...]]:
         """By film, of embeddings (N, D)."""
@@ -66,7 +78,7 @@ class Heads:
 
     def not_learnt(self) -> list[str]:
         """What nobody should read out of an answer, a sentence each."""
-        abstaining = [name for name, head in self.readouts.items() if head.abstains]
+        abstaining = [quantity_title(name) for name in self.abstaining]
         sentences = []
         if abstaining:
             sentences.append(
@@ -86,16 +98,15 @@ class Heads:
         return sentences
 
 
-def load_heads(export: ExportFolder) -> Heads:
-    """All heads of an export.
+def load_heads(folder: Path) -> Heads:
+    """The heads that lie beside an encoder.
 
     Raises:
         ModelError: one was altered, or belongs to another encoder.
+        DataError: one is not whole.
     """
-    has = set(export.heads)
-    heads = load_readouts(export.folder) if readouts.FOLDER in has else {}
     return Heads(
-        readouts={quantity_title(name): head for name, head in heads.items()},
-        classifier=load_classifier(export.folder) if classifier.FOLDER in has else None,
-        reference=load_reference(export.folder) if reference.FOLDER in has else None,
+        classifier=load_classifier(folder) if has_head(folder, classifier.FOLDER) else None,
+        readouts=load_readouts(folder) if has_head(folder, readouts.FOLDER) else {},
+        reference=load_reference(folder) if has_head(folder, reference.FOLDER) else None,
     )

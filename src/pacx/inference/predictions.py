@@ -8,8 +8,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,72 +18,31 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import staged_file, write_text
 from pacx.core.errors import UsageError
-from pacx.models.heads import classifier, readouts, reference
-from pacx.models.heads.folder import has_head
+from pacx.inference.heads import Heads
 
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
-_ENDS = (":low", "", ":high")
 
 Columns = Mapping[str, Sequence[Any]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Heads:
-    """The heads of an encoder folder; None or empty where it has none."""
-
-    classifier: classifier.Classifier | None
-    readouts: Mapping[str, readouts.ReadoutHead]
-    reference: reference.Reference | None
-
-    @property
-    def abstaining(self) -> tuple[str, ...]:
-        """Read-outs about which the film says too little."""
-        return tuple(name for name, head in self.readouts.items() if head.abstains)
-
-    def columns(self, embeddings: NDArray[np.float32]) -> Columns:
-        """What they say of embeddings (N, D), N values per column; None where an end is open."""
-        found: dict[str, Sequence[Any]] = {}
-        if self.classifier is not None:
-            predicted = self.classifier.predict(embeddings)  # (N, K, 3)
-            for number, label in enumerate(self.classifier.labels):
-                found |= _with_ends(label, predicted[:, number])
-        for name, head in self.readouts.items():
-            if not head.abstains:
-                found |= _with_ends(name, head.predict(embeddings))
-        if self.reference is not None:
-            distances = self.reference.distances(embeddings)
-            found["distance"] = distances.tolist()
-            found["percentile"] = self.reference.percentiles(distances).tolist()
-            found["is_unusual"] = self.reference.is_unusual(distances).tolist()
-        return found
+def columns(heads: Heads, embeddings: NDArray[np.float32]) -> Columns:
+    """What the heads say of embeddings (N, D), N values per column; None where an end is open."""
+    found: dict[str, Sequence[Any]] = {}
+    for findings in zip(*heads.findings(embeddings), strict=True):  # a label's N answers
+        found |= _with_ends(findings[0].label, ((each.probability, each.low, each.high) for each in findings))
+    for readings in zip(*heads.readings(embeddings), strict=True):
+        if not readings[0].abstains:
+            found |= _with_ends(readings[0].name, ((each.value, each.low, each.high) for each in readings))
+    familiarity = [each for each in heads.familiarity(embeddings) if each is not None]
+    for name in ("distance", "percentile", "is_unusual") if familiarity else ():
+        found[name] = [getattr(each, name) for each in familiarity]
+    return found
 
 
-def _with_ends(name: str, values: NDArray[np.float64]) -> Columns:
-    """Value, low and high end, from (N, 3) low, value, high."""
-    columns = {f"{name}{end}": values[:, place] for place, end in enumerate(_ENDS)}
-    order = (name, f"{name}:low", f"{name}:high")
-    return {each: [float(value) if math.isfinite(value) else None for value in columns[each]] for each in order}
-
-
-def load_heads(folder: Path) -> Heads:
-    """The heads that lie beside an encoder.
-
-    Raises:
-        ModelError: one was altered or belongs to another encoder.
-        DataError: one is not whole.
-        UsageError: there is none, so there is nothing to predict.
-    """
-    heads = Heads(
-        classifier=classifier.load_classifier(folder) if has_head(folder, classifier.FOLDER) else None,
-        readouts=readouts.load_readouts(folder) if has_head(folder, readouts.FOLDER) else {},
-        reference=reference.load_reference(folder) if has_head(folder, reference.FOLDER) else None,
-    )
-    if heads.classifier is None and not heads.readouts and heads.reference is None:
-        raise UsageError(
-            f"{folder} has no heads, so there is nothing to predict; fit some with pacx evaluate linear-probe --save "
-            "or pacx evaluate readout --save, or take embeddings with pacx embed"
-        )
-    return heads
+def _with_ends(name: str, rows: Iterable[tuple[float, float, float]]) -> Columns:
+    """Columns of value, low and high end."""
+    ends = zip(("", ":low", ":high"), zip(*rows, strict=True), strict=True)
+    return {f"{name}{end}": [value if math.isfinite(value) else None for value in values] for end, values in ends}
 
 
 def check_table_path(path: Path) -> None:

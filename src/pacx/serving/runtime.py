@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
+from pacx.core.vocabulary import quantity_title
 from pacx.inference.answers import ModelAnswer
 from pacx.inference.engines import Engine, Runtime, open_engine
 from pacx.inference.export_folder import ExportFolder, GraphOutput
@@ -57,7 +58,7 @@ class ServedEncoder:
         self._rollout_graph = export.find(GraphOutput.ROLLOUT)
         self._rollout: Engine | None = None
         self._loading = threading.Lock()
-        self._heads = load_heads(export)
+        self._heads = load_heads(export.folder)
 
     @property
     def has_attention(self) -> bool:
@@ -75,7 +76,7 @@ class ServedEncoder:
             "precision": self.plan.precision.value,
             "runtime": self.plan.runtime.value,
             "labels": list(self._heads.labels),
-            "readouts": list(self._heads.readouts),
+            "readouts": [quantity_title(name) for name in self._heads.readouts],
             "has_attention": self.has_attention,
             "has_reference": self._heads.reference is not None,
             "not_learnt": self._heads.not_learnt(),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.simulation.film.thorax import Films, render_films
+from pacx.simulation.film.thorax import RenderedFilms, render_films
 from pacx.simulation.patients.physiology import Nuisance, Physiology
 from pacx.simulation.patients.population import draw_nuisance, draw_physiology
 from pacx.simulation.patients.sites import CohortConfig
@@ -30,7 +30,7 @@ class FilmChunk:
     """The patient on each film, (n,) per quantity."""
 
     nuisance: Nuisance
-    films: Films
+    films: RenderedFilms
 
 
 def film_chunks(

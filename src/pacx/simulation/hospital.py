@@ -32,7 +32,7 @@ from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys, uniform
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
 from pacx.core.workers import Workers
-from pacx.simulation.film.thorax import Films, render_films
+from pacx.simulation.film.thorax import RenderedFilms, render_films
 from pacx.simulation.patients.acquisition import Circumstances
 from pacx.simulation.patients.labels import downstream_labels
 from pacx.simulation.patients.physiology import Physiology, Visibility
@@ -165,7 +165,7 @@ def _save_png(path: Path, grey: NDArray[np.uint8]) -> None:
     Image.fromarray(grey).save(path, format="PNG", compress_level=_PNG_EFFORT)
 
 
-def _save_pictures(task: _Task, index: pd.DataFrame, films: Films) -> None:
+def _save_pictures(task: _Task, index: pd.DataFrame, films: RenderedFilms) -> None:
     for file, image in zip(index["file"], films.images, strict=True):
         _save_png(task.folder / file, image)
     if task.cohort.has_labels:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class BadStep:
     """The first bad step since the last look, and what was seen there."""
 
     step: int
@@ -46,10 +46,10 @@ class Guard:
         self._seen.copy_(torch.where(is_first, here, self._seen))
         self._is_bad.masked_fill_(is_first, 1.0)
 
-    def look(self) -> Refusal | None:
+    def look(self) -> BadStep | None:
         """Wait for the device and read the verdict."""
         step, loss, norm = self._seen.tolist()
-        return None if step < 0 else Refusal(step=int(step), loss=loss, gradient_norm=norm)
+        return None if step < 0 else BadStep(step=int(step), loss=loss, gradient_norm=norm)
 
 
 def looking_is_free(device: torch.device) -> bool:

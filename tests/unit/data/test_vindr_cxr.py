@@ -11,7 +11,7 @@ from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_aur
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import VINDR_GLOBAL_LABELS, VINDR_LOCAL_LABELS
-from pacx.data.datasets.vindr_cxr import _TRAINING_POSITIVES, DATASET, Films, VindrCxrOptions
+from pacx.data.datasets.vindr_cxr import _TRAINING_POSITIVES, DATASET, FilmSource, VindrCxrOptions
 from pacx.data.images.decode import decode_grey
 from pacx.recipes.rows import with_released_code_splits, with_splits
 from pacx.simulation.cohort import CohortConfig
@@ -186,10 +186,10 @@ def test_the_films_come_out_as_they_were_taken_whatever_the_file_stores(twin: Pa
 
 
 def test_the_png_copy_is_found_in_its_folder_or_in_the_root(twin: Path, copy: Path) -> None:
-    paths = read(DATASET, twin, films=Films.PNG_512).table["image_path"]
+    paths = read(DATASET, twin, films=FilmSource.PNG_512).table["image_path"]
     assert paths.str.fullmatch(r"(train|test)/[0-9a-f]{32}\.png").all()
     (copy / "vinbigdata").mkdir()
-    assert (read(DATASET, copy, films=Films.PNG_512).table["image_path"] == "vinbigdata/" + paths).all()
+    assert (read(DATASET, copy, films=FilmSource.PNG_512).table["image_path"] == "vinbigdata/" + paths).all()
 
 
 def test_missing_things_and_doubled_films_are_named(copy: Path, tmp_path: Path) -> None:

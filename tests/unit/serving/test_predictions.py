@@ -3,15 +3,19 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from pacx.cli import predict
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.inference.predictions import check_table_path, load_heads, write_table
+from pacx.inference.answers import ModelAnswer
+from pacx.inference.heads import load_heads
+from pacx.inference.predictions import check_table_path, columns, write_table
 from pacx.models.encoders.folder import save_encoder
 from pacx.models.heads.classifier import Classifier, save_classifier
 from pacx.models.heads.readouts import ReadoutHead, save_readouts
@@ -28,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     contract = Preprocessing(image_size_px=32)
     save_encoder(vit, out, preprocessing=contract, pooling=Pooling.CLASS_TOKEN, card="# A", provenance={})
     with pytest.raises(UsageError, match="has no heads"):
-        load_heads(out)
+        predict.main([str(out), str(out / "config.json"), "--out", str(out.parent / "table.csv")])
     rng = np.random.default_rng(1)
     weight, bias = rng.standard_normal((5, 8, 1)).astype(np.float32), np.zeros((5, 1), np.float32)
     save_classifier(
@@ -51,32 +55,43 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_head_has_its_columns(folder: Path) -> None:
     heads = load_heads(folder)
     assert heads.abstaining == ("chloride",)
-    columns = heads.columns(FILMS)
-    assert list(columns) == [
+    found = columns(heads, FILMS)
+    assert list(found) == [
         *("Edema", "Edema:low", "Edema:high", "potassium", "potassium:low", "potassium:high"),
         *("open", "open:low", "open:high", "distance", "percentile", "is_unusual"),
     ]
     wanted = heads.classifier.predict(FILMS)[:, 0]
-    np.testing.assert_array_equal(np.stack([columns[f"Edema{end}"] for end in (":low", "", ":high")], axis=1), wanted)
-    assert columns["open:low"] == [None] * 3
-    np.testing.assert_allclose(columns["distance"], np.linalg.norm(FILMS.astype(float), axis=1))
-    assert all(type(value) is bool for value in columns["is_unusual"])
+    np.testing.assert_array_equal(np.stack([found[f"Edema{end}"] for end in (":low", "", ":high")], axis=1), wanted)
+    assert found["open:low"] == [None] * 3
+    np.testing.assert_allclose(found["distance"], np.linalg.norm(FILMS.astype(float), axis=1))
+    assert all(type(value) is bool for value in found["is_unusual"])
+
+
+def test_a_quantity_named_by_its_item_is_a_column_by_item_and_an_answer_by_name(folder: Path) -> None:
+    heads = load_heads(folder)
+    sodium = replace(heads, readouts={"50983": heads.readouts["potassium"]})
+    assert "50983:low" in columns(sodium, FILMS)
+    (reading,) = ModelAnswer(embedding=FILMS[0], readouts=sodium.readings(FILMS)[0]).to_json(with_embedding=False)[
+        "readouts"
+    ]
+    assert reading["name"] == "Sodium, mEq/L"
+    assert reading["value"] == columns(sodium, FILMS)["50983"][0]
 
 
 def test_the_formats_say_the_same(folder: Path, tmp_path: Path) -> None:
-    columns = {"path": ["a", "b,c", 'd"e'], **load_heads(folder).columns(FILMS)}
+    table = {"path": ["a", "b,c", 'd"e'], **columns(load_heads(folder), FILMS)}
     for suffix in ("csv", "jsonl", "parquet"):
-        write_table(tmp_path / f"table.{suffix}", columns)
+        write_table(tmp_path / f"table.{suffix}", table)
     with (tmp_path / "table.csv").open(newline="") as file:
         by_csv = list(csv.DictReader(file))
     by_json = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().splitlines()]
     by_parquet = pd.read_parquet(tmp_path / "table.parquet")
-    assert [row["path"] for row in by_csv] == columns["path"] == [row["path"] for row in by_json]
+    assert [row["path"] for row in by_csv] == table["path"] == [row["path"] for row in by_json]
     for number in range(3):
         assert float(by_csv[number]["Edema"]) == by_json[number]["Edema"] == by_parquet["Edema"][number]
         assert by_csv[number]["open:low"] == ""
         assert by_json[number]["open:low"] is None
-    assert list(by_parquet) == list(columns)
+    assert list(by_parquet) == list(table)
 
 
 def test_a_table_that_cannot_be_written_is_refused_before_the_work() -> None:

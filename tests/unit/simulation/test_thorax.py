@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pacx.core.errors import UsageError
-from pacx.simulation.film.thorax import Films, Scanner, render_films
+from pacx.simulation.film.thorax import RenderedFilms, Scanner, render_films
 from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
 
 HEALTHY = {
@@ -47,7 +47,7 @@ def shoot(
     ids: list[str] | None = None,
     visibility: Visibility | None = None,
     scanner: Scanner | None = None,
-) -> Films:
+) -> RenderedFilms:
     """Films of healthy men who differ as told; all share one film id unless told otherwise."""
     rows = [HEALTHY | STANDING | case for case in cases]
     return render_films(
@@ -61,7 +61,7 @@ def shoot(
     )
 
 
-def same(a: Films, b: Films) -> bool:
+def same(a: RenderedFilms, b: RenderedFilms) -> bool:
     return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("images", "lung", "heart", "opacity"))
 
 

@@ -65,7 +65,7 @@ _TRAINING_POSITIVES = {
 }
 
 
-class Films(Enum):
+class FilmSource(Enum):
     """Which copy of the films lies in the root; the value is the ending of their names."""
 
     DICOM = ".dicom"
@@ -83,7 +83,7 @@ class VindrCxrOptions:
             proportion where a tree has fewer. 0 keeps all 27.
     """
 
-    films: Films = Films.DICOM
+    films: FilmSource = FilmSource.DICOM
     min_positives: int = _PAPER_MIN_POSITIVES
 
     def __post_init__(self) -> None:
@@ -135,7 +135,7 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
             raise DataError(f"no label of {annotations} has positives enough; lower min_positives")
         table = pd.concat([training.assign(split="train"), test.assign(split="test")], ignore_index=True)
         ids = table["image_id"]
-        place = f"{_PNG_FOLDER}/" if options.films is Films.PNG_512 and (root / _PNG_FOLDER).is_dir() else ""
+        place = f"{_PNG_FOLDER}/" if options.films is FilmSource.PNG_512 and (root / _PNG_FOLDER).is_dir() else ""
         columns: dict[str, object] = {
             "sample_id": ids,
             "image_path": place + table["split"] + "/" + ids + options.films.value,

@@ -29,7 +29,7 @@ from pacx.simulation.film.vessels import LungFrame, pulmonary_tree
 from pacx.simulation.patients.physiology import Nuisance, Physiology, Visibility
 from pacx.simulation.patients.sites import Scanner
 
-__all__ = ["Films", "Scanner", "render_films"]
+__all__ = ["RenderedFilms", "Scanner", "render_films"]
 
 _PIXELS_PER_CHUNK = 32_768  # below torch's threshold for threads, and small enough for the second-level cache
 _CALIBRE_SIGMAS_CM = (0.22, 0.10, 0.04)
@@ -38,7 +38,7 @@ _TEXTURE_OCTAVES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Films:
+class RenderedFilms:
     """N rendered films with their exact masks.
 
     The masks are geometry, untouched by exposure, noise, collimation and wires. ``lung``: both pleural spaces seen from
@@ -64,7 +64,7 @@ def render_films(
     visibility: Visibility,
     scanner: Scanner,
     device: str = "cpu",
-) -> Films:
+) -> RenderedFilms:
     """Chest films of N patients.
 
     Args:
@@ -90,7 +90,7 @@ def render_films(
         raise UsageError(f"image_size_px is {image_size_px}; a chest film needs at least 32; pass a larger size")
     table = build_anatomy(physiology, nuisance, visibility, film_ids=film_ids, seed=seed)
     shape = (num_films, image_size_px, image_size_px)
-    films = Films(
+    films = RenderedFilms(
         images=np.empty(shape, dtype=np.uint8),
         lung=np.empty(shape, dtype=np.bool_),
         heart=np.empty(shape, dtype=np.bool_),
@@ -103,7 +103,7 @@ def render_films(
 
 
 def _render_one(
-    films: Films,
+    films: RenderedFilms,
     row: int,
     table: AnatomyTable,
     nuisance: Nuisance,

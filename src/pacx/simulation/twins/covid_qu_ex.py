@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.findings import COVID_QU_EX_CLASSES
-from pacx.simulation.film.thorax import Films
+from pacx.simulation.film.thorax import RenderedFilms
 from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.recruitment import (
     COVID_LINE,
@@ -75,7 +75,7 @@ def _tree(root: Path, kind: str) -> Path:
     return root / name / name
 
 
-def _save(folder: Path, file: str, films: Films, row: int, name: str, *, has_infection: bool) -> None:
+def _save(folder: Path, file: str, films: RenderedFilms, row: int, name: str, *, has_infection: bool) -> None:
     """One film with its masks."""
     film = Image.fromarray(stretched(films.images[row], _SIDE_PX, _SIDE_PX))
     pictures = {"images": film.convert("RGB") if name == "Non-COVID" else film}
