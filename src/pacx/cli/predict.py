@@ -78,8 +78,8 @@ def main(words: Sequence[str]) -> None:
         say(note)
     if heads.is_empty:
         raise UsageError(
-            f"{call.dir} has no heads, so there is nothing to predict; fit some with pacx evaluate linear-probe --save or "
-            "pacx evaluate readout --save, or take embeddings with pacx embed"
+            f"{call.dir} has no heads, so there is nothing to predict; fit some with pacx evaluate linear-probe --save "
+            "or pacx evaluate readout --save, or take embeddings with pacx embed"
         )
     embedder = open_film_embedder(call.dir, precision=call.precision, device=call.device, num_threads=call.num_threads)
     with embedded_files(

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from pacx.core.quarantine import Quarantined
 from pacx.core.workers import in_order
-from pacx.data.images.array_rows import sha256_of_image
+from pacx.data.images.array_rows import ImageRef
 from pacx.data.images.decode import MASK_IGNORE, Decoding, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.images.unreadable import UnreadableImage
 
@@ -29,12 +28,11 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True)
 class Film:
-    """One film to read; a mask path of "" means that there is none. Paths are relative to ``root``."""
+    """One film to read; None stands for a mask that there is not."""
 
-    root: Path
     sample_id: str
-    image: str
-    masks: tuple[str, ...] = ()
+    image: ImageRef
+    masks: tuple[ImageRef | None, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,29 +92,25 @@ def _decode(film: Film, size_px: int, decoding: Decoding) -> DecodedFilm:
     masks = np.full((len(film.masks), size_px, size_px), MASK_IGNORE, np.uint8)
     faults, misfits = [], []
     try:
-        grey = decode_grey(film.root / film.image, decoding, wanted_px=size_px)
+        grey = decode_grey(film.image, decoding, wanted_px=size_px)
         shape = grey.shape
         square = to_square(grey, size_px) if size_px else np.empty((0, 0), np.uint8)
     except UnreadableImage as error:
         faults.append(_fault(film, film.image, error))
-    for row, file in enumerate(film.masks):
-        if not file:
+    for row, ref in enumerate(film.masks):
+        if ref is None:
             continue
         try:
-            mask = decode_mask(film.root / file)
+            mask = decode_mask(ref.file)
         except UnreadableImage as error:
-            faults.append(_fault(film, file, error))
+            faults.append(_fault(film, ref, error))
         else:
             if size_px:
                 masks[row] = to_square_mask(mask, size_px)
             if shape not in (None, mask.shape):
-                misfits.append(file)
+                misfits.append(ref.name)
     return DecodedFilm(film, square, masks, tuple(faults), tuple(misfits))
 
 
-def _fault(film: Film, file: str, error: UnreadableImage) -> Quarantined:
-    try:
-        sha256 = sha256_of_image(film.root / file)
-    except (OSError, UnreadableImage):
-        sha256 = ""
-    return Quarantined(sample_id=film.sample_id, file=file, reason=error.reason, sha256=sha256)
+def _fault(film: Film, ref: ImageRef, error: UnreadableImage) -> Quarantined:
+    return Quarantined(sample_id=film.sample_id, file=ref.name, reason=error.reason, sha256=ref.sha256())

@@ -26,7 +26,7 @@ from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.data.decoded_films import DecodedFilm, Film, decoded_films
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.film_folders import files_below
-from pacx.data.images.array_rows import file_of, is_there
+from pacx.data.images.array_rows import ImageRef
 
 _WORK = "work.json"
 _WORK_FORMAT = 2
@@ -82,7 +82,7 @@ def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -
             found += [word / name for name in below.chosen]
             if below.passed_over:
                 notes.append(f"passed over in {word}: {below}")
-        elif is_there(word):
+        elif ImageRef.parse(word).is_there():
             found.append(word)
         elif matches := _matches(word):
             found += matches
@@ -142,7 +142,7 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
     """Keep what is in the folder if it is of this very work; else begin anew."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(json.dumps([str(file), *_size_and_time(file_of(file))]).encode())
+        digest.update(json.dumps([str(file), ImageRef.parse(file).stamp()]).encode())
     asked = {
         "format": _WORK_FORMAT,
         "encoder": embedder.identity,
@@ -161,14 +161,6 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
         write_json(folder / _WORK, asked)
 
 
-def _size_and_time(file: Path) -> tuple[int, int]:
-    try:
-        about = file.stat()
-    except OSError:  # a link that leads nowhere, which decoding will name
-        return 0, 0
-    return about.st_size, about.st_mtime_ns
-
-
 def _embed(
     files: Sequence[Path],
     folder: Path,
@@ -177,7 +169,7 @@ def _embed(
     max_bad_fraction: float,
     num_workers: int,
 ) -> FilmEmbeddings:
-    films = [Film(Path(), str(file), str(file)) for file in files]
+    films = [Film(str(file), ImageRef.parse(file)) for file in files]
     chunks = {
         folder / f"{start:09d}.npz": films[start : start + batch_size] for start in range(0, len(films), batch_size)
     }
@@ -195,7 +187,7 @@ def _embed(
                 parts.append(saved["embeddings"])
                 named = [Quarantined(**entry) for entry in json.loads(str(saved["bad"]))]
             excluded = {entry.file for entry in named}
-            paths += [film.image for film in chunk if film.image not in excluded]
+            paths += [film.sample_id for film in chunk if film.sample_id not in excluded]
             bad += named
             shown.advance(len(chunk), note=f"{len(bad)} bad" if bad else "")
             require_few_bad("films", bad, len(files), max_bad_fraction, is_done=False)

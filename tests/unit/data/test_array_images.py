@@ -9,7 +9,7 @@ import pytest
 
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.images.array_rows import sha256_of_image
+from pacx.data.images.array_rows import ImageRef
 from pacx.data.images.decode import UnreadableImage, decode_grey
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
@@ -36,6 +36,23 @@ def test_every_grey_value_comes_back(tmp_path: Path) -> None:
 def test_a_row_is_the_row(file: Path) -> None:
     for row, grey in enumerate(GREY):
         assert np.array_equal(decode_grey(file.with_name(f"cxr.npy#{row}")), grey)
+
+
+def test_a_name_is_a_row_only_behind_an_array_file(file: Path, tmp_path: Path) -> None:
+    assert ImageRef.parse("cxr.npy#12", tmp_path) == ImageRef("cxr.npy#12", file, 12)
+    for name in ("a/film#3.png", "cxr.npy", "cxr.npy#x"):
+        assert ImageRef.parse(name, tmp_path) == ImageRef(name, tmp_path / name, None)
+    assert ImageRef.parse(file, Path("elsewhere")) == ImageRef(str(file), file, None)
+
+
+def test_what_is_not_there_has_neither_stamp_nor_hash(file: Path) -> None:
+    row, missing = ImageRef.parse(f"{file}#1"), ImageRef.parse(f"{file}x")
+    assert row.is_there()
+    assert row.stamp() == ImageRef.parse(file).stamp() != "none"
+    for gone in (missing, ImageRef.parse("x" * 5000)):
+        assert not gone.is_there()
+        assert (gone.stamp(), gone.sha256()) == ("none", "")
+    assert ImageRef.parse(f"{file}#99").sha256() == ""
 
 
 def normalised_grey(unit: float) -> np.ndarray:
@@ -87,8 +104,8 @@ def test_rows_pack_beside_files_and_bad_ones_are_quarantined(file: Path, tmp_pat
     records = Records(table, (), (), tmp_path)
     pack = pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=20), max_bad_fraction=0.5)
     assert [(bad.sample_id, bad.file) for bad in pack.quarantined] == [("c", "cxr.npy#2"), ("e", "cxr.npy#4")]
-    assert pack.quarantined[0].sha256 == sha256_of_image(file.with_name("cxr.npy#2"))
-    assert pack.quarantined[0].sha256 != sha256_of_image(file.with_name("cxr.npy#1"))
+    assert pack.quarantined[0].sha256 == ImageRef.parse(file.with_name("cxr.npy#2")).sha256()
+    assert pack.quarantined[0].sha256 != ImageRef.parse("cxr.npy#1", tmp_path).sha256()
     assert pack.quarantined[1].sha256 == ""
     np.save(file, normalised(GREY[::-1]))
     with pytest.raises(UsageError, match="made from other files"):

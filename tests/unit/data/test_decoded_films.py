@@ -8,6 +8,7 @@ from PIL import Image
 
 from pacx.core.artifacts import sha256_of
 from pacx.data.decoded_films import DecodedFilm, Film, batched, decoded_films
+from pacx.data.images.array_rows import ImageRef
 from pacx.data.images.decode import MASK_IGNORE, decode_grey, decode_mask, to_square, to_square_mask
 
 NUM_FILMS = 70
@@ -24,8 +25,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Film]:
     (root / "5.png").write_bytes(b"")
     (root / "mask-5.png").write_bytes((root / "mask-6.png").read_bytes()[:50])
     (root / "mask-8.png").unlink()
-    masks = (f"mask-{number}.png" if number % 3 else "" for number in range(NUM_FILMS))
-    return [Film(root, f"s{number}", f"{number}.png", ("", mask)) for number, mask in enumerate(masks)]
+    masks = (ImageRef.parse(f"mask-{number}.png", root) if number % 3 else None for number in range(NUM_FILMS))
+    images = (ImageRef.parse(f"{number}.png", root) for number in range(NUM_FILMS))
+    return [Film(f"s{row}", image, (None, mask)) for row, (image, mask) in enumerate(zip(images, masks, strict=True))]
 
 
 def plain(decoded: DecodedFilm) -> tuple:
@@ -39,14 +41,14 @@ def test_films_come_in_their_order_as_their_readers_give_them(films: list[Film])
     for number, decoded in enumerate(several):
         film = films[number]
         if number != 5:
-            expected = to_square(decode_grey(film.root / film.image), SIZE_PX)
+            expected = to_square(decode_grey(film.image.file), SIZE_PX)
             np.testing.assert_array_equal(decoded.square, expected)
         assert decoded.masks.shape == (2, SIZE_PX, SIZE_PX)
         assert (decoded.masks[0] == MASK_IGNORE).all()
         if film.masks[1] and number not in (5, 8):
-            expected = to_square_mask(decode_mask(film.root / film.masks[1]), SIZE_PX)
+            expected = to_square_mask(decode_mask(film.masks[1].file), SIZE_PX)
             np.testing.assert_array_equal(decoded.masks[1], expected)
-            assert decoded.misfits == ((film.masks[1],) if number % 2 else ())
+            assert decoded.misfits == ((film.masks[1].name,) if number % 2 else ())
 
 
 def test_every_fault_of_a_film_is_named_and_stops_no_other(films: list[Film]) -> None:
@@ -54,7 +56,7 @@ def test_every_fault_of_a_film_is_named_and_stops_no_other(films: list[Film]) ->
     assert [number for number, decoded in enumerate(several) if decoded.faults] == [5, 8]
     image, mask = several[5].faults
     assert (image.sample_id, image.file, image.reason) == ("s5", "5.png", "the file is empty")
-    assert (mask.file, mask.sha256) == ("mask-5.png", sha256_of(films[0].root / "mask-5.png"))
+    assert (mask.file, mask.sha256) == ("mask-5.png", sha256_of(films[5].masks[1].file))
     assert several[5].square is None
     (missing,) = several[8].faults
     assert (missing.file, missing.sha256) == ("mask-8.png", "")

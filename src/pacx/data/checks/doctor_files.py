@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
 from pacx.data.dataset import Finding
 from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
-from pacx.data.images.array_rows import file_of, is_there
-from pacx.data.packs.sources import films, paths, source_fingerprint
+from pacx.data.images.array_rows import ImageRef
+from pacx.data.packs.sources import films, images, source_fingerprint
 from pacx.data.records import Records, shown
 
 _FILES_AT_ONCE = 4096
@@ -25,9 +24,9 @@ def missing_files(records: Records) -> Iterator[Finding]:
     """Files that the records name and that are not there."""
     missing: list[str] = []
     with progress("looking for files", len(records), "films") as bar:
-        for column, path in paths(records):
-            if not is_there(records.root / path):
-                missing.append(path)
+        for column, image in images(records):
+            if not image.is_there():
+                missing.append(image.name)
             bar.advance(column == "image_path")
     if missing:
         message = f"{len(missing)} files are not there: {shown(missing)}; get them again"
@@ -38,13 +37,13 @@ def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iter
     """Image and mask files below ``root`` that no record names."""
     if not patterns:
         return
-    known = np.unique(
-        np.concatenate([_keys(batch) for batch in batched(_full(records), _FILES_AT_ONCE)] or [_keys([])])
-    )
+    named = (os.path.normpath(image.file) for _, image in images(records))
+    keys = [np.empty(0, np.uint64), *map(sample_keys, batched(named, _FILES_AT_ONCE))]
+    known = np.unique(np.concatenate(keys))
     surplus: list[str] = []
     found = (os.path.normpath(path) for pattern in patterns for path in root.glob(pattern))
     for batch in batched(found, _FILES_AT_ONCE):
-        is_known = np.isin(_keys(batch), known)
+        is_known = np.isin(sample_keys(batch), known)
         surplus += [path for path, is_one in zip(batch, is_known, strict=True) if not is_one and Path(path).is_file()]
     if surplus:
         below = [os.path.relpath(path, root) for path in surplus]
@@ -52,20 +51,12 @@ def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iter
         yield Finding(check="surplus files", message=message, files=tuple(below))
 
 
-def _full(records: Records) -> Iterator[str]:
-    return (os.path.normpath(file_of(records.root / path)) for _, path in paths(records))
-
-
-def _keys(names: Sequence[str]) -> NDArray[np.uint64]:
-    return sample_keys(list(names))
-
-
 @dataclass(frozen=True)
 class _Chunk:
     """What was wrong with a few films: (file, reason) of the unreadable, masks that do not have their film's size."""
 
-    unreadable: tuple[tuple[str, str], ...]
-    wrong_size: tuple[str, ...]
+    unreadable: list[tuple[str, str]]
+    wrong_size: list[str]
 
 
 def unreadable_films(
@@ -93,7 +84,7 @@ def unreadable_films(
             bar.advance(num_done)
             num_bad = sum(len(chunk.unreadable) for chunk in checked.chunks)
             for several in batched(decoded, FILMS_AT_ONCE):
-                checked.add(chunk := _chunk(several))
+                checked.add(chunk := _chunk(several, records.root))
                 num_bad += len(chunk.unreadable)
                 bar.advance(len(several), note=f"{num_bad} bad" * bool(num_bad))
         unreadable = [fault for chunk in checked.chunks for fault in chunk.unreadable]
@@ -114,12 +105,10 @@ def unreadable_films(
     return findings, len(rows)
 
 
-def _chunk(several: list[DecodedFilm]) -> _Chunk:
+def _chunk(several: list[DecodedFilm], root: Path) -> _Chunk:
     """Files that are not there are left out: they were named as missing."""
-    unreadable = (
-        (fault.file, fault.reason) for each in several for fault in each.faults if is_there(each.film.root / fault.file)
-    )
-    return _Chunk(tuple(unreadable), tuple(file for each in several for file in each.misfits))
+    faults = (fault for each in several for fault in each.faults if ImageRef.parse(fault.file, root).is_there())
+    return _Chunk([(fault.file, fault.reason) for fault in faults], [file for each in several for file in each.misfits])
 
 
 def _line(chunk: _Chunk) -> str:
@@ -141,11 +130,7 @@ class _State:
         if first != self._examined:
             return []
         # The last piece is empty, or a line that was being written when the doctor was killed.
-        parsed = [json.loads(line) for line in lines[:-1]]
-        return [
-            _Chunk(tuple((file, reason) for file, reason in line["unreadable"]), tuple(line["wrong_size"]))
-            for line in parsed
-        ]
+        return [_Chunk(**json.loads(line)) for line in lines[:-1]]
 
     def __enter__(self) -> "_State":
         try:

@@ -16,7 +16,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.film_folders import files_below, has_film_ending
-from pacx.data.images.array_rows import is_there
+from pacx.data.images.array_rows import ImageRef
 from pacx.data.records import MASK_PREFIX, Records, shown
 
 if TYPE_CHECKING:
@@ -265,16 +265,19 @@ class _CsvReader:
     def _existing(self, files: Sequence[str], column: str) -> list[str]:
         """Paths relative to the root, all of them there; a blank one stays blank."""
         first = next((file for file in files if file), "")
-        in_sub_folder = not is_there(self._root / first) and is_there(self._root / _IMAGE_FOLDER / first)
+        in_sub_folder = not self._is_there(first) and self._is_there(f"{_IMAGE_FOLDER}/{first}")
         prefix = PurePosixPath(_IMAGE_FOLDER if in_sub_folder else "")
         paths = [(prefix / self._relative(file)).as_posix() if file else "" for file in files]
-        missing = [path for path in paths if path and not is_there(self._root / path)]
+        missing = [path for path in paths if path and not self._is_there(path)]
         if missing:
             raise DataError(
                 f"column '{column}' of {self._csv} names {len(missing)} files that are not in {self._root}: "
                 f"{shown(missing)}; correct the paths or leave those rows out"
             )
         return paths
+
+    def _is_there(self, file: str) -> bool:
+        return ImageRef.parse(file, self._root).is_there()
 
     def _relative(self, file: str) -> str:
         path = Path(file)

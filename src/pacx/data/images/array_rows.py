@@ -8,6 +8,7 @@ costs one row.
 import hashlib
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,35 +23,50 @@ _TOLERANCE = 1e-3
 """In units of the full grey range: far more than float32 rounds, a quarter of one grey value."""
 
 
-def array_row(path: Path) -> tuple[Path, int] | None:
-    """The file and the row that an image path names; None for an image file of its own."""
-    match = _ROW.fullmatch(path.name)
-    return (path.with_name(match[1]), int(match[2])) if match else None
+@dataclass(frozen=True)
+class ImageRef:
+    """Where an image lies: in a file of its own, or in a row of an array file.
 
-
-def file_of(path: Path) -> Path:
-    """The file on disk that holds the image at ``path``."""
-    row = array_row(path)
-    return path if row is None else row[0]
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is a file that may hold the image at ``path``; whether it does, only decoding tells."""
-    try:
-        return file_of(path).is_file()
-    except OSError:  # a name longer than a file's may be
-        return False
-
-
-def sha256_of_image(path: Path) -> str:
-    """The SHA-256 of an image's own bytes: its file's, or its row's.
-
-    Raises:
-        OSError: there is no such file.
-        UnreadableImage: there is no such row.
+    Args:
+        name: as a table or a person writes it; "cxr.npy#7" is row 7.
+        file: the file on disk.
+        row: of the array; None for a file of its own.
     """
-    row = array_row(path)
-    return sha256_of(path) if row is None else hashlib.sha256(_mapped(*row).tobytes()).hexdigest()
+
+    name: str
+    file: Path
+    row: int | None
+
+    @classmethod
+    def parse(cls, name: str | Path, root: Path = Path()) -> "ImageRef":
+        """Read a name, relative to ``root`` or absolute."""
+        path = root / name
+        match = _ROW.fullmatch(path.name)
+        return cls(str(name), path.with_name(match[1]), int(match[2])) if match else cls(str(name), path, None)
+
+    def is_there(self) -> bool:
+        """Whether there is a file that may hold the image; whether it does, only decoding tells."""
+        try:
+            return self.file.is_file()
+        except OSError:  # a name longer than a file's may be
+            return False
+
+    def stamp(self) -> str:
+        """Size and time of the file, which change with it; "none" where it is not there."""
+        try:
+            status = self.file.stat()
+        except OSError:
+            return "none"
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    def sha256(self) -> str:
+        """The SHA-256 of the image's own bytes, its file's or its row's; "" where they cannot be read."""
+        try:
+            if self.row is None:
+                return sha256_of(self.file)
+            return hashlib.sha256(_mapped(self.file, self.row).tobytes()).hexdigest()
+        except (OSError, UnreadableImage):
+            return ""
 
 
 def grey_from_array_row(file: Path, row: int) -> NDArray[np.uint8]:

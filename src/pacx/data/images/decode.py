@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.data.file_kinds import FileKind, kind_of
-from pacx.data.images.array_rows import array_row, grey_from_array_row
+from pacx.data.images.array_rows import ImageRef, grey_from_array_row
 from pacx.data.images.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size
 
 MASK_IGNORE = 255
@@ -59,11 +59,11 @@ class Decoding:
 _PLAIN = Decoding()
 
 
-def decode_grey(path: Path, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) -> NDArray[np.uint8]:
+def decode_grey(image: Path | ImageRef, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) -> NDArray[np.uint8]:
     """Read a PNG, JPEG, TIFF, BMP or DICOM file, or the row of an array file ("cxr.npy#7"), as one grey channel.
 
     Args:
-        path: the file; ``FILE.npy#ROW`` for a row.
+        image: the file; ``FILE.npy#ROW`` for a row.
         decoding: what may be done on the way.
         wanted_px: the side of the square the film is wanted for; only scaled decoding of a JPEG heeds it.
 
@@ -74,13 +74,13 @@ def decode_grey(path: Path, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) 
         UnreadableImage: the file is missing, empty, truncated, not an image, animated or multi-page, smaller than
             16 x 16 pixels, larger than 100 megapixels, or has pixels of a kind no radiograph has.
     """
+    ref = image if isinstance(image, ImageRef) else ImageRef.parse(image)
     try:
-        row = array_row(path)
-        if row is not None:
-            return grey_from_array_row(*row)
-        return grey_from_bytes(_read(path), decoding, wanted_px=wanted_px)
+        if ref.row is not None:
+            return grey_from_array_row(ref.file, ref.row)
+        return grey_from_bytes(_read(ref.file), decoding, wanted_px=wanted_px)
     except UnreadableImage as error:
-        raise UnreadableImage(error.reason, path) from error
+        raise UnreadableImage(error.reason, ref.name) from error
 
 
 def grey_from_bytes(data: bytes, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ DAMAGED = "the file is damaged or truncated"
 class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the file
     """An image file cannot become a film; ``reason`` says why in a few words, without any of the file's content."""
 
-    def __init__(self, reason: str, path: Path | None = None) -> None:
+    def __init__(self, reason: str, path: Path | str | None = None) -> None:
         super().__init__(f"{path}: {reason}" if path else reason)
         self.reason = reason
 

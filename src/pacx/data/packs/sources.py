@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.data.decoded_films import Film
-from pacx.data.images.array_rows import file_of
+from pacx.data.images.array_rows import ImageRef
 from pacx.data.records import MASK_PREFIX, Records
 
 if TYPE_CHECKING:
@@ -32,29 +32,25 @@ def films(records: Records, rows: NDArray[np.int64]) -> Iterator[Film]:
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = records.table[columns].iloc[rows[start : start + _ROWS_AT_ONCE]]
         for name, image, *masks in part.itertuples(index=False):
-            yield Film(records.root, name, image, tuple(masks))
+            refs = (ImageRef.parse(mask, records.root) if mask else None for mask in masks)
+            yield Film(name, ImageRef.parse(image, records.root), tuple(refs))
 
 
-def paths(records: Records) -> Iterator[tuple[str, str]]:
-    """Every (column, path) that is not blank, column by column."""
+def images(records: Records) -> Iterator[tuple[str, ImageRef]]:
+    """Every image and mask with its column, column by column."""
     for column in image_columns(records):
         for start in range(0, len(records), _ROWS_AT_ONCE):
-            for path in records.table[column].iloc[start : start + _ROWS_AT_ONCE]:
-                if path:
-                    yield column, path
+            for name in records.table[column].iloc[start : start + _ROWS_AT_ONCE]:
+                if name:
+                    yield column, ImageRef.parse(name, records.root)
 
 
 def source_fingerprint(records: Records) -> str:
     """SHA-256 over the records and the size and time of every file they name."""
     digest = hashlib.sha256(repr((records.label_names, records.mask_names, records.notes, records.dataset)).encode())
     hash_table(records.table, digest)
-    for _, path in paths(records):
-        try:
-            status = file_of(records.root / path).stat()
-        except OSError:
-            digest.update(b"none\n")
-        else:
-            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+    for _, image in images(records):
+        digest.update(f"{image.stamp()}\n".encode())
     return digest.hexdigest()
 
 
