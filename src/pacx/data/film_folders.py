@@ -4,6 +4,7 @@ Hidden files and folders are passed over, links to folders are not followed; wha
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from pacx.data.file_kinds import FILM_SUFFIXES, FileKind, kind_of_file
 
 _INDEX_FILE = "DICOMDIR"
+_CHOSEN, _WALKED, _HIDDEN = "chosen", "walked", "hidden"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class FolderFiles:
     passed_over: Mapping[str, tuple[str, ...]]
 
     def __str__(self) -> str:
-        named = (f"{len(paths)} {what} (such as {paths[0]})" for what, paths in self.passed_over.items())
+        named = (f"{len(paths)} {what} (such as {paths[0]!r})" for what, paths in self.passed_over.items())
         return ", ".join(named) or "nothing"
 
 
@@ -47,29 +49,24 @@ def files_below(root: Path, is_chosen: Callable[[Path], bool]) -> FolderFiles:
         root: the folder.
         is_chosen: of a file's path, whether it is looked for.
     """
-    chosen: list[str] = []
-    passed_over: dict[str, list[str]] = {}
-
-    def pass_over(what: str, path: str) -> None:
-        passed_over.setdefault(what, []).append(path)
+    found: defaultdict[str, list[str]] = defaultdict(list)
 
     def closed(error: OSError) -> None:
-        pass_over("folders that cannot be opened", os.path.relpath(error.filename, root))
+        found["folders that cannot be opened"].append(os.path.relpath(error.filename, root))
 
     for folder, folders, names in os.walk(root, onerror=closed):
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else f"{below}/"
+        below = Path(folder).relative_to(root)
         for name in folders:
-            if name.startswith("."):
-                pass_over("hidden", prefix + name)
-            elif Path(folder, name).is_symlink():
-                pass_over("linked folders", prefix + name)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+            found[_kind_of_folder(Path(folder, name))].append((below / name).as_posix())
         for name in names:
-            if name.startswith("."):
-                pass_over("hidden", prefix + name)
-            elif is_chosen(Path(folder, name)):
-                chosen.append(prefix + name)
-            else:
-                pass_over("of other kinds", prefix + name)
-    return FolderFiles(tuple(sorted(chosen)), {what: tuple(sorted(paths)) for what, paths in passed_over.items()})
+            kind = _HIDDEN if name.startswith(".") else _CHOSEN if is_chosen(Path(folder, name)) else "of other kinds"
+            found[kind].append((below / name).as_posix())
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    paths = {what: tuple(sorted(found[what])) for what in found if what != _WALKED}
+    return FolderFiles(paths.pop(_CHOSEN, ()), paths)
+
+
+def _kind_of_folder(path: Path) -> str:
+    if path.name.startswith("."):
+        return _HIDDEN
+    return "linked folders" if path.is_symlink() else _WALKED

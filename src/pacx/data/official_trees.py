@@ -13,7 +13,7 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import DatasetCard, Finding
-from pacx.data.file_kinds import FILM_SUFFIXES
+from pacx.data.film_folders import has_film_ending
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing
 
@@ -76,9 +76,7 @@ def film_names(folder: Path, card: DatasetCard) -> list[str]:
     """
     if not folder.is_dir():
         raise missing(folder, card)
-    names = sorted(
-        path.name for path in folder.iterdir() if path.suffix.lower() in FILM_SUFFIXES and path.name[0] != "."
-    )
+    names = sorted(path.name for path in folder.iterdir() if has_film_ending(path) and path.name[0] != ".")
     if not names:
         raise DataError(f"{folder} holds no film; the root of {card.name} is expected to hold {'; '.join(card.layout)}")
     return names

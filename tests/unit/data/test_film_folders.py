@@ -38,11 +38,16 @@ def test_whatever_is_not_chosen_is_named(folder: Path) -> None:
         "of other kinds": ("DICOMDIR", "UID.1.2.3", "notes.txt"),
     }
     assert str(by_name) == (
-        "2 hidden (such as .trash), 1 linked folders (such as linked), 3 of other kinds (such as DICOMDIR)"
+        "2 hidden (such as '.trash'), 1 linked folders (such as 'linked'), 3 of other kinds (such as 'DICOMDIR')"
     )
     by_content = files_below(folder, is_dicom_film)
     assert by_content.chosen == ("UID.1.2.3", *FILMS)
     assert by_content.passed_over["of other kinds"] == ("DICOMDIR", "notes.txt")
+
+
+def test_a_name_that_is_no_utf_8_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"t\xe9rax")).write_bytes(b"")
+    assert str(files_below(tmp_path, has_film_ending)).encode() == b"1 of other kinds (such as 't\\udce9rax')"
 
 
 def test_every_reader_of_folders_gives_the_same_films_in_the_same_order(folder: Path) -> None:

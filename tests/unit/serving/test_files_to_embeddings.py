@@ -130,7 +130,7 @@ def test_files_folders_and_patterns(films: list[Path]) -> None:
     (folder / "deep" / "x.dcm").write_bytes(b"")
     (folder / "notes.txt").write_text("no film")
     assert expanded([folder]).files == [*films, folder / "deep" / "x.dcm"]
-    assert expanded([folder]).notes == [f"passed over in {folder}: 1 of other kinds (such as notes.txt)"]
+    assert expanded([folder]).notes == [f"passed over in {folder}: 1 of other kinds (such as 'notes.txt')"]
     both = expanded([folder / "[12].png", folder / "**" / "*.dcm"])
     assert both == ([*films[1:3], folder / "deep" / "x.dcm"], [])
     assert expanded([films[1], folder]).files == [films[1], films[0], *films[2:], folder / "deep" / "x.dcm"]
@@ -142,7 +142,7 @@ def test_files_folders_and_patterns(films: list[Path]) -> None:
     with pytest.raises(UsageError, match="nothing to embed"):
         expanded([folder / "empty"])
     (folder / "empty" / "._a.png").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"nothing to embed.*1 hidden \(such as \._a\.png\)"):
+    with pytest.raises(UsageError, match=r"nothing to embed.*1 hidden \(such as '\._a\.png'\)"):
         expanded([folder / "empty"])
 
 

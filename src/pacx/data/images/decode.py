@@ -117,26 +117,17 @@ def decode_mask(path: Path) -> NDArray[np.uint8]:
         UnreadableImage: as ``decode_grey``, or the values are those of a label map.
     """
     try:
-        return mask_from_bytes(_read(path))
+        grey = grey_from_bytes(_read(path))
+        brightest = int(grey.max())
+        if brightest <= 1:
+            return grey
+        if brightest < _IGNORE_GREYS[0]:
+            raise UnreadableImage(
+                f"the mask's brightest value is {brightest}; expected 0 and 255 (127 for ignore) or 0 and 1, one "
+                "structure per file"
+            )
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, path) from error
-
-
-def mask_from_bytes(data: bytes) -> NDArray[np.uint8]:
-    """Decode the bytes of a mask file as ``decode_mask`` does.
-
-    Raises:
-        UnreadableImage: as ``decode_mask``.
-    """
-    grey = grey_from_bytes(data)
-    brightest = int(grey.max())
-    if brightest <= 1:
-        return grey
-    if brightest < _IGNORE_GREYS[0]:
-        raise UnreadableImage(
-            f"the mask's brightest value is {brightest}; expected 0 and 255 (127 for ignore) or 0 and 1, one structure "
-            "per file"
-        )
     mask = (grey > _IGNORE_GREYS[1]).astype(np.uint8)
     mask[np.isin(grey, _IGNORE_GREYS)] = MASK_IGNORE
     return mask
