@@ -3,20 +3,20 @@
 A pack's manifest, an encoder folder and a served model all carry this object; two that differ refuse each other.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
+from pacx.core.typed_json import TypedJson
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preprocessing:
+class Preprocessing(TypedJson, what="preprocessing contract", error=ModelError):
     """How a grey 8-bit film becomes encoder input.
 
     The film is stretched to a square (the paper: aspect ratio not kept), antialiased bilinear, kept as uint8; at the
@@ -39,25 +39,6 @@ class Preprocessing:
             )
         if self.resize != "stretch-bilinear-antialias":
             raise ModelError(f"preprocessing asks for resize '{self.resize}', which this version does not know")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            ModelError: a field is missing or unknown, so the contract cannot be honoured.
-        """
-        expected = set(cls.__dataclass_fields__)
-        if set(values) != expected:
-            raise ModelError(
-                f"preprocessing contract has fields {sorted(values)}, expected {sorted(expected)}; "
-                "it was written by another version"
-            )
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def normalize(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Grey uint8 (N, S, S) to normalised float32 (N, C, S, S)."""

@@ -2,10 +2,11 @@
 
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from pacx.core.typed_json import TypedJson
 
 _REPORTED = ("pacx", "torch", "timm", "peft", "lightning-fabric", "numpy", "scikit-learn", "pandas")
 
@@ -22,7 +23,7 @@ def _commit() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
+class Provenance(TypedJson):
     """What someone needs to make a result again."""
 
     command: str
@@ -31,10 +32,6 @@ class Provenance:
     python: str
     machine: str
     versions: dict[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 def provenance(command: str, seed: int) -> Provenance:

@@ -6,7 +6,7 @@ was fitted to the full embeddings still ranks other patients as it did.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import ModelError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
+from pacx.core.typed_json import plain
 from pacx.data.augment import to_input
 from pacx.evaluation.linear_heads import LabelledFeatures
 from pacx.evaluation.logistic import fit_logistic
@@ -63,10 +64,6 @@ class Parity:
     auroc: float | None = None
     auroc_change: float | None = None
     largest_label_change: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,14 +160,11 @@ def compare_by_probe(graph: OnnxEncoder, full: OnnxEncoder, films: SimulatedFilm
     training = LabelledFeatures(features=features[:half], labels=films.labels[:half], keys=films.keys[:half])
     weight, bias = fit_logistic(training, strength=_PROBE_STRENGTH, is_multiclass=False, max_iterations=2000)
     before, after = (auroc_points(each @ weight + bias, films.labels[half:]) for each in (features[half:], found))
-    plain = compare(graph.graph.file, full.graph.file, found, features[half:])
-    return Parity(
-        **plain.to_json()
-        | {
-            "auroc": float(np.nanmean(after)),
-            "auroc_change": float(np.nanmean(after) - np.nanmean(before)),
-            "largest_label_change": float(np.nanmax(np.abs(after - before))),
-        }
+    return replace(
+        compare(graph.graph.file, full.graph.file, found, features[half:]),
+        auroc=float(np.nanmean(after)),
+        auroc_change=float(np.nanmean(after) - np.nanmean(before)),
+        largest_label_change=float(np.nanmax(np.abs(after - before))),
     )
 
 
@@ -216,6 +210,6 @@ def parity_to_json(measured: Sequence[Parity], refused: Mapping[str, str]) -> di
         "films": "simulated by pacx.simulation, seed 0",
         "largest_difference_allowed": LARGEST_DIFFERENCE,
         "largest_auroc_change_allowed": LARGEST_AUROC_CHANGE,
-        "graphs": [parity.to_json() for parity in measured],
+        "graphs": plain(measured),
         "refused": dict(refused),
     }

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import ArtifactError, DataError, ModelError, UsageError
 from pacx.core.host import num_processors, processor_lines
 from pacx.core.randomness import generator
+from pacx.core.typed_json import TypedJson, plain
 from pacx.inference.engines import Engine, Runtime, open_engine
 from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
 
@@ -41,7 +41,7 @@ _COARSE_PX = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(TypedJson):
     """How an encoder is run.
 
     Args:
@@ -61,28 +61,9 @@ class Plan:
         threads = "one thread" if self.num_threads == 1 else f"{self.num_threads} threads"
         return f"{self.precision.value} in {self.runtime.value}, {streams}{threads} each"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` reads them back."""
-        return {
-            "runtime": self.runtime.value,
-            "precision": self.precision.value,
-            "num_threads": self.num_threads,
-            "num_streams": self.num_streams,
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Plan":
-        """Read what ``to_json`` wrote."""
-        return cls(
-            runtime=Runtime(values["runtime"]),
-            precision=Precision(values["precision"]),
-            num_threads=int(values["num_threads"]),
-            num_streams=int(values["num_streams"]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measured(TypedJson):
     """A plan on this host.
 
     Args:
@@ -143,7 +124,7 @@ def choose(
     if measured is None:
         measured = measure(export, plans, batch_size)
         with contextlib.suppress(ArtifactError):  # no home, or a container that may not be written to
-            write_json(kept, {"format_version": FORMAT_VERSION, "measured": [_to_json(each) for each in measured]})
+            write_json(kept, {"format_version": FORMAT_VERSION, "measured": plain(measured)})
     trusted = [each for each in measured if each.agrees]
     if not trusted:
         raise ModelError(f"no graph of {export.folder} gives on this host what it gave when exported; export it again")
@@ -224,7 +205,7 @@ def _seconds(engine: Engine, films: NDArray[np.uint8], num_streams: int) -> floa
 def _key(export: ExportFolder, plans: Sequence[Plan], batch_size: int) -> str:
     about = {
         "graphs": sorted(graph.sha256 for graph in export.graphs),
-        "plans": [plan.to_json() for plan in plans],
+        "plans": plain(plans),
         "batch_size": batch_size,
         "host": platform.node(),
         "processor": "\n".join(processor_lines("model name", "flags", "Features")) or platform.processor(),
@@ -236,23 +217,12 @@ def _key(export: ExportFolder, plans: Sequence[Plan], batch_size: int) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _to_json(measured: Measured) -> dict[str, Any]:
-    return {"plan": measured.plan.to_json(), "films_per_s": measured.films_per_s, "agrees": measured.agrees}
-
-
 def _read(path: Path) -> list[Measured] | None:
     """What was measured before; None where nothing was, or something that cannot be read."""
     try:
         values = read_json(path)
         if values["format_version"] != FORMAT_VERSION:
             return None
-        return [
-            Measured(
-                plan=Plan.from_json(each["plan"]),
-                films_per_s=float(each["films_per_s"]),
-                agrees=bool(each["agrees"]),
-            )
-            for each in values["measured"]
-        ]
-    except (DataError, OSError, KeyError, TypeError, ValueError):
+        return [Measured.from_json(each) for each in values["measured"]]
+    except (DataError, OSError, KeyError, TypeError):
         return None

@@ -8,13 +8,14 @@ and against numbers that were changed afterwards; it is no signature.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError
 from pacx.core.provenance import provenance
+from pacx.core.typed_json import TypedJson
 from pacx.data.checks.shared_films import overlap
 from pacx.data.packs.pack import Pack
 from pacx.data.records import SPLITS
@@ -25,7 +26,6 @@ from pacx.suite.suite import Suite
 
 FORMAT_VERSION = 3
 CERTIFICATE_FILE = "certificate.json"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class EncoderSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Certificate:
+class Certificate(TypedJson, what="certificate"):
     """What ``certificate.json`` says.
 
     Args:
@@ -111,9 +111,7 @@ class Certificate:
         write_json(path, {**values, "sha256": _digest(values)})
 
     def _values(self) -> dict[str, Any]:
-        plain = {**{field.name: getattr(self, field.name) for field in fields(self)}, "rows": []}
-        values = json.loads(json.dumps(asdict(Certificate(**plain)), default=str))
-        return {"format_version": FORMAT_VERSION, **values, "rows": rows_to_json(self.rows)}
+        return {"format_version": FORMAT_VERSION, **replace(self, rows=()).to_json(), "rows": rows_to_json(self.rows)}
 
     @classmethod
     def read(cls, path: Path) -> "Certificate":
@@ -132,8 +130,8 @@ class Certificate:
         if said != _digest(values):
             raise DataError(f"{path} was changed after it was written: its digest does not fit its text")
         del values["format_version"]
-        rows = tuple(rows_from_json(values.pop("rows"), path))
-        return _typed(cls, {**values, "rows": rows})
+        rows = rows_from_json(values.pop("rows"), path)
+        return replace(cls.from_json({**values, "rows": []}), rows=tuple(rows))
 
 
 def certify(suite: Suite, rows: Sequence[ResultRow]) -> Certificate:
@@ -209,22 +207,3 @@ def _patients(pack: Pack, splits: Sequence[str]) -> set[str]:
 
 def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _typed(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from the JSON values of ``asdict``: paths, tuples and nested dataclasses take their types again."""
-    hints = get_type_hints(kind)
-    if set(values) != set(hints):
-        raise DataError(f"a certificate's {kind.__name__} has {sorted(values)}, expected {sorted(hints)}")
-    return kind(**{name: _value(hints[name], value) for name, value in values.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    inner = get_args(hint)
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _typed(hint, value)
-    if isinstance(value, dict) and inner and is_dataclass(inner[-1]):
-        return {key: _value(inner[-1], each) for key, each in value.items()}
-    if isinstance(value, list):
-        return tuple(_value(inner[0], each) for each in value)
-    return Path(value) if hint is Path else value

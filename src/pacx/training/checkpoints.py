@@ -9,10 +9,9 @@ the one before. Nothing but safetensors and JSON is ever read, so a checkpoint f
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch.optim import Optimizer
 
 from pacx.core.artifacts import discard_partials, read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError, TrainingError
+from pacx.core.typed_json import TypedJson
 from pacx.models.ema import MovingAverage
 from pacx.training.sharding import piece_like, whole
 
@@ -32,7 +32,7 @@ _NUM_KEPT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunState:
+class RunState(TypedJson, what="run's state", nan_is_null=True):
     """Everything besides tensors that a run needs to go on; order, crops and masks are functions of the step.
 
     Args:
@@ -55,17 +55,6 @@ class RunState:
     precision: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     num_totalled: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values; a total that is not finite (a gradient scaler skips such steps and goes on) becomes null."""
-        totals = {name: total if math.isfinite(total) else None for name, total in self.totals.items()}
-        return asdict(self) | {"totals": totals}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "RunState":
-        """Read what ``to_json`` gave."""
-        totals = {name: math.nan if total is None else total for name, total in raw["totals"].items()}
-        return cls(**{**raw, "totals": totals})
 
 
 def flatten_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,10 +5,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any, Literal
 
 from pacx.core.errors import UsageError
@@ -157,19 +155,6 @@ MAY_CHANGE_ON_RESUME = frozenset(
     )
 )
 """Settings that move work around without changing which numbers are computed from which samples."""
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 - any configuration value
-    """A configuration as JSON values: dataclasses become objects, enums their value, tuples lists, paths text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _dotted(value: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401 - any JSON value

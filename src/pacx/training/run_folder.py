@@ -16,9 +16,10 @@ from pathlib import Path
 from pacx.core.artifacts import discard_partials, is_partial, read_json, write_json
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
+from pacx.core.typed_json import plain
 from pacx.models.encoders.origin import read_origin, write_origin
 from pacx.training.checkpoints import Checkpoints
-from pacx.training.config import TrainingConfig, changed_fields, config_sha256, plain
+from pacx.training.config import TrainingConfig, changed_fields, config_sha256
 from pacx.training.monitoring.journal import Journal
 from pacx.training.task import StageTask
 

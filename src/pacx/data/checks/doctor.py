@@ -5,12 +5,13 @@ against the dataset's card, or against ``twin.json`` where the tree is a simulat
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pacx.core.errors import DataError
 from pacx.core.twin_file import twin_counts
+from pacx.core.typed_json import plain
 from pacx.data.checks.doctor_files import missing_files, surplus_files, unreadable_films
 from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset, Finding, OptionsT, Task
@@ -54,7 +55,7 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "root": str(self.root), "is_green": self.is_green}
+        return {**plain(self), "is_green": self.is_green}
 
 
 def examine(

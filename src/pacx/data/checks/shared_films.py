@@ -7,9 +7,8 @@ the public collections are made from each other. Mirror images and crops are not
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
+from pacx.core.typed_json import TypedJson
 from pacx.data.checks.film_hash import alike, low_frequencies, thumbnails
 from pacx.data.packs.pack import Pack
 from pacx.data.splits import patients_in_two_splits
@@ -81,15 +81,11 @@ class Shared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overlap:
+class Overlap(TypedJson):
     """The answer: per pair of packs, and group by group."""
 
     shared: tuple[Shared, ...]
     copies: tuple[Copies, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class _ShardFolder:
         try:
             about = read_json(path / SHARD_FILE)
             opened = cls(path, Shard(about["index"], about["of"]), Manifest.from_json(about["manifest"]))
-        except (ValueError, TypeError, KeyError, ModelError, UsageError) as error:
+        except (TypeError, KeyError, DataError, ModelError, UsageError) as error:
             raise DataError(f"{path / SHARD_FILE} was written by another version; pack the shard again") from error
         if sha256_of(path / RECORDS_FILE) != opened.manifest.records_sha256:
             raise DataError(f"{path / RECORDS_FILE} was changed after packing; pack the shard again")

@@ -7,10 +7,10 @@ results are tied to. A pack whose files do not agree with its manifest is refuse
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.quarantine import Quarantined
 from pacx.core.randomness import sample_keys
+from pacx.core.typed_json import TypedJson
 from pacx.data.images.decode import Decoding
 from pacx.data.records import SPLITS
 
@@ -35,7 +36,7 @@ FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(TypedJson, what="manifest"):
     """What ``manifest.json`` says.
 
     Args:
@@ -70,29 +71,6 @@ class Manifest:
     dataset: str
     format_version: int = FORMAT_VERSION
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Manifest":
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            ValueError: the values are not those of a manifest of this version.
-        """
-        if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
-            raise ValueError("format version")
-        if set(values) != set(cls.__dataclass_fields__):
-            raise ValueError("fields")
-        typed = {
-            "preprocessing": Preprocessing.from_json(values["preprocessing"]),
-            "decoding": Decoding(**values["decoding"]),
-            "quarantined": tuple(Quarantined(**entry) for entry in values["quarantined"]),
-            **{name: tuple(values[name]) for name in ("label_names", "mask_names", "notes")},
-        }
-        return cls(**{**values, **typed})
-
     @property
     def bad_fraction(self) -> float:
         """The share of the source's films that could not be read."""
@@ -126,7 +104,7 @@ class Pack:
             raise UsageError(f"{path} is not a pack: it has no {MANIFEST_FILE}; make one with `pacx data pack`")
         try:
             manifest = Manifest.from_json(read_json(path / MANIFEST_FILE))
-        except (ValueError, TypeError, KeyError, ModelError) as error:
+        except (DataError, ModelError) as error:
             raise DataError(
                 f"{path / MANIFEST_FILE} is not a manifest of version {FORMAT_VERSION}; pack the images again"
             ) from error

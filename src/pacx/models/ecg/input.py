@@ -4,11 +4,11 @@ The counterpart of ``pacx.core.preprocessing`` for the ECG. Every ECG encoder ca
 ``pacx.modalities.ecg`` carries it out, so that an encoder is never fed another one's signals.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
 
 from pacx.core.errors import ModelError
+from pacx.core.typed_json import TypedJson
 from pacx.core.vocabulary import ECG_LEADS
 
 
@@ -27,7 +27,7 @@ class EcgScale(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcgPreprocessing:
+class EcgPreprocessing(TypedJson, what="ECG input contract", error=ModelError):
     """The filter chain between a recording and an ECG encoder; the defaults are ECGFounder's.
 
     In order: NaN to 0, leads to the order of ``leads`` by name, resampling to ``sample_rate_hz``, ``duration_s``
@@ -65,37 +65,6 @@ class EcgPreprocessing:
     def num_samples(self) -> int:
         """Length of a prepared record in samples."""
         return round(self.duration_s * self.sample_rate_hz)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` reads them back."""
-        return {
-            **asdict(self),
-            "leads": list(self.leads),
-            "band_hz": list(self.band_hz),
-            "scale": self.scale.value,
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "EcgPreprocessing":
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            ModelError: a field is missing, unknown or out of its range.
-        """
-        expected = set(cls.__dataclass_fields__)
-        if set(values) != expected:
-            raise ModelError(
-                f"the ECG input contract has fields {sorted(values)}, expected {sorted(expected)}; "
-                "it was written by another version"
-            )
-        try:
-            low, high = values["band_hz"]
-            lists = {"leads": tuple(values["leads"]), "band_hz": (low, high)}
-            return cls(**{**values, **lists, "scale": EcgScale(values["scale"])})
-        except (ValueError, TypeError) as error:
-            raise ModelError(
-                f"the ECG input contract cannot be read ({error}); it was written by another version"
-            ) from error
 
 
 ECG_FOUNDER_INPUT = EcgPreprocessing()

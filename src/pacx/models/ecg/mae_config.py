@@ -1,14 +1,14 @@
 """Sizes of the ECG masked autoencoder: what divides what, how many tokens, how many of them are seen."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from pacx.core.errors import ModelError
+from pacx.core.typed_json import TypedJson
 from pacx.models.ecg.input import ECG_MAE_INPUT, EcgPreprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcgMAEConfig:
+class EcgMAEConfig(TypedJson, what="ECG autoencoder config", error=ModelError):
     """Size of the model and of its patches.
 
     Args:
@@ -101,25 +101,6 @@ class EcgMAEConfig:
     def num_visible(self) -> int:
         """Tokens the encoder sees in training."""
         return int(self.num_patches * (1 - self.mask_ratio))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_json`` reads them back."""
-        return {**asdict(self), "preprocessing": self.preprocessing.to_json()}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "EcgMAEConfig":
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            ModelError: a field is missing or unknown.
-        """
-        expected = set(cls.__dataclass_fields__)
-        if set(values) != expected:
-            raise ModelError(
-                f"ECG autoencoder config has fields {sorted(values)}, expected {sorted(expected)}; "
-                "it was written by another version"
-            )
-        return cls(**{**values, "preprocessing": EcgPreprocessing.from_json(values["preprocessing"])})
 
 
 TINY_ECG_MAE = EcgMAEConfig(

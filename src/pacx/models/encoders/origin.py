@@ -5,18 +5,18 @@ Opening an encoder never needs it: folders from before there was one have none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
-from pacx.core.errors import DataError
+from pacx.core.typed_json import TypedJson
 
-FILE, FORMAT_VERSION = "origin.json", 1
+FILE = "origin.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class Origin(TypedJson, what=FILE):
     """What is known of an encoder; JSON values all the way down.
 
     Attributes:
@@ -24,18 +24,19 @@ class Origin:
         training: the training configuration of its run; empty where it is not known.
         summary: how that run went, the parts of its ``summary.json`` that another machine would give as well.
         results: rows of ``results.json`` that name this encoder.
+        format_version: of the file.
     """
 
     provenance: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Mapping[str, Any], ...] = ()
+    format_version: int = 1
 
 
 def write_origin(folder: Path, origin: Origin) -> None:
     """Write ``origin.json`` into an encoder folder, in place of an older one."""
-    values = {each.name: getattr(origin, each.name) for each in fields(Origin)}
-    write_json(folder / FILE, {"format_version": FORMAT_VERSION, **values})
+    write_json(folder / FILE, origin.to_json())
 
 
 def read_origin(folder: Path) -> Origin | None:
@@ -45,10 +46,4 @@ def read_origin(folder: Path) -> Origin | None:
         DataError: the file is damaged or of another version.
     """
     path = folder / FILE
-    if not path.is_file():
-        return None
-    values = read_json(path)
-    names = {each.name for each in fields(Origin)}
-    if not isinstance(values, dict) or values.pop("format_version", None) != FORMAT_VERSION or set(values) != names:
-        raise DataError(f"{path} is damaged or not of format version {FORMAT_VERSION}; copy the whole folder again")
-    return Origin(**{**values, "results": tuple(values["results"])})
+    return Origin.from_json(read_json(path)) if path.is_file() else None

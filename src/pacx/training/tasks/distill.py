@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.provenance import provenance
+from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
@@ -31,7 +32,7 @@ from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
 from pacx.objectives.regression import RegressionObjective
 from pacx.training.card import encoder_card
-from pacx.training.config import TrainingConfig, plain
+from pacx.training.config import TrainingConfig
 from pacx.training.distillation import DistillModule
 from pacx.training.films import FilmStream
 from pacx.training.monitoring.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at

@@ -22,6 +22,7 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import ModelError, TrainingError, UsageError
 from pacx.core.provenance import provenance
 from pacx.core.randomness import order, uniform
+from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
@@ -32,7 +33,7 @@ from pacx.models.mae.model import MAEOutput, MaskedAutoencoder
 from pacx.models.vit import config_of
 from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.training.card import encoder_card
-from pacx.training.config import TrainingConfig, plain
+from pacx.training.config import TrainingConfig
 from pacx.training.films import FilmStream
 from pacx.training.monitoring.reconstructions import reconstruct, save_sheet
 from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only
