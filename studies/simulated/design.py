@@ -5,7 +5,7 @@ A *world* is how much films show and how they are taken; patients, ECGs, labs an
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def _as_is(run: DistillRun) -> DistillRun:
 
 def _told(kind: type[DistillRun], **more: Any) -> Adapt:  # noqa: ANN401 - the class's own fields
     """The same run as another class, which changes what is taught."""
-    return lambda run: kind(**{each.name: getattr(run, each.name) for each in fields(run)}, **more)
+    return lambda run: run.taught_otherwise(kind, **more)
 
 
 def _one_modality(name: str) -> Adapt:

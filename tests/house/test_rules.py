@@ -15,6 +15,7 @@ FORBIDDEN_TEXT = {
     r"torch\.load\((?!.*weights_only=True)": "only weights are ever loaded",
     r"np\.random\.(seed|rand|normal|uniform|shuffle|permutation)\(": "randomness comes from pacx.core.randomness",
     r"seed_everything|random\.seed\(": "nothing sets a global seed",
+    r"torch\.(cuda\.)?manual_seed": "it seeds every GPU for good; use pacx.models.initialization.seeded_rng",
     r"except\s*:|except Exception\s*:\s*pass": "an error is handled or left alone",
 }
 
@@ -63,6 +64,7 @@ def test_the_patterns_catch_what_they_are_for() -> None:
         "torch.load(path)",
         "np.random.seed(0)",
         "seed_everything(1)",
+        "torch.manual_seed(1)",
         "except:",
     ]
     for offence, pattern in zip(offences, FORBIDDEN_TEXT, strict=True):

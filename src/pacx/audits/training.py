@@ -5,7 +5,7 @@ other test patients and probes, not for another training; rows say so.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pacx.audits.audit import AuditResult, ProbedAudit, in_words
@@ -115,9 +115,8 @@ class ShuffledPairsAudit(_TrainedAudit):
     def run(self) -> AuditResult:
         """Train twice, probe both and the MAE."""
         self.check_before_training(self.distill.pack)
-        told = {each.name: getattr(self.distill, each.name) for each in fields(DistillRun)}
         true = replace(self.distill, out=self.distill.out / "true", resume=True)
-        shuffled = ShuffledPairsRun(**{**told, "out": self.distill.out / "shuffled", "resume": True})
+        shuffled = self.distill.taught_otherwise(ShuffledPairsRun, out=self.distill.out / "shuffled", resume=True)
         for run in (true, shuffled):
             run.run()
         folders = {MAE: self.distill.encoder, TRUE: true.out / "encoder", SHUFFLED: shuffled.out / "encoder"}

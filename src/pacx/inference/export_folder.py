@@ -74,7 +74,7 @@ class Graph:
     output: GraphOutput
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """As ``export.json`` lists it."""
         return {
             "file": self.file,
             "sha256": self.sha256,
@@ -117,7 +117,7 @@ class ExportFolder:
 
     @property
     def image_size_px(self) -> int:
-        """S."""
+        """Side S of the square films that the graphs take."""
         return self.preprocessing.image_size_px
 
     def path(self, graph: Graph) -> Path:
@@ -237,8 +237,9 @@ def _graph(values: dict[str, Any]) -> Graph:
 
 def _require_one_encoder(export: ExportFolder, contract: dict[str, Any], stated_sha256: str) -> None:
     """Refuse a folder whose files are not those that were exported together."""
-    said = (export.encoder_sha256, export.preprocessing.to_json(), export.pooling, export.preprocessing_sha256)
-    found = (contract["sha256"][WEIGHTS], _read_preprocessing(contract), contract["pooling"], stated_sha256)
+    said = (export.encoder_sha256, export.preprocessing, export.pooling, export.preprocessing_sha256)
+    preprocessing = Preprocessing.from_json(contract["preprocessing"])
+    found = (contract["sha256"][WEIGHTS], preprocessing, contract["pooling"], stated_sha256)
     if said != found:
         raise ModelError(
             f"{export.folder / ABOUT} and {CONTRACT} beside it speak of different encoders; export the encoder again"
@@ -253,10 +254,6 @@ def _require_one_encoder(export: ExportFolder, contract: dict[str, Any], stated_
             raise ModelError(f"{export.folder / ABOUT} names '{file}', which is not in the folder; do not trust it")
         if not path.is_file() or sha256_of(path) != sha256:
             raise ModelError(f"{path} is missing or is not the file that was exported; copy the whole folder again")
-
-
-def _read_preprocessing(contract: dict[str, Any]) -> dict[str, Any]:
-    return Preprocessing.from_json(contract["preprocessing"]).to_json()
 
 
 def _contract_of(folder: Path) -> dict[str, Any]:

@@ -12,16 +12,20 @@ from torch import Tensor, nn
 
 
 @contextlib.contextmanager
-def seeded_rng(seed: int) -> Iterator[None]:
-    """Let code that can only draw from torch's global CPU generator draw from a private seed instead.
+def seeded_rng(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Let code that can only draw from torch's global generators draw from a private seed instead.
 
-    The global state is put back when the block ends; CUDA generators are not touched.
+    The global state is put back when the block ends. torch's own ``manual_seed`` would seed every GPU, and for good.
 
     Args:
         seed: non-negative; mix labels in with ``pacx.core.randomness.seed_of``.
+        device: where it draws besides the CPU; other devices' generators are not touched.
     """
-    with torch.random.fork_rng(devices=[]):
+    index = (device.index or 0) if device is not None and device.type == "cuda" else None
+    with torch.random.fork_rng(devices=[] if index is None else [index]):
         torch.default_generator.manual_seed(seed)
+        if index is not None:
+            torch.cuda.default_generators[index].manual_seed(seed)
         yield
 
 

@@ -1,9 +1,9 @@
 """Stage 2: distil frozen ECG and laboratory embeddings into the film encoder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import tyro
@@ -18,6 +18,8 @@ from pacx.training.task_config import DistillTaskConfig, objective_by_name
 
 if TYPE_CHECKING:
     from pacx.training.run_folder import TrainingSummary
+
+RunT = TypeVar("RunT", bound="DistillRun")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,10 @@ class DistillRun(Run):
         targets = {target.modality: target for target in self.frozen_targets(pack, fitting)}
         task = DistillTask(pack, fitting, held_out, encoder, targets, chosen, self.training.seed)
         return train(task, self.training, self.out, resume=self.resume)
+
+    def taught_otherwise(self, kind: type[RunT], **changes: Any) -> RunT:  # noqa: ANN401 - fields of ``kind``
+        """The same run as a class that changes what is taught, such as a control, with other fields changed too."""
+        return kind(**{**{each.name: getattr(self, each.name) for each in fields(self)}, **changes})
 
     def _chosen(self) -> DistillTaskConfig:
         """The task with the objectives of ``also``."""

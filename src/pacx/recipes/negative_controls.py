@@ -1,9 +1,8 @@
 """Stage 2 towards nothing: negative controls, equal to the paper's recipe in all but what they are told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,23 +63,14 @@ class AgeAndSexRun(DistillRun):
         return [age_and_sex(pack.table, pack.sample_ids[fitting].tolist())]
 
 
-ControlT = TypeVar("ControlT", bound=DistillRun)
-
-
-def _like_the_paper(kind: type[ControlT], out: str) -> ControlT:
-    paper = distill()
-    told = {field.name: getattr(paper, field.name) for field in fields(paper) if field.name != "out"}
-    return kind(**{**told, "out": Path(out)})
-
-
 def distill_shuffled_pairs() -> ShuffledPairsRun:
     """Negative control: the training films' targets are exchanged among them."""
-    return _like_the_paper(ShuffledPairsRun, "runs/distill-shuffled-pairs")
+    return distill().taught_otherwise(ShuffledPairsRun, out=Path("runs/distill-shuffled-pairs"))
 
 
 def distill_random_targets() -> RandomTargetsRun:
     """Negative control: noise in the place of every target."""
-    return _like_the_paper(RandomTargetsRun, "runs/distill-random-targets")
+    return distill().taught_otherwise(RandomTargetsRun, out=Path("runs/distill-random-targets"))
 
 
 def distill_age_and_sex() -> AgeAndSexRun:

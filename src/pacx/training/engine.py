@@ -16,6 +16,7 @@ from torch.optim import AdamW
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import seed_of
+from pacx.models.initialization import seeded_rng
 from pacx.training.config import Strategy, TrainingConfig
 from pacx.training.sharding import sharding_strategy
 from pacx.training.task import StageTask, StepLoss
@@ -27,12 +28,7 @@ def seeded(seed: int, *labels: str | int, device: torch.device | None = None) ->
 
     For weight initialisation and for dropout, which take no generator; ``device`` is where the drawing happens.
     """
-    is_cuda = device is not None and device.type == "cuda"
-    index = (device.index or 0) if device is not None else 0
-    with torch.random.fork_rng(devices=[index] if is_cuda else []):
-        torch.default_generator.manual_seed(seed_of(seed, *labels))
-        if is_cuda:
-            torch.cuda.default_generators[index].manual_seed(seed_of(seed, *labels))
+    with seeded_rng(seed_of(seed, *labels), device):
         yield
 
 

@@ -27,6 +27,7 @@ from pacx.core.artifacts import read_json, staged_directory, write_json
 from pacx.core.errors import DataError, ModelError
 from pacx.models.ecg.input import EcgPreprocessing
 from pacx.models.ecg.mae_config import TINY_ECG_MAE, EcgMAEConfig
+from pacx.models.initialization import seeded_rng
 from pacx.models.strict_loading import load_strictly, read_state_dict, write_state_dict
 
 __all__ = ["TINY_ECG_MAE", "EcgMAEConfig", "EcgMAEOutput", "EcgMaskedAutoencoder", "load_ecg_mae", "save_ecg_mae"]
@@ -129,8 +130,7 @@ class EcgMaskedAutoencoder(nn.Module):
             norm: Any = partial(nn.LayerNorm, eps=_NORM_EPS)
             return Block(dim, num_heads, mlp_ratio=config.mlp_ratio, qkv_bias=True, norm_layer=norm)
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_rng(seed):
             self.patch_embed = nn.Linear(patch_dim, width)
             self.blocks = nn.ModuleList(block(width, config.num_heads) for _ in range(config.depth))
             self.norm = nn.LayerNorm(width, eps=_NORM_EPS)
@@ -153,7 +153,7 @@ class EcgMaskedAutoencoder(nn.Module):
 
     @property
     def preprocessing(self) -> EcgPreprocessing:
-        """The input contract."""
+        """What a recording must have gone through before ``embed`` or training sees it."""
         return self.config.preprocessing
 
     def decimate(self, signals: Tensor) -> Tensor:

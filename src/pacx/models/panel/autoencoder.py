@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError, ModelError
+from pacx.models.initialization import seeded_rng
 from pacx.models.panel.config import DROP_FRACTION, Corruption, Panel
 from pacx.models.strict_loading import load_strictly, read_state_dict, write_state_dict
 
@@ -43,8 +44,7 @@ class PanelAutoencoder(nn.Module):
     def __init__(self, panel: Panel, *, hidden_dim: int = 512, embedding_dim: int = 256, seed: int = 0) -> None:
         super().__init__()
         self.panel, self.hidden_dim, self.embedding_dim = panel, hidden_dim, embedding_dim
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_rng(seed):
             self.encoder = nn.Sequential(
                 nn.Linear(2 * len(panel), hidden_dim),
                 nn.LayerNorm(hidden_dim),
