@@ -61,7 +61,7 @@ class ModelAnswer:
     attention: NDArray[np.float32] | None = None
 
     def to_json(self, *, with_embedding: bool) -> dict[str, Any]:
-        """JSON values."""
+        """The answer as the HTTP interface gives it; what the encoder has no head for is empty or null."""
         return {
             "embedding": self.embedding.tolist() if with_embedding else None,
             "findings": [_finite(asdict(finding)) for finding in self.findings],

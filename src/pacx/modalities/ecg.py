@@ -25,7 +25,7 @@ class EcgOptions:
 
 
 class Ecg(Modality[EcgOptions]):
-    """The twelve-lead ECG."""
+    """The twelve-lead ECG as a modality: recordings of any rate and order, filtered as the encoder wants them."""
 
     card = ModalityCard(
         name="ecg",
@@ -37,7 +37,7 @@ class Ecg(Modality[EcgOptions]):
     options_type = EcgOptions
 
     def open(self, options: EcgOptions) -> EmbeddingJob:
-        """As ``Modality.open``."""
+        """Open the encoder and its recordings; unreadable files are counted, nothing is filtered yet."""
         from pacx.modalities.ecg_signal.job import EcgJob
         from pacx.modalities.ecg_signal.readers import open_recordings
         from pacx.models.ecg.encoder import load_ecg_encoder

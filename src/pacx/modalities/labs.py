@@ -76,7 +76,7 @@ def read_labs(table: Path, reading: Reading) -> PanelTable | PanelPercentiles:
 
 
 class Labs(Modality[LabsOptions]):
-    """Fifty laboratory tests."""
+    """Fifty laboratory tests as a modality, from values of any of the known layouts or from Symile's percentiles."""
 
     card = ModalityCard(
         name="labs",
@@ -88,7 +88,7 @@ class Labs(Modality[LabsOptions]):
     options_type = LabsOptions
 
     def open(self, options: LabsOptions) -> EmbeddingJob:
-        """As ``Modality.open``."""
+        """Open the autoencoder and read the table; values become percentiles of the autoencoder's own hospital."""
         from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 
         encoder = PanelEncoder.load(options.encoder, LAB_PANEL)

@@ -80,7 +80,7 @@ class EmbeddingJob(ABC):
 
 
 class Modality(ABC, Generic[OptionsT]):
-    """One physiological signal."""
+    """One physiological signal: how its encoder and recordings are opened, and what a user has to say for that."""
 
     card: ModalityCard
     options_type: type[OptionsT]

@@ -40,7 +40,7 @@ class VitalsOptions:
 
 
 class Vitals(Modality[VitalsOptions]):
-    """Six vital signs."""
+    """Six vital signs as a modality, encoded as laboratory tests are, over a panel of their own."""
 
     card = ModalityCard(
         name="vitals",
@@ -52,7 +52,7 @@ class Vitals(Modality[VitalsOptions]):
     options_type = VitalsOptions
 
     def open(self, options: VitalsOptions) -> EmbeddingJob:
-        """As ``Modality.open``."""
+        """Open the autoencoder and read the csv; values become percentiles of the autoencoder's own hospital."""
         from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 
         encoder = PanelEncoder.load(options.encoder, VITALS_PANEL)

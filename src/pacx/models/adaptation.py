@@ -42,7 +42,7 @@ class Adapters(Adaptation, LoRAConfig):
     """LoRA and LayerNorms: the paper's way; see ``LoRAConfig``."""
 
     def adapted(self, vit: "VisionTransformer", *, seed: int) -> "PeftModel":
-        """With adapters."""
+        """The encoder with low-rank adapters, which are zero at first, so that its output stays."""
         from pacx.models.adapters import add_lora
 
         return add_lora(vit, self, seed=seed)

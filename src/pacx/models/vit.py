@@ -37,6 +37,7 @@ def sincos_positions(embed_dim: int, grid_size: int) -> Tensor:
 
 
 def _sincos(width: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    # 10000 from Vaswani et al. 2017: the slowest wave is far longer than any grid, so that no two places are alike
     frequencies = 10000.0 ** -(np.arange(width // 2) / (width / 2))  # (width / 2,)
     angles = places[:, None] * frequencies[None, :]  # (L, width / 2)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
@@ -89,7 +90,7 @@ def config_of(vit: VisionTransformer) -> ViTConfig:
             "this VisionTransformer is not a plain encoder; expected one class token, no register tokens, no head, "
             f"and a final LayerNorm with eps {NORM_EPS:g}"
         )
-    block = cast("Block", vit.blocks[0])
+    block = cast("Block", vit.blocks[0])  # timm's blocks are all alike
     return ViTConfig(
         img_size=vit.patch_embed.img_size[0],
         patch_size=vit.patch_embed.patch_size[0],
@@ -147,7 +148,7 @@ def initialize_encoder(vit: VisionTransformer) -> None:
     initialize_transformer(vit)
     initialize_patch_projection(vit.patch_embed.proj.weight)
     class_token, positions = class_token_and_positions(vit)
-    nn.init.normal_(class_token, std=0.02)
+    nn.init.normal_(class_token, std=0.02)  # as BERT, ViT and MAE
     positions.copy_(sincos_positions(vit.embed_dim, vit.patch_embed.grid_size[0])).requires_grad_(False)
 
 
@@ -176,7 +177,7 @@ def pooled_and_patches(vit: VisionTransformer, images: Tensor, pooling: Pooling)
         (B, D) and (B, L, D), patches row by row.
     """
     tokens = vit.forward_features(images)  # (B, 1 + L, D)
-    patches = tokens[:, vit.num_prefix_tokens :]
+    patches = tokens[:, vit.num_prefix_tokens :]  # the class token (and registers, where there are any) come first
     return (tokens[:, 0] if pooling is Pooling.CLASS_TOKEN else patches.mean(dim=1)), patches
 
 

@@ -64,16 +64,21 @@ def info_nce(
         image, target = (F.normalize(_at_least_float32(x), dim=-1) for x in (image, target))
         scale = bounded_scale(log_scale.to(image.dtype))
         logits = scale * image @ target.T  # (B, B)
+        # a patient's other films are no negatives: their targets are right as well, or nearly; one's own stays
         is_candidate = (patients[:, None] != patients) | torch.eye(len(image), dtype=torch.bool, device=image.device)
         to_target = _cross_entropy(logits, is_candidate & observed, label_smoothing)  # (B,)
+        # not masked by observed: films without the target are still films that a target could be mistaken for
         to_image = _cross_entropy(logits.T, is_candidate, label_smoothing)  # (B,)
+        # without any observed film 0 / 1: a loss of 0 with a gradient, which DDP waits for
         return ((to_target + to_image) * observed).sum() / (2 * observed.sum().clamp_min(1))
 
 
 def _cross_entropy(logits: Tensor, is_candidate: Tensor, label_smoothing: float) -> Tensor:
     """Cross-entropy (B,) of each row's own column among its candidates and itself, both (B, B)."""
+    # a row whose own target is not observed keeps it here: without any candidate its loss is NaN, also times 0
     is_candidate = is_candidate | torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     log_chance = logits - logits.masked_fill(~is_candidate, -torch.inf).logsumexp(1, keepdim=True)  # (B, B)
+    # smoothing spreads over the candidates of the row, not over those that it may not be compared with
     spread = (log_chance * is_candidate).sum(1) / is_candidate.sum(1)
     return -(1 - label_smoothing) * log_chance.diagonal() - label_smoothing * spread
 

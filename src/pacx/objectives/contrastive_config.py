@@ -33,7 +33,7 @@ class ContrastiveConfig(ObjectiveConfig):
     use_head_layer_norm: bool = False
 
     def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "ContrastiveObjective":
-        """Make the objective."""
+        """Make the objective with one projection head for the image and one per modality."""
         from pacx.objectives.contrastive import ContrastiveObjective
 
         return ContrastiveObjective(self, image_dim, target_dims, seed=seed)

@@ -54,5 +54,6 @@ def observed_distances(
     losses = {}
     for name, predicted in predictions.items():
         distances = cosine_distance(predicted, targets.values[name]) * targets.observed[name]  # (B,)
+        # DDP takes the mean over devices, so each gives its share of the sum times their number
         losses[name] = num_devices * distances.sum() / num_observed[name].clamp_min(1)
     return losses, num_observed

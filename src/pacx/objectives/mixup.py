@@ -51,10 +51,12 @@ class EmbeddingMixup:
         import torch
         from scipy.stats import beta
 
+        # the inverse distribution of a uniform number: one draw per film, whatever the others are
         drawn = beta.ppf(uniform(seed, "mixup-share", epoch, keys, 1)[:, 0], self.alpha, self.alpha)
         ring = order(seed, "mixup-partner", epoch, keys)  # each film's partner is the next in this ring
         partner = np.empty(len(keys), np.int64)
         partner[ring] = np.roll(ring, -1)
+        # at least half of itself: a mixture keeps the patient of its larger part
         share = torch.from_numpy(np.maximum(drawn, 1 - drawn)).to(films.embedding)
         return mix(films, targets, share, torch.from_numpy(partner).to(films.embedding.device))
 
@@ -73,6 +75,7 @@ def mix(
     from pacx.objectives.objective import FilmFeatures, PairedTargets
 
     def mixture(rows: "Tensor") -> "Tensor":
+        # (B, 1, ...): embeddings have two axes, patch tokens three
         own = share.view(-1, *[1] * (rows.ndim - 1)).to(rows.dtype)
         return own * rows + (1 - own) * rows[partner]
 

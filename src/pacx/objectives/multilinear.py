@@ -49,6 +49,7 @@ def multilinear_info_nce(vectors: Sequence[Tensor], log_scale: Tensor, *, patien
     """
     with torch.autocast(log_scale.device.type, enabled=False):
         unit = [F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1) for x in vectors]
+        # a product of M - 1 unit vectors of S numbers is that much smaller than one of them
         size = unit[0].shape[-1] ** ((len(unit) - 2) / 2)
         scale = bounded_scale(log_scale.to(unit[0].dtype)) * size
         losses = []
@@ -57,9 +58,11 @@ def multilinear_info_nce(vectors: Sequence[Tensor], log_scale: Tensor, *, patien
             candidates, own = others[0], others[0]
             is_foreign = patients[:, None] != patients  # (B, B): no part of candidate j is of query i's patient
             for shift, other in enumerate(others[1:], start=1):
+                # a roll pairs row j with the next patient's: B candidates at the cost of B, of all B^(M-1) there are
                 candidates, own = candidates * other.roll(-shift, 0), own * other
                 is_foreign = is_foreign & (patients[:, None] != patients.roll(-shift, 0))
             logits = (scale * query @ candidates.T).masked_fill(~is_foreign, -torch.inf)  # (B, B)
+            # the right answer is no rolled row, so it is scored apart and stands in column 0
             right = scale * (query * own).sum(1, keepdim=True)  # (B, 1)
             losses.append((torch.cat([right, logits], 1).logsumexp(1) - right[:, 0]).mean())
         return torch.stack(losses).mean()
@@ -109,6 +112,7 @@ class MultilinearObjective(Objective):
         vectors = [self.all_devices(rows)[is_kept] for rows in projected]
         loss = multilinear_info_nce(vectors, self.log_scale, patients=self.all_devices(targets.patients)[is_kept])
         if not is_kept.any():
+            # 0, but reaching every parameter: DDP waits for the gradient of each
             loss = sum(rows.sum() for rows in projected) * 0 + self.log_scale * 0
         temperature = 1 / bounded_scale(self.log_scale.detach())
         return ObjectiveOutput(loss, {"multilinear_temperature": temperature})

@@ -23,7 +23,7 @@ class MultilinearConfig(ObjectiveConfig):
     temperature: float = 0.07
 
     def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "MultilinearObjective":
-        """Make the objective."""
+        """Make the objective with a projection into the shared space for the image and for each modality."""
         from pacx.objectives.multilinear import MultilinearObjective
 
         return MultilinearObjective(self, image_dim, target_dims, seed=seed)

@@ -25,7 +25,7 @@ class RegressionConfig(ObjectiveConfig):
     use_head_layer_norm: bool = False
 
     def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "RegressionObjective":
-        """Make the objective."""
+        """Make the objective with one head per modality, from the image's width to the target's."""
         from pacx.objectives.regression import RegressionObjective
 
         return RegressionObjective(self, image_dim, target_dims, seed=seed)

@@ -38,6 +38,7 @@ class TargetReader(nn.Module):
 
     def __init__(self, token_dim: int, attention_dim: int, target_dim: int) -> None:
         super().__init__()
+        # so small that the first attention is almost even: no patch is preferred before anything is learnt
         self.query = nn.Parameter(torch.randn(attention_dim) * 0.02)
         self.key = nn.Linear(token_dim, attention_dim)
         self.head = nn.Linear(token_dim, target_dim)

@@ -21,7 +21,7 @@ class TokenRegressionConfig(ObjectiveConfig):
     attention_dim: int = 64
 
     def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "TokenRegressionObjective":
-        """Make the objective."""
+        """Make the objective with one reader of patch tokens per modality."""
         from pacx.objectives.token_regression import TokenRegressionObjective
 
         return TokenRegressionObjective(self, image_dim, target_dims, seed=seed)

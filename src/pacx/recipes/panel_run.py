@@ -41,7 +41,7 @@ class PanelRun(Run):
 
     @abstractmethod
     def read(self) -> PanelTable | PanelPercentiles:
-        """The measurements."""
+        """Read every sample's measurements, as values or as percentiles, with sample and patient ids."""
 
     def run(self) -> "TrainingSummary":
         """Fit percentiles and train on the training patients, embed all."""

@@ -23,7 +23,7 @@ class VitalsRun(PanelRun):
     """The run folder; the encoder ends up in OUT/vitals, the targets in OUT/targets."""
 
     def read(self) -> PanelTable:
-        """The table."""
+        """Read the csv; a column that is no vital sign of the panel is refused."""
         return read_wide_csv(self.table, VITALS_PANEL)
 
 

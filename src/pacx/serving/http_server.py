@@ -90,7 +90,7 @@ class StoppingServer(uvicorn.Server):
         self._stopping: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Open the sockets, then tell the caller the port, which the system chose if 0 was asked for."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._on_ready(int(self.servers[0].sockets[0].getsockname()[1]))

@@ -65,7 +65,7 @@ class Limits:
 
     @property
     def max_body_bytes(self) -> int:
-        """The largest body."""
+        """Most bytes a request's body may have."""
         return self.max_body_mib * MIB
 
     @property

@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
     """A record as one line of JSON; an exception's message and a record's arguments are left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The record as JSON with time (UTC), level and event; of other libraries' records no text at all."""
         is_ours = record.name == _LOGGER
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",

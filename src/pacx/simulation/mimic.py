@@ -79,7 +79,7 @@ class MimicFilm:
 
     @property
     def folder(self) -> str:
-        """files/pNN/pNNNNNNNN/sNNNNNNNN."""
+        """The study's folder in MIMIC's layout, files/pNN/pNNNNNNNN/sNNNNNNNN."""
         subject = subject_id(self.number)
         return f"files/p{str(subject)[:2]}/p{subject}/s{self.study_id}"
 

@@ -191,7 +191,7 @@ class RowsTask(StageTask[NDArray[np.int64]]):
             yield self.train_rows[positions]
 
     def sample_ids(self, batch: NDArray[np.int64]) -> Sequence[str]:
-        """The samples' ids."""
+        """Ids of a batch's samples, in its order, for messages that name what went wrong."""
         return [self.ids[row] for row in batch]
 
 

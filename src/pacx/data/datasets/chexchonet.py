@@ -56,7 +56,7 @@ class ChexchonetOptions:
 
 
 class ChexchonetDataset(Dataset[ChexchonetOptions]):
-    """Reads CheXchoNet."""
+    """Reads ``metadata.csv`` and its films; labels come from the echocardiogram of the same patient."""
 
     card = DatasetCard(
         name="chexchonet",

@@ -48,7 +48,7 @@ class Nih14Options:
 
 
 class Nih14Dataset(Dataset[Nih14Options]):
-    """Reads NIH ChestX-ray14."""
+    """Reads the table, the official lists and the films, wherever the copy keeps them."""
 
     card = DatasetCard(
         name="nih14",

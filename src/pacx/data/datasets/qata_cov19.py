@@ -55,7 +55,7 @@ class QataCov19Options:
 
 
 class QataCov19Dataset(Dataset[QataCov19Options]):
-    """Reads one version."""
+    """Reads the films and masks of one version of the dataset, chosen by its options."""
 
     card = DatasetCard(
         name="qata-cov19",

@@ -92,7 +92,7 @@ class VindrCxrOptions:
 
 
 class VindrCxrDataset(Dataset[VindrCxrOptions]):
-    """Reads VinDr-CXR."""
+    """Reads films and image labels; what most of three radiologists saw on a training film counts."""
 
     card = DatasetCard(
         name="vindr-cxr",

@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class _ShardFolder:
-    """An open shard."""
+    """A shard whose table was held against its manifest; pixels are read when ``chunks`` is asked."""
 
     path: Path
     shard: Shard

@@ -154,12 +154,12 @@ class Pack:
 
     @cached_property
     def sample_ids(self) -> NDArray[np.object_]:
-        """(N,) text, unique."""
+        """Text (N,), one id per film, in the order of the images; no id occurs twice."""
         return self.table["sample_id"].to_numpy(object)
 
     @cached_property
     def patient_ids(self) -> NDArray[np.object_]:
-        """(N,) text."""
+        """Text (N,), whose film it is; splits are drawn and bootstraps resampled by patient."""
         return self.table["patient_id"].to_numpy(object)
 
     @cached_property

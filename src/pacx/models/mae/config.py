@@ -39,7 +39,7 @@ class FullDecoder(Decoder):
     """
 
     def num_decoded(self, num_hidden: int) -> int:
-        """All of them."""
+        """Every hidden patch is decoded and enters the loss."""
         return num_hidden
 
     def blocks(self, config: "MAEConfig") -> "nn.Module":
@@ -57,7 +57,7 @@ class _DecoderOfSample(Decoder):
         num_sampled: hidden patches decoded per image and step.
     """
 
-    num_sampled: int = 49
+    num_sampled: int = 49  # a quarter of the 196 patches of 224 pixels
 
     def num_decoded(self, num_hidden: int) -> int:
         """The sample.

@@ -27,7 +27,7 @@ class SelfAttentionBlocks(nn.ModuleList):
 
     def forward(self, visible: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1 + V, W) and (B, K, W) to the same."""
-        tokens = torch.cat([visible, queries], dim=1)
+        tokens = torch.cat([visible, queries], dim=1)  # (B, 1 + V + K, W), taken apart again at 1 + V
         for block in self:
             tokens = block(tokens)
         return tokens[:, : visible.shape[1]], tokens[:, visible.shape[1] :]
@@ -61,6 +61,7 @@ class _CrossBlock(nn.Module):
 
     def forward(self, visible: Tensor, queries: Tensor) -> Tensor:
         q = self._heads(self.q(self.norm1(queries)))  # (B, H, K, W / H)
+        # keys first, then values: one product makes both
         k, v = (self._heads(part) for part in self.kv(visible).chunk(2, dim=-1))  # (B, H, 1 + V, W / H)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, K, W)
         queries = queries + self.proj(attended)

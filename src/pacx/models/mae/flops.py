@@ -5,7 +5,7 @@ What a speed is held against: images per second times this is the arithmetic don
 
 from pacx.models.mae.config import CrossDecoder, MAEConfig
 
-_FORWARD_AND_BACKWARD = 3
+_FORWARD_AND_BACKWARD = 3  # backward multiplies twice: for the gradient of the input and for that of the weight
 _PER_MULTIPLY_ADD = 2
 
 
@@ -17,7 +17,7 @@ def training_flops(config: MAEConfig) -> int:
     """
     width, depth = config.decoder_embed_dim, config.decoder_depth
     patch = config.patch_size**2 * config.in_chans
-    num_seen = config.num_visible + 1
+    num_seen = config.num_visible + 1  # the class token
     num_decoded = config.decoder.num_decoded(config.num_patches - config.num_visible)
     encoder = config.depth * _block(num_seen, config.embed_dim, config.mlp_ratio)
     encoder += config.num_visible * patch * config.embed_dim

@@ -27,7 +27,7 @@ from pacx.models.vit import (
 )
 from pacx.models.vit_config import NORM_EPS
 
-_PIXEL_VARIANCE_EPS = 1e-6
+_PIXEL_VARIANCE_EPS = 1e-6  # as facebookresearch/mae: a patch of even background has no variance
 
 
 class MAEOutput(NamedTuple):
@@ -78,6 +78,7 @@ class MaskedAutoencoder(nn.Module):
 
     def _add_decoder(self, config: MAEConfig) -> None:
         width = config.decoder_embed_dim
+        # 0.02 is the spread with which BERT, ViT and MAE begin every learnt token
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
         self.decoder_pos_embed = nn.Parameter(torch.empty(1, 1 + config.num_patches, width), requires_grad=False)
         self.decoder_embed = nn.Linear(config.embed_dim, width)
@@ -113,6 +114,7 @@ class MaskedAutoencoder(nn.Module):
         if tuple(images.shape[1:]) != (channels, size, size):
             raise ModelError(f"images have shape {tuple(images.shape)}, expected (B, {channels}, {size}, {size})")
         grid = images.reshape(-1, channels, size // patch, patch, size // patch, patch)  # (B, C, h, p, w, q)
+        # channels innermost, as in facebookresearch/mae, so that decoder_pred of its checkpoints paints right
         return grid.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, h*w, p*q*C)
 
     def unpatchify(self, patches: Tensor) -> Tensor:
@@ -137,11 +139,14 @@ class MaskedAutoencoder(nn.Module):
         """
         masked = self._mask(images, noise)
         latent = self._encode(masked)  # (B, 1 + V, D)
+        # in groups as large as in training: with self-attention a prediction depends on how many are asked for
         groups = masked.hidden.split(self.num_decoded, dim=1)
         decoded = [self._decode(latent, masked.kept, group) for group in groups]
+        # every group gives the visible patches again: the first one's are kept, without the class token
         tokens = torch.cat([decoded[0][0][:, 1:], *(asked for _, asked in decoded)], dim=1)  # (B, L, W)
         places = torch.cat([masked.kept, masked.hidden], dim=1)  # (B, L)
         painted = self._paint(tokens)  # (B, L, P), in order of noise
+        # empty is safe: kept and hidden places together are every place once
         prediction = torch.empty_like(painted).scatter(1, _spread(places, painted), painted)
         mask = torch.ones_like(masked.patches[..., 0]).scatter(1, masked.kept, 0.0)  # (B, L)
         loss = self._error(masked, masked.hidden, painted[:, self.num_visible :])
@@ -171,12 +176,13 @@ class MaskedAutoencoder(nn.Module):
             noise = torch.rand(patches.shape[:2], device=images.device)  # (B, L)
         if noise.shape != patches.shape[:2]:
             raise ModelError(f"mask noise has shape {tuple(noise.shape)}, expected {tuple(patches.shape[:2])}")
-        places = noise.argsort(dim=1, stable=True)  # (B, L)
+        places = noise.argsort(dim=1, stable=True)  # (B, L); stable, so that equal noise falls alike on every device
         return _Masked(patches, places[:, : self.num_visible], places[:, self.num_visible :])
 
     def _require_mask_ratio(self, num_seen: int) -> None:
         """Compare what goes through the encoder with the configured ratio itself, not with a count derived from it."""
         hidden_ratio = 1 - num_seen / self.config.num_patches
+        # the configured ratio is rounded to whole patches, always to more hidden ones; 1e-9 is for floats
         if not -1e-9 < hidden_ratio - self.config.mask_ratio < 1 / self.config.num_patches:
             raise ModelError(
                 f"the encoder saw {num_seen} of {self.config.num_patches} patches, which is no mask ratio of "
@@ -189,6 +195,7 @@ class MaskedAutoencoder(nn.Module):
         convolution = self.patch_embed.proj
         weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)  # (D, p*p*C): the order inside a patch
         tokens = linear(visible, weight, convolution.bias) + self.pos_embed[0, 1:][masked.kept]  # (B, V, D)
+        # place 0 of the positions is the class token's; it is zero, and added for checkpoints where it is not
         class_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)  # (B, 1, D)
         latent = self.norm(self.blocks(torch.cat([class_token, tokens], dim=1)))
         self._require_mask_ratio(num_seen=latent.shape[1] - 1)
@@ -212,7 +219,9 @@ class MaskedAutoencoder(nn.Module):
         target = masked.patches.gather(1, _spread(places, masked.patches))  # (B, K, P)
         if self.config.norm_pix_loss:
             variance, mean = torch.var_mean(target, dim=-1, keepdim=True)  # (B, K, 1)
+            # torch's unbiased variance, as facebookresearch/mae takes it
             target = (target - mean) / (variance + _PIXEL_VARIANCE_EPS).sqrt()
+        # autocast paints in half precision, in which squares of small errors lose their digits
         return (painted.to(target.dtype) - target).square().mean()
 
 

@@ -40,7 +40,7 @@ _CLASSES: Mapping[str, tuple[str, Callable[[Physiology], NDArray[np.bool_]], str
 
 
 class CovidQuExTwin(Twin):
-    """Writes both trees."""
+    """Writes both trees of COVID-QU-Ex, lung masks and infection masks, over the same simulated patients."""
 
     name = "covid-qu-ex"
 

@@ -99,6 +99,7 @@ class DistillTask(StageTask[Batch]):
         self._patients = torch.from_numpy(np.unique(pack.patient_ids.astype(str), return_inverse=True)[1])  # (N,)
         self._train_targets = self._joined(train_rows)
         self._val_targets = self._joined(val_rows)
+        # pack row to row of the training targets; -1 would fetch the last one, but no batch holds such a row
         self._position = np.full(len(pack.images), -1)
         self._position[train_rows] = np.arange(len(train_rows))
         self._encoder_sha256 = array_sha256(*(tensor.cpu().numpy() for tensor in encoder.vit.state_dict().values()))
@@ -112,22 +113,22 @@ class DistillTask(StageTask[Batch]):
 
     @property
     def selection(self) -> Selection | None:
-        """As configured."""
+        """By which validation metric the released weights are chosen; None releases the last ones."""
         return self.config.selection
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
-        """This rank's films."""
+        """Batches of this process's share of the epoch's films, on its device."""
         return self._films.batches(epoch, config, rank, world_size, self.device)
 
     def sample_ids(self, batch: Batch) -> Sequence[str]:
-        """The films' ids."""
+        """Ids of a batch's films, in its order."""
         return list(self.pack.sample_ids[batch.rows.numpy()])
 
     def loss(self, batch: Batch, epoch: int) -> StepLoss:
         """Both objectives on freshly augmented films."""
         films = batch.images.to(self.device, non_blocking=True)  # (B, S, S) uint8
         positions = torch.from_numpy(self._position[batch.rows.numpy()])
-        self.module.advance_teacher()
+        self.module.advance_teacher()  # towards the student as the optimiser left it after the last batch
         targets = self._train_targets.at(positions, self.device)
         targets = self.module.with_teacher(targets, to_input(films, self.pack.preprocessing))
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)

@@ -78,6 +78,7 @@ class EcgTask(RowsTask):
             target = self.module.patchify(signals)  # (B, L, P)
             for i, prediction in enumerate((output.prediction, self._mean_patches.to(self.device))):
                 per_patch = (prediction.float() - target).square().mean(-1)  # (B, L)
+                # mean over each recording's hidden patches first, so that every recording counts once
                 sums[i] += ((per_patch * output.mask).sum(1) / output.mask.sum(1)).sum().item()
         masked, mean_recording = sums / len(self.val_rows)
         return {"masked_mse": masked, "mean_recording_mse": mean_recording}

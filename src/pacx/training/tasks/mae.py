@@ -42,7 +42,7 @@ from pacx.training.task_config import MAETaskConfig
 _VALIDATION_BATCH = 256
 _NUM_ILLUSTRATED = 6
 _NUM_BASELINE_FILMS = 4096
-_PIXEL_VARIANCE_EPS = 1e-6
+_PIXEL_VARIANCE_EPS = 1e-6  # the model's own: what is asked here is what it is trained to answer
 
 
 class MAETask(StageTask[Batch]):
@@ -114,11 +114,11 @@ class MAETask(StageTask[Batch]):
         return super().num_batches(config)
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
-        """This rank's films."""
+        """Batches of this process's share of the epoch's films, on its device."""
         return self._films.batches(epoch, config, rank, world_size, self.device)
 
     def sample_ids(self, batch: Batch) -> Sequence[str]:
-        """The films' ids."""
+        """Ids of a batch's films, in its order."""
         return list(self.pack.sample_ids[batch.rows.numpy()])
 
     def loss(self, batch: Batch, epoch: int) -> StepLoss:
@@ -254,11 +254,12 @@ class MAETask(StageTask[Batch]):
         total = torch.zeros((), dtype=torch.float64)
         for start in range(0, len(rows), _VALIDATION_BATCH):
             images = self._input(rows[start : start + _VALIDATION_BATCH])
+            # in double precision: thousands of films are added, and the order of batches must not show
             total = total + self._target(images).sum(0, dtype=torch.float64).cpu()
         return (total / len(rows)).float()  # (L, P)
 
     def _require_visible(self, output: MAEOutput) -> None:
-        seen = output.latent.shape[1] - 1
+        seen = output.latent.shape[1] - 1  # without the class token
         hidden = output.mask.sum(1)
         if seen != self.module.num_visible or not bool((hidden == self.config.model.num_patches - seen).all()):
             raise TrainingError(

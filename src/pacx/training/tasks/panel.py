@@ -101,6 +101,7 @@ class PanelTask(RowsTask):
         """
         percentiles, observed = self._measured(self.val_rows)
         values, shown = self._corrupted(percentiles, observed, "validation-drop", 0, self.val_rows)
+        # as ``corrupt`` hides them; a value never measured has no error
         is_hidden = (self._noise("validation-drop", 0, self.val_rows) < self.config.drop_fraction) & (observed > 0)
         train, measured = self._percentiles[self.train_rows], self._observed[self.train_rows]
         means = torch.from_numpy((train * measured).sum(0) / np.maximum(measured.sum(0), 1)).to(self.device)  # (Q,)
