@@ -125,6 +125,16 @@ def test_hiding_hides() -> None:
     assert "No module named 'onnxruntime'" in done.stderr
 
 
+def test_a_missing_library_is_one_sentence_with_the_extra_to_install() -> None:
+    """As in an environment of ``pacx[serve]`` alone; help runs there all the same."""
+    asked = json.dumps([["torch"], [["train", "distill", "--help"], ["convert", "ecgfounder", "w.pth", "--out", "x"]]])
+    done = subprocess.run([sys.executable, "-c", HIDE, asked], capture_output=True, text=True, check=False)
+    assert "usage: pacx train distill" in done.stdout
+    assert "pacx convert needs torch, which is not installed; pip install '.[train]'" in done.stderr
+    assert "'--out', 'x']: exit code 2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 REQUIREMENTS = [f"{name}>=1; extra == '{extra}'" for extra in USERS for name in brought_by(extra)]
 
 

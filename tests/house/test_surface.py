@@ -47,15 +47,6 @@ def test_a_wrong_call_exits_with_two(words: list[str], capsys: pytest.CaptureFix
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_missing_library_is_one_sentence_with_the_extra_to_install() -> None:
-    """As in an environment of ``pacx[serve]`` alone."""
-    code = "import sys; sys.modules['torch'] = None\nfrom pacx.cli.main import main\nmain(['train', 'mae', '--help'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "pip install '.[train]'" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_windows_is_refused_in_one_sentence() -> None:
     """As on a Windows, which has no fcntl; the platform's name is set after Python's own modules have looked at it."""
     code = (
