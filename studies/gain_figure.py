@@ -1,18 +1,14 @@
 """One picture of the study: gain over the MAE by what Stage 2 was taught, with intervals, controls among them."""
 
 from pacx.evaluation.results import Subject
+from pacx.models.encoders.names import PACX
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.style import GREY, INK, drawing, encoder_colour, png_bytes
-from studies.simulated.tables import BLIND, DENSE, IN_WORLDS, PACX, TAUGHT, baseline_of, study_row
+from studies.simulated.names import BLIND, CONTROLS
+from studies.simulated.tables import DENSE, IN_WORLDS, TAUGHT, baseline_of, study_row
 
 _FRACTIONS = {0.01: "1 % of the labels", 1.0: "all labels"}
-_CONTROLS = (
-    *map(
-        Subject,
-        ("shuffled-pairs", "shuffled-within-view", "shuffled-within-acuity", "random-targets", "age-and-sex"),
-    ),
-    Subject(PACX, condition=BLIND),
-)
+_CONTROLS = (*map(Subject, CONTROLS), Subject(PACX, condition=BLIND))
 
 
 def draw_gains(rows: Rows) -> bytes:

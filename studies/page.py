@@ -26,6 +26,7 @@ from pacx.reporting.tables import is_distinguishable
 from studies.gain_figure import draw_gains
 from studies.simulated import bars as study_bars
 from studies.simulated import tables as study_tables
+from studies.simulated.names import STUDY
 
 _HEADER = """# Results
 
@@ -73,7 +74,7 @@ class Numbers:
         """A gain of the study in points, both under one condition."""
         contrast = str(Subject(baseline, condition=condition))
         row = self.row(
-            protocol=study_tables.STUDY,
+            protocol=STUDY,
             dataset=study_tables.DENSE,
             encoder=encoder,
             condition=condition,

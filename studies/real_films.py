@@ -44,13 +44,14 @@ from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.shortcuts import shortcuts
 from pacx.evaluation.statistics import Column, RowMaker
-from pacx.models.encoders.by_name import RANDOM, NamedEncoder, encoder_from_folder, random_like
+from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, random_like
+from pacx.models.encoders.names import MAE, RANDOM
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.reporting.pictures import draw, picture_rescues
 from studies.simulated.steps import chip
 
-MAE, SIMULATED = "mae", "simulated"
+SIMULATED = "simulated"
 NIH, ANY_FINDING, PAEDIATRIC, LUNGS = "nih", "nih-any-finding", "paediatric", "lungs"
 SOURCES = "sources"
 FINDING, BACTERIAL, IS_NIH = "any_finding", "bacterial", "is_nih"

@@ -8,22 +8,21 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.models.encoders.names import MAE, PACX
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Cell, Table
-from studies.simulated.tables import (
+from studies.simulated.names import (
     BLIND,
-    DENSE,
-    FRACTIONS,
-    MAE,
-    NOT_MEASURED,
+    HOSPITAL,
     NOT_VISIBLE,
-    PACX,
+    RANDOM_TARGETS,
     SHARE,
+    SHUFFLED,
     STANDARDIZED,
-    points,
-    share,
-    study_row,
+    WITHIN_ACUITY,
+    WITHIN_VIEW,
 )
+from studies.simulated.tables import DENSE, FRACTIONS, NOT_MEASURED, points, share, study_row
 
 _QUARTER, _POINT, _HALF_A_POINT = 0.25, 0.01, 0.005
 _EMPTY = Cell(text="", is_quiet=True)
@@ -152,12 +151,12 @@ def bars(rows: Rows) -> list[Bar]:
         ),
     ]
     found += [
-        _keeps_a_quarter(rows, "shuffled-pairs", "shuffled pairs keep", is_later=False),
-        _no_more_than(rows, NOT_VISIBLE, "shuffled-pairs", "visibility 0, control of shuffled pairs", is_later=False),
+        _keeps_a_quarter(rows, SHUFFLED, "shuffled pairs keep", is_later=False),
+        _no_more_than(rows, NOT_VISIBLE, SHUFFLED, "visibility 0, control of shuffled pairs", is_later=False),
     ]
     for label in ("lung", "heart"):
         row = rows.find(
-            protocol="segmentation", dataset="simulated hospital", encoder=PACX, contrast=MAE, label=label,
+            protocol="segmentation", dataset=HOSPITAL, encoder=PACX, contrast=MAE, label=label,
             metric=difference_metric("iou"), fraction=1.0,
         )  # fmt: skip
         asked = f"{label}: IoU within 0.5 points of the MAE"
@@ -169,20 +168,20 @@ def bars(rows: Rows) -> list[Bar]:
             (*_POOLINGS, *(replace(base, condition=STANDARDIZED) for base in _POOLINGS)),
             is_later=True,
         ),
-        _keeps_a_quarter(rows, "random-targets", "random vectors keep", is_later=True),
-        _keeps_a_quarter(rows, "shuffled-within-view", "pairs of patients filmed in the same view keep", is_later=True),
-        _keeps_a_quarter(rows, "shuffled-within-acuity", "pairs of equally ill patients keep", is_later=True),
+        _keeps_a_quarter(rows, RANDOM_TARGETS, "random vectors keep", is_later=True),
+        _keeps_a_quarter(rows, WITHIN_VIEW, "pairs of patients filmed in the same view keep", is_later=True),
+        _keeps_a_quarter(rows, WITHIN_ACUITY, "pairs of equally ill patients keep", is_later=True),
         _no_more_than(
             rows,
             NOT_VISIBLE,
-            "shuffled-within-view",
+            WITHIN_VIEW,
             "visibility 0, control of pairs shuffled within the view",
             is_later=True,
         ),
         _no_more_than(
             rows,
             BLIND,
-            "shuffled-pairs",
+            SHUFFLED,
             "visibility 0 and films taken blindly, control of shuffled pairs",
             is_later=True,
         ),

@@ -18,6 +18,7 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import Subject
 from pacx.evaluation.settings import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
+from pacx.models.encoders.names import CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, REGRESSION_ONLY
 from pacx.recipes import distill_variants
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.recipes.ecg import EcgRun, ecg, ecg_tiny
@@ -27,10 +28,9 @@ from pacx.recipes.negative_controls import AgeAndSexRun, RandomTargetsRun, Shuff
 from pacx.simulation.patients.acquisition import Circumstances
 from pacx.simulation.patients.physiology import Visibility
 from pacx.training.config import TrainingConfig
+from studies.simulated import names
+from studies.simulated.names import AGE_AND_SEX, RANDOM_TARGETS, SHUFFLED, WITHIN_ACUITY, WITHIN_VIEW
 
-MAE, RANDOM, PACX = "mae", "random", "pacx"
-SHUFFLED, RANDOM_TARGETS, AGE_AND_SEX = "shuffled-pairs", "random-targets", "age-and-sex"
-WITHIN_VIEW, WITHIN_ACUITY = "shuffled-within-view", "shuffled-within-acuity"
 ACUITY_TENTH = "acuity_tenth"
 """Column of the triplets' packs: how ill a patient is, in tenths."""
 
@@ -60,10 +60,10 @@ class World:
 
 
 IN_LIFE = World(name="in life")
-HALF = World(name="visibility 0.5", visibility=0.5)
-NOT_VISIBLE = World(name="visibility 0", visibility=0.0)
-NO_WIRES = World(name="no wires", circumstances=Circumstances(wires=0.0))
-BLIND = World(name="visibility 0, film taken blindly", visibility=0.0, circumstances=Circumstances(acuity=0.0))
+HALF = World(name=names.HALF_VISIBLE, visibility=0.5)
+NOT_VISIBLE = World(name=names.NOT_VISIBLE, visibility=0.0)
+NO_WIRES = World(name=names.NO_WIRES, circumstances=Circumstances(wires=0.0))
+BLIND = World(name=names.BLIND, visibility=0.0, circumstances=Circumstances(acuity=0.0))
 WORLDS = (IN_LIFE, NOT_VISIBLE, NO_WIRES, BLIND, HALF)
 
 
@@ -144,15 +144,15 @@ CONDITIONS = (
     Condition(name=WITHIN_VIEW, adapted=_VIEW, world=NOT_VISIBLE),
     Condition(name=WITHIN_VIEW, adapted=_VIEW),
     Condition(name=WITHIN_ACUITY, adapted=_ACUITY, is_followed=True),
-    Condition(name="ecg-only", adapted=_one_modality("ecg")),
-    Condition(name="labs-only", adapted=_one_modality("labs")),
+    Condition(name=ECG_ONLY, adapted=_one_modality("ecg")),
+    Condition(name=LABS_ONLY, adapted=_one_modality("labs")),
     Condition(name=PACX, adapted=_as_is, world=BLIND),
     Condition(name=SHUFFLED, adapted=_SHUFFLED, world=BLIND),
-    Condition(name="contrastive-only", adapted=_taught_by(distill_variants.distill_contrastive_only)),
-    Condition(name="regression-only", adapted=_taught_by(distill_variants.distill_regression_only)),
+    Condition(name=CONTRASTIVE_ONLY, adapted=_taught_by(distill_variants.distill_contrastive_only)),
+    Condition(name=REGRESSION_ONLY, adapted=_taught_by(distill_variants.distill_regression_only)),
     Condition(name=AGE_AND_SEX, adapted=_told(AgeAndSexRun)),
-    Condition(name="half-missing", adapted=_half_missing),
-    Condition(name="tokens", adapted=_taught_by(distill_variants.distill_tokens)),
+    Condition(name=names.HALF_MISSING, adapted=_half_missing),
+    Condition(name=names.TOKENS, adapted=_taught_by(distill_variants.distill_tokens)),
     Condition(name=PACX, adapted=_as_is, world=HALF),
 )
 """In the order in which they are run: what decides most comes first."""

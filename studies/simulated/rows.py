@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pacx.core.randomness import seed_of
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.low_data import FRACTIONS
-from pacx.evaluation.mask_overlap import Overlap
+from pacx.evaluation.mask_overlap import MaskOverlap
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
 from pacx.evaluation.statistics import (
@@ -29,29 +29,26 @@ from pacx.evaluation.statistics import (
     ratio,
     with_differences,
 )
+from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
+from studies.simulated import names
 from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED
-from studies.simulated.design import (
-    BLIND,
-    CONDITIONS,
-    IN_LIFE,
-    MAE,
-    NO_WIRES,
-    NOT_VISIBLE,
-    PACX,
-    RANDOM,
+from studies.simulated.design import BLIND, CONDITIONS, IN_LIFE, NO_WIRES, NOT_VISIBLE, World
+from studies.simulated.names import (
+    HOSPITAL,
     RANDOM_TARGETS,
+    SHARE,
     SHUFFLED,
+    STANDARDIZED,
+    STUDY,
     WITHIN_ACUITY,
     WITHIN_VIEW,
-    World,
 )
 from studies.simulated.steps import (
     ABOUT,
     AWAY,
     GROUPS,
     PROBE_SEEDS,
-    STANDARDIZED,
     BaselineStep,
     MaskStep,
     Stage2Step,
@@ -60,10 +57,8 @@ from studies.simulated.steps import (
     view,
 )
 
-PROTOCOL, COST = "study", "study-cost"
-SHARE = "share_of_gain"
-DATASET = "simulated hospital"
-WITHOUT_WIRES = Subject(PACX, condition="read without wires")
+COST = "study-cost"
+WITHOUT_WIRES = Subject(PACX, condition=names.WITHOUT_WIRES)
 _TOKEN, _MEAN = Pooling.CLASS_TOKEN, Pooling.PATCH_MEAN
 _BY_LABEL = ((Subject(PACX), Subject(MAE)), (Subject(PACX), Subject(WITHIN_ACUITY)))
 """Differences that are told label by label too."""
@@ -230,7 +225,7 @@ class _Writer:
         most = max(each.num_trainings for each in scored)
         remark = f"{_stage_2(most)}, {PROBE_SEEDS[fraction]} probe seeds"
         maker = RowMaker(
-            protocol=PROTOCOL,
+            protocol=STUDY,
             dataset=self.dataset,
             seed=self.done.study.seed,
             provenance=_origin(self.remark, [about for each in scored for about in each.abouts]),
@@ -279,7 +274,7 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
     }
     maker = RowMaker(
         protocol=SEGMENTATION,
-        dataset=DATASET,
+        dataset=HOSPITAL,
         seed=study.seed,
         provenance=_origin(remark, [done.about(step) for step in steps]),
         num_trainings=sum(step.encoder == PACX for step in steps),
@@ -292,15 +287,15 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
     ]
 
 
-def _overlap(arrays: Mapping[str, NDArray[np.generic]], place: int) -> Overlap:
+def _overlap(arrays: Mapping[str, NDArray[np.generic]], place: int) -> MaskOverlap:
     names = ("intersection", "predicted", "inside", "judged")
-    return Overlap(**{name: arrays[name][place].astype(np.int64) for name in names})
+    return MaskOverlap(**{name: arrays[name][place].astype(np.int64) for name in names})
 
 
 def _cost_rows(done: _Done, remark: str, num_steps: int) -> list[ResultRow]:
     """Processor and wall seconds of the finished steps together."""
     abouts = [done.about(step) for step in done.steps]
-    maker = RowMaker(protocol=COST, dataset=DATASET, seed=done.study.seed, provenance=_origin(remark, abouts))
+    maker = RowMaker(protocol=COST, dataset=HOSPITAL, seed=done.study.seed, provenance=_origin(remark, abouts))
     return [
         replace(
             maker.row(Column("all", name, total), total, label="steps", n=len(abouts)),
@@ -333,7 +328,7 @@ def study_rows(study: Study, steps: Sequence[StudyStep], *, command: str, is_reh
         for name, n in ((group, home), (f"{group} {AWAY}", away)):
             rows += _Writer(
                 done=done,
-                dataset=f"{DATASET}, {name}",
+                dataset=f"{HOSPITAL}, {name}",
                 labels=labels,
                 n=n,
                 remark=remark,

@@ -32,26 +32,15 @@ from pacx.evaluation.statistics import mean_over_seeds, patient_bootstrap
 from pacx.models.device import chosen_device
 from pacx.models.encoders.by_name import NamedEncoder, random_like
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
+from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
-from studies.simulated.design import (
-    CONDITIONS,
-    IN_LIFE,
-    MAE,
-    NO_WIRES,
-    PACX,
-    RANDOM,
-    WORLDS,
-    Condition,
-    StudyFolders,
-    StudySizes,
-    World,
-)
+from studies.simulated.design import CONDITIONS, IN_LIFE, NO_WIRES, WORLDS, Condition, StudyFolders, StudySizes, World
+from studies.simulated.names import STANDARDIZED
 
 GROUPS: Mapping[str, tuple[str, ...]] = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
 AWAY = "at the other site"
-STANDARDIZED, MEAN = "standardized", "mean"
 PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
 """Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
 ABOUT = "about"

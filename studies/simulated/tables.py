@@ -7,15 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.models.encoders.names import CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, RANDOM, REGRESSION_ONLY
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Cell, Table, format_interval, is_distinguishable
+from studies.simulated import names
+from studies.simulated.names import HOSPITAL, SHARE, STANDARDIZED, STUDY
 
-STUDY, SHARE = "study", "share_of_gain"
-DENSE, ANATOMICAL = "simulated hospital, physiology-dense", "simulated hospital, anatomical"
+DENSE, ANATOMICAL = f"{HOSPITAL}, physiology-dense", f"{HOSPITAL}, anatomical"
 AWAY = " at the other site"
-MAE, PACX, STANDARDIZED = "mae", "pacx", "standardized"
-NOT_VISIBLE, BLIND = "visibility 0", "visibility 0, film taken blindly"
-"""Conditions of rows: what films show."""
 FRACTIONS = (0.01, 0.1, 1.0)
 NOT_MEASURED = Cell(text="not measured", is_quiet=True)
 _GAIN = difference_metric("auroc")
@@ -24,25 +23,25 @@ _HEADS = tuple(f"{short}, {100 * part:g} %" for short in _DATASETS.values() for 
 
 SHOWN: Mapping[str, str] = {
     PACX: "own ECG and labs (PaCX)",
-    "ecg-only": "ECG only",
-    "labs-only": "labs only",
-    "contrastive-only": "contrastive term only",
-    "regression-only": "regression term only",
-    "tokens": "read from the patches too (token-level)",
-    "half-missing": "half of each modality missing (partial pairs)",
-    "random-targets": "control: random vectors",
-    "shuffled-pairs": "control: another patient's (shuffled)",
-    "shuffled-within-view": "control: another patient's of the same view",
-    "shuffled-within-acuity": "control: an equally ill patient's",
-    "age-and-sex": "control: age and sex",
+    ECG_ONLY: "ECG only",
+    LABS_ONLY: "labs only",
+    CONTRASTIVE_ONLY: "contrastive term only",
+    REGRESSION_ONLY: "regression term only",
+    names.TOKENS: "read from the patches too (token-level)",
+    names.HALF_MISSING: "half of each modality missing (partial pairs)",
+    names.RANDOM_TARGETS: "control: random vectors",
+    names.SHUFFLED: "control: another patient's (shuffled)",
+    names.WITHIN_VIEW: "control: another patient's of the same view",
+    names.WITHIN_ACUITY: "control: an equally ill patient's",
+    names.AGE_AND_SEX: "control: age and sex",
 }
 """What each Stage 2 is taught, in words; also the order of a table."""
 WORLDS: Mapping[str, str] = {
     "": "as in life",
-    "visibility 0.5": "films show half of every mechanism",
-    NOT_VISIBLE: "films show none; bedside films and wires still follow acuity",
-    BLIND: "films show none, and are taken alike of everybody",
-    "read without wires": "taught with wires, probed on films without",
+    names.HALF_VISIBLE: "films show half of every mechanism",
+    names.NOT_VISIBLE: "films show none; bedside films and wires still follow acuity",
+    names.BLIND: "films show none, and are taken alike of everybody",
+    names.WITHOUT_WIRES: "taught with wires, probed on films without",
 }
 """The full method where films show less or are taken otherwise, by the condition of its rows."""
 TAUGHT = {Subject(name): called for name, called in SHOWN.items()}
@@ -83,21 +82,21 @@ def points(row: ResultRow | None) -> Cell:
 
 def baseline_of(subject: Subject, pooling: str = "") -> Subject:
     """The MAE that a condition of some world is compared with."""
-    world = "no wires" if subject.condition == "read without wires" else subject.condition
+    world = names.NO_WIRES if subject.condition == names.WITHOUT_WIRES else subject.condition
     return Subject(MAE, pooling, world)
 
 
-def gain_table(rows: Rows, names: Mapping[Subject, str], *, suffix: str = "", pooling: str = "") -> Table:
+def gain_table(rows: Rows, called_by: Mapping[Subject, str], *, suffix: str = "", pooling: str = "") -> Table:
     """Gain over the MAE in AUROC points at each share of the labels, both groups of labels.
 
     Args:
         rows: the study's.
-        names: encoders and what to call them, in order.
+        called_by: encoders and what to call them, in order.
         suffix: of the dataset, ``AWAY`` for the other site.
         pooling: of the MAE; "" = its own.
     """
     body = []
-    for subject, called in names.items():
+    for subject, called in called_by.items():
         base = baseline_of(subject, pooling)
         found = [study_row(rows, dataset + suffix, subject, base, part) for dataset in _DATASETS for part in FRACTIONS]
         measured = [row for row in found if row]
@@ -117,10 +116,10 @@ def _num_films(rows: Rows, suffix: str = "") -> str:
     return "/".join(rows.values_of("n", protocol=STUDY, dataset=DENSE + suffix))
 
 
-def score_table(rows: Rows, names: Mapping[Subject, str], suffix: str = "") -> Table:
+def score_table(rows: Rows, called_by: Mapping[Subject, str], suffix: str = "") -> Table:
     """Macro AUROC itself."""
     body = []
-    for subject, called in names.items():
+    for subject, called in called_by.items():
         found = [
             study_row(rows, dataset + suffix, subject, None, part, metric="auroc")
             for dataset in _DATASETS
@@ -154,7 +153,7 @@ def standardized_table(rows: Rows) -> Table:
 
 def label_table(rows: Rows) -> Table:
     """PaCX over the MAE, and over the control whose pairs are of equally ill patients, label by label."""
-    bases = (Subject(MAE), Subject("shuffled-within-acuity"))
+    bases = (Subject(MAE), Subject(names.WITHIN_ACUITY))
     parts = (FRACTIONS[0], FRACTIONS[-1])
     body = []
     for dataset in _DATASETS:
@@ -200,13 +199,13 @@ def share(row: ResultRow) -> Cell:
 
 def mask_table(rows: Rows) -> Table:
     """Segmentation: IoU of random, MAE and PaCX tokens, and PaCX minus MAE."""
-    query: dict[str, object] = {"protocol": "segmentation", "dataset": "simulated hospital", "fraction": 1.0}
+    query: dict[str, object] = {"protocol": "segmentation", "dataset": HOSPITAL, "fraction": 1.0}
     body = []
-    for label in rows.values_of("label", protocol="segmentation", dataset="simulated hospital"):
-        scores = [rows.find(**query, encoder=name, label=label, metric="iou") for name in ("random", "mae", "pacx")]
+    for label in rows.values_of("label", protocol="segmentation", dataset=HOSPITAL):
+        scores = [rows.find(**query, encoder=name, label=label, metric="iou") for name in (RANDOM, MAE, PACX)]
         gains = [
             points(rows.find(**query, encoder=name, contrast=MAE, label=label, metric=difference_metric("iou")))
-            for name in ("pacx", "random")
+            for name in (PACX, RANDOM)
         ]
         cells = [
             NOT_MEASURED if row is None else Cell(text=f"{row.value:.3f}", small=format_interval(row)) for row in scores

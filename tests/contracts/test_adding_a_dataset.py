@@ -44,9 +44,9 @@ def test_the_page_is_a_dataset_that_doctor_and_pack_accept(example: Any, tmp_pat
     records = example.read(tmp_path / "tree", options)
     assert np.isnan(records.table["Edema"][2])
     diagnosis = examine(example, tmp_path / "tree", options, state=tmp_path / "state", num_samples=None)
-    faults = [finding for finding in diagnosis.findings if finding.is_fault]
-    assert {finding.check for finding in faults} == {"counts"}  # 24 films are not the 1,200 of the card
-    assert any(finding.message.startswith("films is 24, but 1,200") for finding in faults)
+    faults = [issue for issue in diagnosis.issues if issue.is_fault]
+    assert {issue.check for issue in faults} == {"counts"}  # 24 films are not the 1,200 of the card
+    assert any(issue.message.startswith("films is 24, but 1,200") for issue in faults)
     pack = pack_records(with_splits(records, 0, example.card.splits), tmp_path / "pack")
     assert len(pack.rows("val")) == 2
     assert len(pack.rows("test")) == 6

@@ -104,7 +104,7 @@ def test_twin_to_records_to_doctor_to_pack(name: str, tmp_path: Path) -> None:
     assert {word for word in of_interest if counted[word]} <= set(written), "the twin does not say all that it wrote"
 
     diagnosis = examine(dataset, root, options, state=tmp_path / "state", num_samples=None)
-    assert [finding for finding in diagnosis.findings if finding.is_fault] == []
+    assert [issue for issue in diagnosis.issues if issue.is_fault] == []
     assert diagnosis.is_twin
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before, "reading changed the tree"
 

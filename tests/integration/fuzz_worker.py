@@ -155,7 +155,7 @@ def images_of(kind: str, folder: Path, num_copies: int, seed: int) -> dict[str, 
         pd.DataFrame({"file": files}).to_csv(folder / "index.csv", index=False)
     records = DATASET.read(folder, FolderOptions())
     diagnosis = examine(DATASET, folder, FolderOptions(), state=folder.with_suffix(".state"), num_samples=None)
-    named = [line.partition(": ") for finding in diagnosis.findings for line in finding.files]
+    named = [line.partition(": ") for issue in diagnosis.issues for line in issue.files]
     pack = pack_records(
         records,
         folder.with_suffix(".pack"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pacx.audits.audit import Audit, AuditResult, in_words
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.mask_overlap import overlap
+from pacx.evaluation.mask_overlap import mask_overlap
 from pacx.evaluation.results import Subject, difference_metric
 from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
 from pacx.evaluation.statistics import patient_bootstrap
@@ -59,7 +59,7 @@ class PreMaskedAudit(Audit):
             for each in opened
         }
         maker = self.maker(real.path.name, subjects=[subject for pair in seen.values() for subject in pair])
-        rule = overlap(masked.images[test][:, None] > 0, masks[test])
+        rule = mask_overlap(masked.images[test][:, None] > 0, masks[test])
         rows = segmentation_rows(maker, {RULE: (rule,)}, draws, mask_names=(self.mask,), baseline=None)
         answers = []
         for encoder in opened:

@@ -15,12 +15,13 @@ from pacx.evaluation.embeddings import check_size, embed_pack
 from pacx.evaluation.probe import linear_probe
 from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.models.encoders.by_name import encoder_from_folder
+from pacx.models.encoders.names import MAE
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.recipes.mae import MAERun, mae, mae_tiny
 from pacx.recipes.negative_controls import ShuffledPairsRun
 
 LOW, HIGH = 0.75, 0.90
-MAE, TRUE, SHUFFLED = "mae", "true pairs", "shuffled pairs"
+TRUE, SHUFFLED = "true pairs", "shuffled pairs"
 _CAVEAT = "one training each, whose chance the interval leaves out"
 
 

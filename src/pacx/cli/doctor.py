@@ -71,10 +71,10 @@ def _show(diagnosis: Diagnosis) -> None:
         column.justify = "right"
     console = Console(soft_wrap=False)
     console.print(counts)
-    for finding in diagnosis.findings:
-        label, style = ("FAULT", "bold red") if finding.is_fault else ("warning", "yellow")
+    for issue in diagnosis.issues:
+        label, style = ("FAULT", "bold red") if issue.is_fault else ("warning", "yellow")
         console.print(
-            f"[{style}]{label}[/] {escape(finding.check)}: {escape(finding.message)}", highlight=False, soft_wrap=True
+            f"[{style}]{label}[/] {escape(issue.check)}: {escape(issue.message)}", highlight=False, soft_wrap=True
         )
 
 
@@ -95,7 +95,7 @@ def main(dataset: Dataset[Any], words: Sequence[str]) -> None:
     if call.json:
         write_json(call.json, diagnosis.to_json())
         written = f"; written to {call.json}"
-    num_faults = sum(finding.is_fault for finding in diagnosis.findings)
+    num_faults = sum(issue.is_fault for issue in diagnosis.issues)
     whose = ", a simulated twin," if diagnosis.is_twin else ""
     verdict = "is complete and right" if diagnosis.is_green else f"has {num_faults} faults"
     say(f"{dataset.card.name}{whose} {verdict}: {diagnosis.num_checked} films decoded{written}")

@@ -88,7 +88,7 @@ class DatasetCard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Issue:
     """Something about a copy of a dataset that whoever uses it has to know.
 
     Args:
@@ -127,7 +127,7 @@ class Dataset(ABC, Generic[OptionsT]):
         """
         return self.card.counts
 
-    def inspect(self, root: Path, options: OptionsT, records: Records) -> Sequence[Finding]:
+    def inspect(self, root: Path, options: OptionsT, records: Records) -> Sequence[Issue]:
         """What ``pacx data doctor`` should say of this dataset beyond counts, files, masks and patients.
 
         For the checks that only this dataset needs and that are too slow, or too forgiving, for ``read``: held against

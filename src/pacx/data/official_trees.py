@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.dataset import DatasetCard, Finding
+from pacx.data.dataset import DatasetCard, Issue
 from pacx.data.film_folders import has_film_ending
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing
@@ -82,7 +82,7 @@ def film_names(folder: Path, card: DatasetCard) -> list[str]:
     return names
 
 
-def unlisted_files(records: Records, columns: Sequence[str]) -> list[Finding]:
+def unlisted_files(records: Records, columns: Sequence[str]) -> list[Issue]:
     """Files in the folders of the records' own films or masks that no record names.
 
     For datasets whose options leave whole folders out, so that patterns below the root would find too many.
@@ -101,7 +101,7 @@ def unlisted_files(records: Records, columns: Sequence[str]) -> list[Finding]:
     if not surplus:
         return []
     message = f"{len(surplus)} files belong to no record: {shown(surplus)}; the dataset does not have them"
-    return [Finding(check="surplus files", message=message, files=tuple(surplus))]
+    return [Issue(check="surplus files", message=message, files=tuple(surplus))]
 
 
 def own_patient_note(what: str) -> str:

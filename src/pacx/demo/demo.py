@@ -22,19 +22,12 @@ from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
-from pacx.demo.folders import (
-    CONTRASTIVE_ONLY,
-    ECG_ONLY,
-    LABS_ONLY,
-    MAE,
-    PACX,
-    REGRESSION_ONLY,
-    DemoFolders,
-)
+from pacx.demo.folders import DemoFolders
 from pacx.demo.pictures import draw_demo
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import read_rows, rows_to_json, write_rows
 from pacx.models.device import AUTOMATIC, chosen_device
+from pacx.models.encoders.names import CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, REGRESSION_ONLY
 from pacx.models.encoders.origin import Origin, read_origin, write_origin
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny

@@ -1,6 +1,6 @@
 """Stage 3 of the demo: every protocol on every encoder, ending in result rows and a folder of pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json
 from pacx.core.errors import ModelError
 from pacx.data.packs.pack import Pack
-from pacx.demo.folders import ABLATIONS, MAE, PACX, DemoFolders
+from pacx.demo.folders import DemoFolders
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
 from pacx.evaluation.attention import attention
 from pacx.evaluation.classification import ClassificationData
@@ -24,6 +24,7 @@ from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
 from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.encoders.imagenet import ImageNetModel
+from pacx.models.encoders.names import ABLATIONS, MAE, PACX
 from pacx.models.vit_config import Pooling
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
@@ -55,13 +56,6 @@ def open_demo_encoders(folders: DemoFolders, seed: int) -> DemoEncoders:
     except ModelError:
         baseline = random_like(mae, seed)
     return DemoEncoders(baseline=baseline, mae=mae, pacx=encoder_from_folder(PACX, folders.run(PACX) / "encoder"))
-
-
-def label_group(pack: Pack, names: Sequence[str], dataset: str) -> ClassificationData:
-    """Some of a pack's labels as a dataset of their own."""
-    whole = ClassificationData.from_pack(pack, dataset=dataset)
-    columns = [whole.label_names.index(name) for name in names]
-    return replace(whole, label_names=tuple(names), labels=whole.labels[:, columns])
 
 
 def embed_cohort(
@@ -98,7 +92,7 @@ def _classification_rows(
 ) -> list[ResultRow]:
     """Probes on both groups of labels, on shares of them in both poolings, and of the ablations."""
     pack, device = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px)), comparison.device
-    data = [label_group(pack, names, dataset) for dataset, names in _GROUPS]
+    data = [ClassificationData.from_pack(pack, dataset=name, label_names=labels) for name, labels in _GROUPS]
     features = {each.name: embed_cohort(folders, each, "downstream", device) for each in encoders.all}
     means = {each: Subject(encoder=each.name, pooling="mean") for each in (encoders.mae, encoders.pacx)}
     by_mean = {

@@ -1,13 +1,7 @@
-"""Where a demo keeps what, and what its runs are called."""
+"""Where a demo keeps what."""
 
 from dataclasses import dataclass
 from pathlib import Path
-
-MAE, PACX = "mae", "pacx"
-ECG_ONLY, LABS_ONLY = "ecg-only", "labs-only"
-CONTRASTIVE_ONLY, REGRESSION_ONLY = "contrastive-only", "regression-only"
-ABLATIONS = (ECG_ONLY, LABS_ONLY, CONTRASTIVE_ONLY, REGRESSION_ONLY)
-"""The columns of the paper's Table 3 beside the full recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
-from pacx.demo.evaluation import DemoEncoders, label_group
-from pacx.demo.folders import MAE, DemoFolders
+from pacx.demo.evaluation import DemoEncoders
+from pacx.demo.folders import DemoFolders
+from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.linear_heads import ProbeConfig
 from pacx.modalities.ecg_signal.readers import read_array
+from pacx.models.encoders.names import MAE
 from pacx.models.mae.model import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
 from pacx.recipes.mae import mae_tiny
@@ -95,7 +97,7 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, device: s
     weights = folders.run(MAE) / "mae.safetensors"
     load_strictly(model, read_state_dict(weights), weights)
     picture_reconstructions(folders.figures, films, films.rows("val"), model.eval(), seed)
-    dense = label_group(downstream, PHYSIOLOGY_DENSE, "physiology-dense")
+    dense = ClassificationData.from_pack(downstream, dataset="physiology-dense", label_names=PHYSIOLOGY_DENSE)
     picture_rescues(
         folders.figures,
         downstream,

@@ -14,7 +14,7 @@ from pacx.models.segmenter import IGNORED
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overlap:
+class MaskOverlap:
     """Pixel counts over the judged pixels, each int64 (N, K) for N films and K masks.
 
     Args:
@@ -51,7 +51,7 @@ class Overlap:
         return np.where(self.judged == 0, np.nan, np.where(self.union == 0, 1.0, score))
 
 
-def overlap(predicted: NDArray[np.bool_], masks: NDArray[np.uint8]) -> Overlap:
+def mask_overlap(predicted: NDArray[np.bool_], masks: NDArray[np.uint8]) -> MaskOverlap:
     """Count pixels of predictions (N, K, S, S) against masks (N, K, S, S), leaving out those marked 255."""
     is_judged, is_inside = masks != IGNORED, masks == 1
     chosen = predicted & is_judged
@@ -59,7 +59,7 @@ def overlap(predicted: NDArray[np.bool_], masks: NDArray[np.uint8]) -> Overlap:
     def count(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
         return pixels.sum(axis=(2, 3), dtype=np.int64)
 
-    return Overlap(
+    return MaskOverlap(
         intersection=count(chosen & is_inside),
         predicted=count(chosen),
         inside=count(is_inside),

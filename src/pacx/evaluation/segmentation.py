@@ -21,7 +21,7 @@ from pacx.core.randomness import order
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_patches
-from pacx.evaluation.mask_overlap import Overlap, overlap
+from pacx.evaluation.mask_overlap import MaskOverlap, mask_overlap
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import SegmentationConfig
 from pacx.evaluation.statistics import (
@@ -103,7 +103,7 @@ def _rate(step: int, warmup: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
 
-def _mean_dice(counts: Overlap) -> float:
+def _mean_dice(counts: MaskOverlap) -> float:
     dice = counts.dice()
     if np.isnan(dice).all():
         raise DataError("no pixel of the validation masks is judged, so no checkpoint can be chosen; check the masks")
@@ -112,15 +112,15 @@ def _mean_dice(counts: Overlap) -> float:
 
 def predict_overlap(
     decoder: SegmentationDecoder, films: MaskedTokens, *, batch_size: int = 64, device: torch.device | str = "cpu"
-) -> Overlap:
+) -> MaskOverlap:
     """Predict masks (probability above one half) and count their overlap with the true ones."""
     parts = []
     with torch.inference_mode():
         for begin in range(0, len(films.keys), batch_size):
             tokens = torch.from_numpy(films.tokens[begin : begin + batch_size]).to(device).float()
             predicted = (decoder(tokens) > 0).cpu().numpy()
-            parts.append(overlap(predicted, films.masks[begin : begin + batch_size]))
-    return Overlap(
+            parts.append(mask_overlap(predicted, films.masks[begin : begin + batch_size]))
+    return MaskOverlap(
         intersection=np.concatenate([part.intersection for part in parts]),
         predicted=np.concatenate([part.predicted for part in parts]),
         inside=np.concatenate([part.inside for part in parts]),
@@ -171,7 +171,7 @@ def decode_test_films(
     seeds: Sequence[int],
     keep: Keep | None = None,
     device: torch.device | str = "cpu",
-) -> tuple[Overlap, ...]:
+) -> tuple[MaskOverlap, ...]:
     """Train a decoder per seed on one encoder's tokens and count overlaps with the masks of the test films, (N, K).
 
     Arguments and errors as ``segmentation``; ``name`` is the encoder's, for messages.
@@ -190,7 +190,7 @@ def decode_test_films(
         for split, rows in splits.items()
     }
     patch_size = _patch_size(name, parts["train"])
-    counts: list[Overlap] = []
+    counts: list[MaskOverlap] = []
     for seed in seeds:
         decoder = train_decoder(
             parts["train"], parts["val"], patch_size=patch_size, config=config, seed=seed, device=device
@@ -215,7 +215,7 @@ def _patch_size(name: str, films: MaskedTokens) -> int:
 
 def segmentation_rows(
     maker: RowMaker,
-    counts: Mapping[str, Sequence[Overlap]],
+    counts: Mapping[str, Sequence[MaskOverlap]],
     draws: PatientDraws,
     *,
     mask_names: tuple[str, ...],
@@ -230,7 +230,7 @@ def segmentation_rows(
         mask_names: the K masks.
         baseline: see ``segmentation``.
     """
-    metrics: dict[str, Callable[[Overlap], Float]] = {
+    metrics: dict[str, Callable[[MaskOverlap], Float]] = {
         "iou": lambda count: draws.weighted_mean(count.iou()),
         "dice": lambda count: draws.weighted_mean(count.dice()),
         "iou_pooled": lambda count: _pooled(draws, count.intersection, count.union),

@@ -14,7 +14,7 @@ import numpy as np
 from pacx.core.errors import DataError, UsageError
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
-from pacx.modalities.panel.long_tables import Reading, layout_of, read_long_table
+from pacx.modalities.panel.long_tables import TableReading, layout_of, read_long_table
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, read_wide_csv
 from pacx.modalities.symile import admissions, companion, mapped
 from pacx.models.panel.config import LAB_PANEL
@@ -31,7 +31,7 @@ class LabsOptions:
     """A csv with sample_id and one column per MIMIC item id; a long csv as MIMIC's labevents or eICU's lab; or
     Symile-MIMIC's labs_percentiles_SPLIT.npy."""
 
-    reading: Reading = field(default_factory=Reading)
+    reading: TableReading = field(default_factory=TableReading)
     """Which samples of a long table."""
 
     missing: Missing = Missing.ZERO
@@ -58,7 +58,7 @@ def read_symile_labs(npy: Path) -> PanelPercentiles:
     return PanelPercentiles(LAB_PANEL, ids, *chosen)
 
 
-def read_labs(table: Path, reading: Reading) -> PanelTable | PanelPercentiles:
+def read_labs(table: Path, reading: TableReading) -> PanelTable | PanelPercentiles:
     """Read labs from any of the tables above, recognised by suffix and header.
 
     Raises:

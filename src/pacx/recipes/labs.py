@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from pacx.modalities.labs import read_labs
-from pacx.modalities.panel.long_tables import Reading
+from pacx.modalities.panel.long_tables import TableReading
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, joined
 from pacx.recipes.panel_run import PanelRun
 from pacx.training.config import TrainingConfig
@@ -21,7 +21,7 @@ class LabsRun(PanelRun):
     labevents or eICU's lab; or Symile-MIMIC's labs_percentiles_SPLIT.npy, of as many splits as there are: the pack
     says which samples train."""
 
-    reading: Reading = field(default_factory=Reading)
+    reading: TableReading = field(default_factory=TableReading)
     """Which samples of a long table."""
 
     out: Path = Path("runs/labs")

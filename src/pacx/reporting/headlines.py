@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pacx.evaluation.alignment import CHANCE
 from pacx.evaluation.results import ResultRow, difference_metric
+from pacx.models.encoders.names import MAE, PACX
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import format_interval, is_distinguishable, shown_target
 
@@ -32,11 +33,11 @@ def headlines(rows: Rows) -> list[Headline]:
     """What the rows at hand allow to be said; nothing is said that was not measured."""
     found: list[Headline] = []
     for dataset in rows.values_of("dataset", protocol="low-data"):
-        query = {"protocol": "low-data", "dataset": dataset, "label": "macro", "encoder": "pacx", "contrast": "mae"}
+        query = {"protocol": "low-data", "dataset": dataset, "label": "macro", "encoder": PACX, "contrast": MAE}
         row = rows.find(**query, metric=difference_metric("auroc"), fraction=0.01)
         if row is not None:
             found.append(_difference(row, f"AUROC of PaCX over the MAE on {dataset} labels with 1 % of them."))
-    model = rows.find(protocol="reconstruction", encoder="mae", metric="masked_mse")
+    model = rows.find(protocol="reconstruction", encoder=MAE, metric="masked_mse")
     mean_image = rows.find(protocol="reconstruction", encoder=MEAN_IMAGE, metric="masked_mse")
     if model is not None and mean_image is not None:
         found.append(
@@ -47,7 +48,7 @@ def headlines(rows: Rows) -> list[Headline]:
             )
         )
     for target in rows.values_of("label", protocol="alignment"):
-        row = rows.find(protocol="alignment", label=target, encoder="pacx", metric="recall_at_5")
+        row = rows.find(protocol="alignment", label=target, encoder=PACX, metric="recall_at_5")
         chance = rows.find(protocol="alignment", label=target, encoder=CHANCE, metric="recall_at_5")
         if row is not None and chance is not None:
             verdict = "" if row.ci_low > chance.value else " Not distinguishable from chance."

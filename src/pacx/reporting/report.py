@@ -18,6 +18,7 @@ from pacx.evaluation.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.attention import UNIFORM
 from pacx.evaluation.deletion import PROTOCOL as DELETION
 from pacx.evaluation.results import read_rows
+from pacx.models.encoders.names import ABLATIONS, IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.curves import draw_label_efficiency, draw_training
 from pacx.reporting.exports import write_tables
@@ -32,8 +33,7 @@ NOTICE = (
     "Research software, not a medical device. Simulated patients show that software and method work as described; "
     "they say nothing about real ones."
 )
-_ENCODER_ORDER = ("random", "imagenet", "mae", "mae#mean", "pacx", "pacx#mean")
-_ABLATIONS = ("ecg-only", "labs-only", "contrastive-only", "regression-only")
+_ENCODER_ORDER = (RANDOM, IMAGENET, MAE, f"{MAE}#mean", PACX, f"{PACX}#mean")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +134,8 @@ def _ablations(rows: Rows) -> tuple[str, list[str]]:
     """The protocol that measured Table 3's encoders, and those encoders: a demo keeps them apart, a suite does not."""
     for protocol in ("ablation", "low-data"):
         names = rows.values_of("subject", contrast="", protocol=protocol)
-        if set(names) & set(_ABLATIONS):
-            return protocol, [name for name in ("mae", *_ABLATIONS, "full", "pacx") if name in names]
+        if set(names) & set(ABLATIONS):
+            return protocol, [name for name in (MAE, *ABLATIONS, "full", PACX) if name in names]
     return "ablation", []
 
 

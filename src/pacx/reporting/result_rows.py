@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pacx.evaluation.results import ResultRow
+from pacx.models.encoders.names import IMAGENET, MAE, PACX, RANDOM
 
-FLOORS = ("random", "imagenet")
+FLOORS = (RANDOM, IMAGENET)
 """Encoders whose gain over the baseline nobody asks about."""
 
 
@@ -33,7 +34,7 @@ class Rows:
             for row in self.rows
             if row.protocol == protocol and row.contrast and row.subject not in FLOORS
         )
-        return list(found) or [("pacx", "mae")]
+        return list(found) or [(PACX, MAE)]
 
     def find(self, **fields: object) -> ResultRow | None:
         """The row whose fields (and properties) equal those given, or None.

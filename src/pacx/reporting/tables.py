@@ -12,17 +12,18 @@ from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.attention import METRIC, UNIFORM
 from pacx.evaluation.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.results import ResultRow, difference_metric
+from pacx.models.encoders.names import IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting.paper import ALIGNMENT, BENCHMARKS, Published
 from pacx.reporting.result_rows import Rows
 
 MISSING = "not run"
 SHOWN_ENCODERS = {
-    "random": "random ViT",
-    "imagenet": "ImageNet",
-    "mae": "MAE",
-    "mae#mean": "MAE, mean of patches",
-    "pacx": "PaCX",
-    "pacx#mean": "PaCX, mean of patches",
+    RANDOM: "random ViT",
+    IMAGENET: "ImageNet",
+    MAE: "MAE",
+    f"{MAE}#mean": "MAE, mean of patches",
+    PACX: "PaCX",
+    f"{PACX}#mean": "PaCX, mean of patches",
 }
 """How the encoders of the paper are called in a heading; others keep their own name."""
 _SHOWN_METRICS = {
@@ -130,7 +131,7 @@ def _published_row(
     values = [scores.of(encoder) for encoder in encoders]
     cells = [Cell(text="" if value is None else f"{value:.3f}", is_quiet=True) for value in values]
     gain = Cell(text=f"{100 * (scores.pacx - scores.mae):+.1f}", small="no interval published", is_quiet=True)
-    differences = [gain if pair == ("pacx", "mae") else Cell(text="") for pair in rows.pairs]
+    differences = [gain if pair == (PACX, MAE) else Cell(text="") for pair in rows.pairs]
     return (first, Cell(text=f"{metric}, the paper's", is_quiet=True), *cells, *[Cell(text="")] * extra, *differences)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pacx.core.artifacts import read_json, sha256_of, write_json
 from pacx.core.errors import DataError, UsageError
-from pacx.core.progress import progress
+from pacx.core.progress import announce, progress
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.protocol import EncodedPack, Need, Outcome, Protocol, protocols, unknown_protocol
@@ -112,8 +112,11 @@ class Suite:
         with progress("evaluation", len(missing), "steps") as bar:
             for step in missing:
                 bar.advance(0, step.name)
+                outcome = step.run()
                 # rows and what they came of in one file, so that a kill cannot pair new rows with old inputs
-                write_json(self._file(step), {"inputs": step.inputs, "rows": rows_to_json(step.run().rows)})
+                write_json(self._file(step), {"inputs": step.inputs, "rows": rows_to_json(outcome.rows)})
+                for remark in outcome.remarks:
+                    announce(f"{step.name}: {remark}")
                 bar.advance(1, step.name)
         files = [self._file(step) for step in steps]
         return [row for file in files for row in rows_from_json(read_json(file)["rows"], file)]

@@ -39,7 +39,7 @@ def test_what_was_written_is_what_is_read(twin: Path) -> None:
 def test_the_doctor_warns_of_copies_in_two_splits_and_finds_what_is_too_much(twin: Path, copy: Path) -> None:
     diagnosis = doctor("chestx6", twin)
     assert diagnosis.is_green
-    assert [finding.check for finding in diagnosis.findings] == ["patients"]
+    assert [issue.check for issue in diagnosis.issues] == ["patients"]
     shutil.copy(next((copy / "val" / "Normal").iterdir()), copy / "val" / "Normal" / "film.bmp.txt")
     (message,) = faults(doctor("chestx6", copy.parent))
     assert "film.bmp.txt" in message

@@ -99,10 +99,10 @@ def test_a_tree_that_is_not_whole_is_refused(copy: Path) -> None:
 
 
 def test_the_doctor_misses_a_mask_and_finds_one_too_many(twin: Path, copy: Path) -> None:
-    assert doctor("covid-qu-ex", twin).findings == ()
+    assert doctor("covid-qu-ex", twin).issues == ()
     mask = min((copy / LUNG / LUNG / "Test" / "COVID-19" / "lung masks").iterdir())
     mask.rename(mask.with_name("covid_0.png"))
-    missing, surplus = (finding for finding in doctor("covid-qu-ex", copy).findings if finding.is_fault)
+    missing, surplus = (issue for issue in doctor("covid-qu-ex", copy).issues if issue.is_fault)
     assert [Path(file).name for file in missing.files] == [mask.name]
     assert [Path(file).name for file in surplus.files] == ["covid_0.png"]
 

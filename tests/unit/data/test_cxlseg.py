@@ -128,7 +128,7 @@ def test_validate_is_val_and_shared_subjects_are_told(twin: Path) -> None:
     assert (official.loc[table["sample_id"], "split"].replace("validate", "val").to_numpy() == table["split"]).all()
     shared = int((table.groupby("patient_id")["split"].nunique() > 1).sum())
     assert shared > 0
-    (warning,) = doctor("cxlseg", twin).findings
+    (warning,) = doctor("cxlseg", twin).issues
     assert not warning.is_fault
     assert f"{shared} patients have films in two splits" in warning.message
 

@@ -24,7 +24,7 @@ from pacx.core.errors import UsageError
 from pacx.core.twin_file import TWIN_FILE
 from pacx.data.checks.doctor import Diagnosis, examine
 from pacx.data.checks.record_counts import tally
-from pacx.data.dataset import Finding, Task
+from pacx.data.dataset import Issue, Task
 from pacx.data.datasets.folder import FolderDataset, FolderOptions
 from pacx.data.records import Records
 
@@ -56,9 +56,9 @@ def diagnosis_of(root: Path, dataset: FolderDataset | None = None, **options: An
     return examine(dataset or Clinic(), root, OPTIONS, **(given | options))
 
 
-def faults(diagnosis: Diagnosis) -> Mapping[str, Finding]:
-    assert diagnosis.is_green == all(not finding.is_fault for finding in diagnosis.findings)
-    return {finding.check: finding for finding in diagnosis.findings if finding.is_fault}
+def faults(diagnosis: Diagnosis) -> Mapping[str, Issue]:
+    assert diagnosis.is_green == all(not issue.is_fault for issue in diagnosis.issues)
+    return {issue.check: issue for issue in diagnosis.issues if issue.is_fault}
 
 
 def test_a_whole_copy_is_green_and_leaves_no_trace(root: Path) -> None:
@@ -94,15 +94,15 @@ def test_missing_surplus_and_damaged_files_are_each_named(root: Path) -> None:
     assert found["surplus files"].files == ("films/999.png",)
     assert found["readable films"].files == (f"{paths[0]}: the file is damaged or truncated",)
     assert found["mask size"].files == ("masks/004.png",)
-    for finding in found.values():
-        assert finding.files[0].split(":")[0] in finding.message
+    for issue in found.values():
+        assert issue.files[0].split(":")[0] in issue.message
 
 
 def test_wrong_counts_divided_patients_and_absent_masks_are_faults(root: Path) -> None:
     counts = {"films": 41, "present:Edema": 20, "present:Oedema": 3}
     dataset = Clinic(counts=counts, splits_share_patients=False, task=Task.SEGMENTATION)
     diagnosis = diagnosis_of(root, dataset)
-    messages = [finding.message for finding in diagnosis.findings if finding.check == "counts"]
+    messages = [issue.message for issue in diagnosis.issues if issue.check == "counts"]
     assert messages[0].startswith("films is 40, but 41 in the complete dataset")
     assert messages[1].startswith("present:Oedema is 0, but 3")
     assert faults(diagnosis)["patients"].message.startswith("10 patients have films in two splits")
@@ -113,7 +113,7 @@ def test_known_leaks_and_other_mask_sizes_are_no_fault(root: Path) -> None:
     Image.fromarray(np.zeros((30, 30), np.uint8)).save(root / "masks/004.png")
     diagnosis = diagnosis_of(root, Clinic(masks_have_image_size=False))
     assert diagnosis.is_green
-    assert [finding.check for finding in diagnosis.findings] == ["patients"]
+    assert [issue.check for issue in diagnosis.issues] == ["patients"]
 
 
 def test_a_twin_is_held_against_what_was_written_not_against_the_original(root: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_sample_is_drawn_evenly(root: Path) -> None:
     assert diagnosis.num_checked == 3
     assert [file[:9] for file in faults(diagnosis)["readable films"].files] == ["films/000", "films/039"]
     assert diagnosis_of(root, num_samples=0).num_checked == 0
-    assert diagnosis_of(root, num_workers=2).findings == diagnosis_of(root).findings
+    assert diagnosis_of(root, num_workers=2).issues == diagnosis_of(root).issues
 
 
 def test_a_tree_that_cannot_be_read_is_a_finding_and_no_tree_is_the_calls_fault(root: Path) -> None:
@@ -152,16 +152,14 @@ class Particular(Clinic):
     def expected_counts(self, options: FolderOptions) -> Mapping[str, int]:
         return {"films": 39} if options.where else {}
 
-    def inspect(self, root: Path, options: FolderOptions, records: Records) -> Sequence[Finding]:
-        return [
-            Finding(check="lab order", message=f"{len(records)} rows of {root.name} are not sorted", is_fault=False)
-        ]
+    def inspect(self, root: Path, options: FolderOptions, records: Records) -> Sequence[Issue]:
+        return [Issue(check="lab order", message=f"{len(records)} rows of {root.name} are not sorted", is_fault=False)]
 
 
 def test_the_adapter_is_asked_for_its_counts_and_its_own_checks(root: Path) -> None:
     diagnosis = diagnosis_of(root, Particular())
     assert diagnosis.is_green
-    assert diagnosis.findings[-1].message == "40 rows of clinic are not sorted"
+    assert diagnosis.issues[-1].message == "40 rows of clinic are not sorted"
     some = replace(OPTIONS, where=("split=train",))
     narrowed = examine(Particular(), root, some, state=root.parent / "state", num_samples=0)
     assert "films is 10, but 39" in faults(narrowed)["counts"].message

@@ -96,10 +96,10 @@ def test_version_1_is_listed_from_its_masks(twin: Path, copy: Path) -> None:
 
 
 def test_the_doctor_misses_a_mask_and_finds_one_too_many(twin: Path, copy: Path) -> None:
-    assert doctor("qata-cov19", twin).findings == ()
+    assert doctor("qata-cov19", twin).issues == ()
     mask = min((copy / V2 / "Test Set" / "Ground-truths").iterdir())
     mask.rename(mask.with_name("mask_covid_0.png"))
-    missing, surplus = (finding for finding in doctor("qata-cov19", copy).findings if finding.is_fault)
+    missing, surplus = (issue for issue in doctor("qata-cov19", copy).issues if issue.is_fault)
     assert [Path(file).name for file in missing.files] == [mask.name]
     assert [Path(file).name for file in surplus.files] == ["mask_covid_0.png"]
 

@@ -39,7 +39,7 @@ def assert_doctor_is_content(dataset: Dataset[Any], root: Path, **options: objec
     diagnosis = examine(
         dataset, root, dataset.options_type(**options), state=root.parent / "doctor-state", num_samples=24
     )
-    assert diagnosis.findings == ()
+    assert diagnosis.issues == ()
     assert diagnosis.is_twin
     assert diagnosis.num_checked == 24
 

@@ -51,7 +51,7 @@ def doctor(name: str, root: Path, **options: Any) -> Diagnosis:
 
 
 def faults(diagnosis: Diagnosis) -> list[str]:
-    return [finding.message for finding in diagnosis.findings if finding.is_fault]
+    return [issue.message for issue in diagnosis.issues if issue.is_fault]
 
 
 def packed(name: str, records: Records, out: Path) -> Pack:

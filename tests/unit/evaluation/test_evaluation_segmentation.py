@@ -11,7 +11,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_patches
-from pacx.evaluation.mask_overlap import overlap
+from pacx.evaluation.mask_overlap import mask_overlap
 from pacx.evaluation.segmentation import (
     MaskedTokens,
     SegmentationConfig,
@@ -45,7 +45,7 @@ def test_scores_equal_a_loop_over_pixels():
     predicted[2, 0], masks[2, 0] = False, np.where(masks[2, 0] == 255, 255, 0)
     masks[3, 0] = 255  # nothing judged
     masks[4, 0] = 0  # empty mask, prediction not
-    counts = overlap(predicted, masks)
+    counts = mask_overlap(predicted, masks)
     totals = np.zeros((2, 3))
     for i in range(7):
         for k in range(2):

@@ -12,7 +12,7 @@ from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS
 from pacx.modalities.labs import read_labs
 from pacx.modalities.panel import long_tables
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
-from pacx.modalities.panel.long_tables import Reading, folded, layout_of
+from pacx.modalities.panel.long_tables import TableReading, folded, layout_of
 
 CREATININE, GLUCOSE, POTASSIUM, MCHC = 50912, 50931, 50971, 51249
 HEADER = "subject_id,hadm_id,itemid,charttime,value,valuenum,valueuom,flag"
@@ -39,7 +39,7 @@ def test_the_earliest_number_counts_and_of_equal_times_the_first_listed(tmp_path
     for size in (1_000_000, 2):  # in one piece, and in pieces that divide a patient
         long_tables._ROWS_AT_A_TIME, before = size, long_tables._ROWS_AT_A_TIME
         try:
-            table = read_labs(write(tmp_path / "labevents.csv", lines), Reading())
+            table = read_labs(write(tmp_path / "labevents.csv", lines), TableReading())
         finally:
             long_tables._ROWS_AT_A_TIME = before
         assert table.sample_ids == ("7", "8")
@@ -54,7 +54,7 @@ def test_units_are_converted_where_the_factor_is_known_and_refused_elsewhere(tmp
         event(7, CREATININE, 88.42, unit="umol/L"), event(7, GLUCOSE, 10, unit="mmol/L"),
         event(7, POTASSIUM, 4.1, unit="mmol/L"), event(7, MCHC, 33, unit="%"), event(8, GLUCOSE, 101, unit=""),
     ]  # fmt: skip
-    table = read_labs(write(tmp_path / "a.csv", lines), Reading())
+    table = read_labs(write(tmp_path / "a.csv", lines), TableReading())
     expected = {CREATININE: 1.0, GLUCOSE: 180.16, POTASSIUM: 4.1, MCHC: 33.0}
     for item, value in expected.items():
         assert table.values[0, column(item)] == pytest.approx(value)
@@ -64,8 +64,8 @@ def test_units_are_converted_where_the_factor_is_known_and_refused_elsewhere(tmp
     with pytest.raises(
         DataError, match=r"1 of 6 values are in units that cannot be converted: Creatinine in 'furlong'"
     ):
-        read_labs(bad, Reading())
-    table = read_labs(bad, Reading(max_bad_fraction=0.5))
+        read_labs(bad, TableReading())
+    table = read_labs(bad, TableReading(max_bad_fraction=0.5))
     assert np.isnan(table.values[1, column(CREATININE)])
     assert "1 values of Creatinine left out: unit 'furlong'" in table.notes
 
@@ -88,7 +88,7 @@ def test_text_unknown_items_and_ownerless_rows_are_counted_not_guessed(tmp_path)
         event(7, CREATININE, "HEMOLYZED"), event(7, GLUCOSE, ">600"), event(7, POTASSIUM, 4, unit="mEq/L"),
         event(7, 51464, 1.0), event(7, 99999, 1.0), event("", POTASSIUM, 9, unit="mEq/L"), event(7, MCHC, "inf"),
     ]  # fmt: skip
-    table = read_labs(write(tmp_path / "a.csv", lines), Reading())
+    table = read_labs(write(tmp_path / "a.csv", lines), TableReading())
     assert table.values[0, column(POTASSIUM)] == 4
     assert np.isfinite(table.values).sum() == 1
     assert "2 other items passed over" in table.notes
@@ -99,18 +99,18 @@ def test_text_unknown_items_and_ownerless_rows_are_counted_not_guessed(tmp_path)
 
 def test_nothing_to_read_is_said_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match=r"its 2 items \(11, 12\) are all unknown; expected items such as 50802"):
-        read_labs(write(tmp_path / "a.csv", [event(7, 11, 1.0), event(7, 12, 1.0)]), Reading())
+        read_labs(write(tmp_path / "a.csv", [event(7, 11, 1.0), event(7, 12, 1.0)]), TableReading())
     with pytest.raises(DataError, match="no number that belongs to a sample"):
-        read_labs(write(tmp_path / "b.csv", [event(7, GLUCOSE, "none")]), Reading())
+        read_labs(write(tmp_path / "b.csv", [event(7, GLUCOSE, "none")]), TableReading())
     with pytest.raises(DataError, match="a header and no rows"):
-        read_labs(write(tmp_path / "c.csv", []), Reading())
+        read_labs(write(tmp_path / "c.csv", []), TableReading())
     with pytest.raises(UsageError, match="is not a file"):
-        read_labs(tmp_path / "nothing.csv", Reading())
+        read_labs(tmp_path / "nothing.csv", TableReading())
     with pytest.raises(DataError, match="no column hospital"):
-        read_labs(write(tmp_path / "d.csv", [event(7, GLUCOSE, 1)]), Reading(owner="hospital"))
+        read_labs(write(tmp_path / "d.csv", [event(7, GLUCOSE, 1)]), TableReading(owner="hospital"))
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00nonsense")
     with pytest.raises(DataError, match="not a readable csv"):
-        read_labs(tmp_path / "e.csv", Reading())
+        read_labs(tmp_path / "e.csv", TableReading())
 
 
 def test_samples_that_are_asked_for_by_patient_and_time(tmp_path):
@@ -124,13 +124,13 @@ def test_samples_that_are_asked_for_by_patient_and_time(tmp_path):
         ["film2,1,2150-01-10 12:00:00", "film1,1,2150-01-05 06:00:00", "film3,3,2150-01-05 06:00:00"],
         "sample_id,subject_id,time",
     )
-    reading = Reading(samples=samples, owner="subject_id")
+    reading = TableReading(samples=samples, owner="subject_id")
     table = read_labs(write(tmp_path / "a.csv", lines), reading)
     assert table.sample_ids == ("film2", "film1"), "in the order asked for; nobody measured anything of film3"
     assert table.patient_ids == ("1", "1")
     assert table.values[:, column(GLUCOSE)].tolist() == [200, 100]
     assert np.isnan(table.values[:, column(CREATININE)]).all(), "ten days later"
-    wide = read_labs(tmp_path / "a.csv", Reading(samples=samples, owner="subject_id", window_h=24 * 30))
+    wide = read_labs(tmp_path / "a.csv", TableReading(samples=samples, owner="subject_id", window_h=24 * 30))
     assert wide.values[:, column(GLUCOSE)].tolist() == [100, 100], "the earliest within the window"
     write(samples, ["a,1", "a,2"], "sample_id,subject_id")
     with pytest.raises(DataError, match=r"more than once \(a\)"):
@@ -149,7 +149,7 @@ def test_every_iso_spelling_of_a_time_is_read_and_the_earliest_is_found_among_th
     spelled = ["2150-01-05 10:00:00", "2150-01-05 10:00:00.500", "2150-01-05T10:00", "2150-01-05", " 2150-01-05 10:00"]
     lines = [at(7, "2150-01-05 20:00", 9)] + [at(20 + row, time, row) for row, time in enumerate(spelled)]
     path = write(tmp_path / "a.csv", [*lines, at(7, "2150-01-05 08:00:00", 1)])
-    table = read_labs(path, Reading())
+    table = read_labs(path, TableReading())
     found = dict(zip(table.sample_ids, table.values[:, column(GLUCOSE)], strict=True))
     assert found == {"7": 1, "20": 0, "21": 1, "22": 2, "23": 3, "24": 4}
     assert not any("times" in note for note in table.notes)
@@ -158,7 +158,7 @@ def test_every_iso_spelling_of_a_time_is_read_and_the_earliest_is_found_among_th
         [f"film{row},{20 + row},{time}" for row, time in enumerate(spelled)],
         "sample_id,hadm_id,time",
     )
-    timed = read_labs(path, Reading(samples=samples, window_h=12))
+    timed = read_labs(path, TableReading(samples=samples, window_h=12))
     assert timed.values[:, column(GLUCOSE)].tolist() == [0, 1, 2, 3, 4]
 
 
@@ -168,32 +168,32 @@ def test_dates_with_the_day_before_the_month_are_refused(tmp_path):
     samples = write(
         tmp_path / "samples.csv", ["may,7,2150-05-03 12:00", "march,7,2150-03-05 12:00"], "sample_id,hadm_id,time"
     )
-    for reading in (Reading(), Reading(samples=samples)):
+    for reading in (TableReading(), TableReading(samples=samples)):
         with pytest.raises(DataError, match="2 of 2 times cannot be read; write them as 2150-01-31 23:59:00"):
             read_labs(write(tmp_path / "a.csv", lines), reading)
     write(samples, ["march,7,05/03/2150 12:00", "may,7,2150-05-03 12:00"], "sample_id,hadm_id,time")
     with pytest.raises(DataError, match="1 times that cannot be read; write them as 2150-01-31"):
-        read_labs(write(tmp_path / "b.csv", [at(7, "2150-03-05 10:00", 1)]), Reading(samples=samples))
+        read_labs(write(tmp_path / "b.csv", [at(7, "2150-03-05 10:00", 1)]), TableReading(samples=samples))
 
 
 def test_a_few_unreadable_times_count_last_and_are_noted_and_blank_ones_are_no_fault(tmp_path):
     lines = [at(7, "noon", 9), at(7, "2150-01-05 20:00", 2), at(8, "", 3), at(9, "  ", 4)]
     path = write(tmp_path / "a.csv", lines)
     with pytest.raises(DataError, match="1 of 4 times cannot be read"):
-        read_labs(path, Reading())
-    table = read_labs(path, Reading(max_bad_fraction=0.5))
+        read_labs(path, TableReading())
+    table = read_labs(path, TableReading(max_bad_fraction=0.5))
     assert table.values[:, column(GLUCOSE)].tolist() == [2, 3, 4]
     assert "1 times cannot be read; such values count last, or not at all in a window" in table.notes
     zones = [at(7, "2150-01-05 10:00+01:00", 1), at(7, "2150-07-05 10:00+02:00", 1)]
     with pytest.raises(DataError, match="times in several time zones"):
-        read_labs(write(tmp_path / "b.csv", zones), Reading())
+        read_labs(write(tmp_path / "b.csv", zones), TableReading())
 
 
 def test_a_plain_long_table_goes_by_name_or_id(tmp_path):
     lines = ["a,Glucose,120,mg/dL,2150-01-01", "a,50912,1.2,,2150-01-01", "b,glucose,130,mg/dl,2150-01-01"]
     path = write(tmp_path / "a.csv", lines, "Patient_ID,Item,Value,Unit,Time")
     assert layout_of(path, LAB_LAYOUTS).name == "long table"
-    table = read_labs(path, Reading())
+    table = read_labs(path, TableReading())
     assert table.sample_ids == ("a", "b")
     assert table.values[:, column(GLUCOSE)].tolist() == [120, 130]
     assert table.values[0, column(CREATININE)] == 1.2
@@ -213,7 +213,7 @@ def by_hand(events):
 
 def test_mimic_demo_equals_a_reading_by_hand(shared):
     path = shared / "data/labs/mimic3_demo/LABEVENTS.csv.gz"
-    table = read_labs(path, Reading())
+    table = read_labs(path, TableReading())
     with gzip.open(path, "rt", newline="") as file:
         expected = by_hand(csv.DictReader(file))
     assert len(table) == len({owner for owner, _ in expected}) == 129
@@ -227,7 +227,7 @@ def test_mimic_demo_equals_a_reading_by_hand(shared):
 
 def test_eicu_demo_goes_by_its_names_and_its_first_day(shared):
     path = shared / "data/labs/eicu_demo/lab.csv.gz"
-    table = read_labs(path, Reading())
+    table = read_labs(path, TableReading())
     with gzip.open(path, "rt", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["labresult"] and abs(int(row["labresultoffset"])) <= 1440]
     glucose = {}
@@ -239,7 +239,7 @@ def test_eicu_demo_goes_by_its_names_and_its_first_day(shared):
     sodium = table.values[:, column(50983)]
     assert 130 < np.nanmedian(sodium) < 145, "mmol/L are mEq/L"
     assert np.isfinite(table.values).any(axis=0).sum() == 40
-    everything = read_labs(path, Reading(window_h=1e6))
+    everything = read_labs(path, TableReading(window_h=1e6))
     assert np.isfinite(everything.values).sum() > np.isfinite(table.values).sum()
 
 
@@ -251,7 +251,7 @@ def test_eicu_stays_of_one_person_are_known_by_the_list_of_samples(shared, tmp_p
     samples = write(
         tmp_path / "samples.csv", [f"{s},{s},{p}" for s, p in stays], "sample_id,patientunitstayid,patient_id"
     )
-    plain, listed = read_labs(path, Reading()), read_labs(path, Reading(samples=samples))
+    plain, listed = read_labs(path, TableReading()), read_labs(path, TableReading(samples=samples))
     assert sorted(listed.sample_ids) == sorted(plain.sample_ids)
     assert len(set(plain.patient_ids)) == 168 > len(set(listed.patient_ids)) > 90
     rows = [plain.sample_ids.index(sample) for sample in listed.sample_ids]

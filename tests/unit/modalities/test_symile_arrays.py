@@ -5,7 +5,7 @@ import pytest
 
 from pacx.core.errors import DataError
 from pacx.modalities.labs import read_labs
-from pacx.modalities.panel.long_tables import Reading
+from pacx.modalities.panel.long_tables import TableReading
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def split(tmp_path):
 
 
 def test_only_rows_that_are_samples_are_read(split):
-    labs = read_labs(split / "labs_percentiles_test.npy", Reading())
+    labs = read_labs(split / "labs_percentiles_test.npy", TableReading())
     assert labs.sample_ids == ("20", "21", "22", "23")
     assert np.array_equal(labs.percentiles, np.load(split / "labs_percentiles_test.npy")[:4])
     assert labs.observed.dtype == np.float32
     (split / "label_test.npy").unlink()
     with pytest.raises(DataError, match=r"more than once \(20, 21, 22, 23\)"):
-        read_labs(split / "labs_percentiles_test.npy", Reading())
+        read_labs(split / "labs_percentiles_test.npy", TableReading())
 
 
 def test_the_files_name_is_wrong_and_its_content_right(split):
@@ -36,17 +36,17 @@ def test_the_files_name_is_wrong_and_its_content_right(split):
     observed = np.load(split / "labs_missingness_test.npy")
     np.save(split / "labs_missingness_test.npy", 1 - observed)
     with pytest.raises(DataError, match="mask is inverted"):
-        read_labs(split / "labs_percentiles_test.npy", Reading())
+        read_labs(split / "labs_percentiles_test.npy", TableReading())
 
 
 def test_what_does_not_fit_is_refused(split):
     (split / "labs_percentiles_test.npy").rename(split / "labs.npy")
     with pytest.raises(DataError, match="not named labs_percentiles_<split>"):
-        read_labs(split / "labs.npy", Reading())
+        read_labs(split / "labs.npy", TableReading())
     (split / "labs.npy").rename(split / "labs_percentiles_test.npy")
     np.save(split / "labs_missingness_test.npy", np.ones((12, 49)))
     with pytest.raises(DataError, match=r"its mask \(12, 49\)"):
-        read_labs(split / "labs_percentiles_test.npy", Reading())
+        read_labs(split / "labs_percentiles_test.npy", TableReading())
     (split / "hadm_id_test.npy").unlink()
     with pytest.raises(DataError, match=r"hadm_id_test\.npy is not a readable"):
-        read_labs(split / "labs_percentiles_test.npy", Reading())
+        read_labs(split / "labs_percentiles_test.npy", TableReading())

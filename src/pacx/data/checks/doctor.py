@@ -14,7 +14,7 @@ from pacx.core.twin_file import twin_counts
 from pacx.core.typed_json import plain
 from pacx.data.checks.doctor_files import missing_files, surplus_files, unreadable_films
 from pacx.data.checks.record_counts import tally
-from pacx.data.dataset import Dataset, Finding, OptionsT, Task
+from pacx.data.dataset import Dataset, Issue, OptionsT, Task
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import patients_in_two_splits
 
@@ -38,7 +38,7 @@ class Diagnosis:
         is_twin: whether it is a simulated twin, so that the counts expected are the simulator's.
         counts: in the words of ``pacx.data.checks.record_counts``; empty where the tree could not be read at all.
         num_checked: films that were decoded.
-        findings: faults and warnings, in the order they were found.
+        issues: faults and warnings, in the order they were found.
     """
 
     dataset: str
@@ -46,12 +46,12 @@ class Diagnosis:
     is_twin: bool
     counts: tuple[Count, ...]
     num_checked: int
-    findings: tuple[Finding, ...]
+    issues: tuple[Issue, ...]
 
     @property
     def is_green(self) -> bool:
         """Whether nothing is at fault; warnings may remain."""
-        return not any(finding.is_fault for finding in self.findings)
+        return not any(issue.is_fault for issue in self.issues)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -83,17 +83,17 @@ def examine(
     """
     counts: tuple[Count, ...] = ()
     num_checked, is_twin = 0, False
-    findings: list[Finding] = []
+    issues: list[Issue] = []
     try:
         expected = twin_counts(root)
         is_twin = expected is not None
         records = dataset.read(root, options)
         counts = _counts(dataset.expected_counts(options) if expected is None else expected, tally(records))
-        findings += _wrong_counts(counts, "twin.json" if is_twin else "the complete dataset")
-        findings += _patients(dataset, records)
-        findings += _masks(dataset, records)
-        findings += missing_files(records)
-        findings += surplus_files(records, root, dataset.card.image_globs)
+        issues += _wrong_counts(counts, "twin.json" if is_twin else "the complete dataset")
+        issues += _patients(dataset, records)
+        issues += _masks(dataset, records)
+        issues += missing_files(records)
+        issues += surplus_files(records, root, dataset.card.image_globs)
         unreadable, num_checked = unreadable_films(
             records,
             state=state,
@@ -101,17 +101,17 @@ def examine(
             num_workers=num_workers,
             is_size_shared=dataset.card.masks_have_image_size,
         )
-        findings += unreadable
-        findings += dataset.inspect(root, options, records)
+        issues += unreadable
+        issues += dataset.inspect(root, options, records)
     except DataError as error:
-        findings.append(Finding(check="layout", message=str(error)))
+        issues.append(Issue(check="layout", message=str(error)))
     return Diagnosis(
         dataset=dataset.card.name,
         root=root,
         is_twin=is_twin,
         counts=counts,
         num_checked=num_checked,
-        findings=tuple(findings),
+        issues=tuple(issues),
     )
 
 
@@ -120,32 +120,32 @@ def _counts(expected: Mapping[str, int], found: Mapping[str, int]) -> tuple[Coun
     return tuple(Count(name=name, expected=expected.get(name), found=found.get(name, 0)) for name in names)
 
 
-def _wrong_counts(counts: Sequence[Count], where: str) -> Iterator[Finding]:
+def _wrong_counts(counts: Sequence[Count], where: str) -> Iterator[Issue]:
     for count in counts:
         if count.expected not in (None, count.found):
-            yield Finding(
+            yield Issue(
                 check="counts",
                 message=f"{count.name} is {count.found:,}, but {count.expected:,} in {where}; get the files again",
             )
 
 
-def _patients(dataset: Dataset[Any], records: Records) -> Iterator[Finding]:
+def _patients(dataset: Dataset[Any], records: Records) -> Iterator[Issue]:
     divided = patients_in_two_splits(records.table)
     if divided:
-        yield Finding(
+        yield Issue(
             check="patients",
             message=f"{len(divided)} patients have films in two splits; scores come out too high",
             is_fault=not dataset.card.splits_share_patients,
         )
 
 
-def _masks(dataset: Dataset[Any], records: Records) -> Iterator[Finding]:
+def _masks(dataset: Dataset[Any], records: Records) -> Iterator[Issue]:
     if dataset.card.task is not Task.SEGMENTATION:
         return
     for name in records.mask_names:
         without = records.table["image_path"][records.table[MASK_PREFIX + name] == ""].tolist()
         if without:
-            yield Finding(
+            yield Issue(
                 check="masks",
                 message=f"{len(without)} films have no {name} mask: {shown(without)}",
                 files=tuple(without),

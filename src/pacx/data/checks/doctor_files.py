@@ -11,7 +11,7 @@ import numpy as np
 from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
-from pacx.data.dataset import Finding
+from pacx.data.dataset import Issue
 from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
 from pacx.data.images.array_rows import ImageRef
 from pacx.data.packs.sources import films, images, source_fingerprint
@@ -20,7 +20,7 @@ from pacx.data.records import Records, shown
 _FILES_AT_ONCE = 4096
 
 
-def missing_files(records: Records) -> Iterator[Finding]:
+def missing_files(records: Records) -> Iterator[Issue]:
     """Files that the records name and that are not there."""
     missing: list[str] = []
     with progress("looking for files", len(records), "films") as bar:
@@ -30,10 +30,10 @@ def missing_files(records: Records) -> Iterator[Finding]:
             bar.advance(column == "image_path")
     if missing:
         message = f"{len(missing)} files are not there: {shown(missing)}; get them again"
-        yield Finding(check="missing files", message=message, files=tuple(missing))
+        yield Issue(check="missing files", message=message, files=tuple(missing))
 
 
-def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iterator[Finding]:
+def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iterator[Issue]:
     """Image and mask files below ``root`` that no record names."""
     if not patterns:
         return
@@ -48,7 +48,7 @@ def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iter
     if surplus:
         below = [os.path.relpath(path, root) for path in surplus]
         message = f"{len(below)} files belong to no record: {shown(below)}; the dataset does not have them"
-        yield Finding(check="surplus files", message=message, files=tuple(below))
+        yield Issue(check="surplus files", message=message, files=tuple(below))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Chunk:
 
 def unreadable_films(
     records: Records, *, state: Path, num_samples: int | None, num_workers: int, is_size_shared: bool
-) -> tuple[list[Finding], int]:
+) -> tuple[list[Issue], int]:
     """Decode films, with their masks, and say which cannot be.
 
     Args:
@@ -72,7 +72,7 @@ def unreadable_films(
         is_size_shared: whether a mask must have its film's size.
 
     Returns:
-        the findings, and how many films were decoded.
+        the issues, and how many films were decoded.
     """
     num_films = len(records)
     num_checked = num_films if num_samples is None else min(num_samples, num_films)
@@ -89,11 +89,11 @@ def unreadable_films(
                 bar.advance(len(several), note=f"{num_bad} bad" * bool(num_bad))
         unreadable = [fault for chunk in checked.chunks for fault in chunk.unreadable]
         wrong_size = [file for chunk in checked.chunks for file in chunk.wrong_size]
-    findings = []
+    issues = []
     if unreadable:
         named = shown([f"{file} ({reason})" for file, reason in unreadable])
-        findings.append(
-            Finding(
+        issues.append(
+            Issue(
                 check="readable films",
                 message=f"{len(unreadable)} of the {len(rows)} films decoded cannot be read: {named}",
                 files=tuple(f"{file}: {reason}" for file, reason in unreadable),
@@ -101,8 +101,8 @@ def unreadable_films(
         )
     if wrong_size and is_size_shared:
         message = f"{len(wrong_size)} masks have another size than their film: {shown(wrong_size)}"
-        findings.append(Finding(check="mask size", message=message, files=tuple(wrong_size)))
-    return findings, len(rows)
+        issues.append(Issue(check="mask size", message=message, files=tuple(wrong_size)))
+    return issues, len(rows)
 
 
 def _chunk(several: list[DecodedFilm], root: Path) -> _Chunk:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
-from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, Task
 from pacx.data.official_trees import CHEXPERT_CODES
 from pacx.data.records import Records
 from pacx.data.tables import SourceTable, missing, read_table
@@ -120,20 +120,20 @@ class ChexpertDataset(Dataset[ChexpertOptions]):
         note = f"The training labels are those of {options.labels.value}; uncertain and not mentioned are unknown."
         return Records(rows.drop(columns="place"), CHEXPERT_LABELS, (), root, (note,))
 
-    def inspect(self, root: Path, options: ChexpertOptions, records: Records) -> Sequence[Finding]:
+    def inspect(self, root: Path, options: ChexpertOptions, records: Records) -> Sequence[Issue]:
         """Hold the uncertain labels of a complete ``train.csv`` against the makers' numbers."""
         if options.labels is not TrainingLabels.CHEXPERT:
             return ()
         table = self._table(root, options.labels.value)
         if len(table) != _NUM_TRAINING:
             return ()
-        findings = []
+        issues = []
         for name, expected in _UNCERTAIN_IN_TRAINING.items():
             found = int(table.text(name).isin(["-1.0", "-1"]).sum())
             if found != expected:
                 message = f"{table.path} marks {found} films uncertain for {name}, expected {expected}; fetch it again"
-                findings.append(Finding(check="uncertain labels", message=message))
-        return findings
+                issues.append(Issue(check="uncertain labels", message=message))
+        return issues
 
     def _table(self, root: Path, name: str) -> SourceTable:
         places = [root / name] if (root / name).is_file() else sorted(root.glob(f"{_DISTRIBUTIONS}/{name}"))

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from pacx.core.findings import COVID_QU_EX_CLASSES
-from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, Task
 from pacx.data.official_trees import film_names, look_for, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records
 from pacx.data.tables import missing
@@ -108,7 +108,7 @@ class CovidQuExDataset(Dataset[CovidQuExOptions]):
         """Of the tree that is read."""
         return self.card.counts if options.tree is CovidQuExTree.LUNG else _INFECTION_COUNTS
 
-    def inspect(self, root: Path, options: CovidQuExOptions, records: Records) -> Sequence[Finding]:
+    def inspect(self, root: Path, options: CovidQuExOptions, records: Records) -> Sequence[Issue]:
         """Masks that belong to no film."""
         return unlisted_files(records, ["image_path", *(MASK_PREFIX + name for name in records.mask_names)])
 

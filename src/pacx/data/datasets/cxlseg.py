@@ -22,7 +22,7 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
-from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, Task
 from pacx.data.images.decode import UnreadableImage, decode_grey, decode_mask
 from pacx.data.official_trees import CHEXPERT_CODES, MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
 from pacx.data.records import MASK_PREFIX, Records, shown
@@ -109,13 +109,13 @@ class CxlSegDataset(Dataset[CxlSegOptions]):
             raise DataError(f"films of {mimic} ({shown(masked)}) are not X-rays: {_WHY}")
         return records
 
-    def inspect(self, root: Path, options: CxlSegOptions, records: Records) -> list[Finding]:
+    def inspect(self, root: Path, options: CxlSegOptions, records: Records) -> list[Issue]:
         """Look at more of the films: is the X-ray there outside the mask?"""
         masked = tuple(_premasked(records, _LOOKED_AT_BY_DOCTOR))
         if not masked:
             return []
         message = f"{len(masked)} films ({shown(masked)}) are not X-rays: {_WHY}"
-        return [Finding(check="pre-masked films", message=message, files=masked)]
+        return [Issue(check="pre-masked films", message=message, files=masked)]
 
     def _table(self, home: Path) -> "pd.DataFrame":
         """The three tables joined by dicom_id; the paths are still those of the tables."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import TUBERCULOSIS_LABELS
-from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, SplitPlan, Task
 from pacx.data.images.decode import decode_grey, to_square
 from pacx.data.images.unreadable import UnreadableImage
 from pacx.data.records import Records, shown
@@ -134,7 +134,7 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         films, sick = options.hospital.value
         return {**self.card.counts, "films": films, "patients": films, "present:Tuberculosis": sick}
 
-    def inspect(self, root: Path, options: NlmTbOptions, records: Records) -> Sequence[Finding]:
+    def inspect(self, root: Path, options: NlmTbOptions, records: Records) -> Sequence[Issue]:
         """Look at a few films: is dense bright?"""
         paths = records.table["image_path"]
         chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, _FILMS_LOOKED_AT).astype(int))]
@@ -142,7 +142,7 @@ class NlmTbDataset(Dataset[NlmTbOptions]):
         if not contrasts or np.median(contrasts) > 0:
             return ()
         message = f"most films of {root} show the mediastinum darker than the lungs, so they are negatives; invert them"
-        return (Finding(check="polarity", message=message),)
+        return (Issue(check="polarity", message=message),)
 
     def released_code_splits(self, records: Records) -> "pd.Series[str]":
         """By film, which is by patient here: 20 % test, 15 % of the rest validation, stratified (68/12/20)."""

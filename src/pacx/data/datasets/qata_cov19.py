@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError
-from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, SplitPlan, Task
 from pacx.data.official_trees import film_names, find_folder, own_patient_note, unlisted_files
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import image_level_splits
@@ -103,7 +103,7 @@ class QataCov19Dataset(Dataset[QataCov19Options]):
         """Of the version that is read."""
         return self.card.counts if options.version is QataVersion.V2 else _V1_COUNTS
 
-    def inspect(self, root: Path, options: QataCov19Options, records: Records) -> Sequence[Finding]:
+    def inspect(self, root: Path, options: QataCov19Options, records: Records) -> Sequence[Issue]:
         """Masks that belong to no film; films without a mask are known of version 1."""
         films = ["image_path"] if options.version is QataVersion.V2 else []
         return unlisted_files(records, [*films, _INFECTION])

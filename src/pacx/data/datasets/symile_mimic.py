@@ -26,7 +26,7 @@ from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.core.vocabulary import LAB_ITEM_IDS, NUM_LABS
-from pacx.data.dataset import Dataset, DatasetCard, Finding, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, Task
 from pacx.data.official_trees import CHEXPERT_CODES, find_folder, ids
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing, read_table
@@ -105,16 +105,16 @@ class SymileMimicDataset(Dataset[SymileMimicOptions]):
         notes = ("A training film was cropped at random once, when its array was made.",)
         return Records(table, _LABELS, (), root, notes)
 
-    def inspect(self, root: Path, options: SymileMimicOptions, records: Records) -> list[Finding]:
+    def inspect(self, root: Path, options: SymileMimicOptions, records: Records) -> list[Issue]:
         """Look into some of the ECGs: their range, and whether the leads stand in MIMIC's order."""
         tree = find_folder(root, "data_npy", self.card)
-        findings = []
+        issues = []
         for split in _SPLITS:
             path = tree / "data_npy" / split / f"ecg_{split}.npy"
             signals = self._array(tree, split, "ecg")
             rows = np.unique(np.linspace(0, len(signals) - 1, min(_CHECKED_RECORDS, len(signals))).astype(int))
-            findings += _ecg_findings(np.asarray(signals[rows, 0], np.float64), path)
-        return findings
+            issues += _ecg_issues(np.asarray(signals[rows, 0], np.float64), path)
+        return issues
 
     def _part(self, tree: Path, split: str, means: NDArray[np.float64], root: Path) -> "pd.DataFrame":
         """The records of one split."""
@@ -274,12 +274,12 @@ def _check_disjoint(table: "pd.DataFrame", tree: Path) -> None:
             )
 
 
-def _ecg_findings(signals: NDArray[np.float64], path: Path) -> list[Finding]:
+def _ecg_issues(signals: NDArray[np.float64], path: Path) -> list[Issue]:
     """What is wrong with some ECGs (n, 5000, 12)."""
     lowest, highest = signals.min(axis=(1, 2)), signals.max(axis=(1, 2))
     if not (np.isclose(lowest, -1, atol=_TOLERANCE) & np.isclose(highest, 1, atol=_TOLERANCE)).all():
         message = f"{path} holds records that are not scaled to [-1, 1]; it is not of this release, download it again"
-        return [Finding(check="ECG range", message=message)]
+        return [Issue(check="ECG range", message=message)]
     one, two, _, _, foot, left = (
         signals[..., lead] - signals[..., lead].mean(axis=1, keepdims=True) for lead in range(6)
     )
@@ -296,4 +296,4 @@ def _ecg_findings(signals: NDArray[np.float64], path: Path) -> list[Finding]:
         f"{path} has aVL before aVF, so its leads are not in the order of MIMIC (I, II, III, aVR, aVF, aVL, V1 to V6); "
         "embedding it as Symile-MIMIC exchanges two leads: download it again"
     )
-    return [Finding(check="ECG leads", message=message)]
+    return [Issue(check="ECG leads", message=message)]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import VINDR_GLOBAL_LABELS, VINDR_LOCAL_LABELS
-from pacx.data.dataset import Dataset, DatasetCard, Finding, SplitPlan, Task
+from pacx.data.dataset import Dataset, DatasetCard, Issue, SplitPlan, Task
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import SourceTable, read_table
@@ -147,7 +147,7 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
         }
         return Records(pd.DataFrame(columns), tuple(kept), (), root, _notes(kept))
 
-    def inspect(self, root: Path, options: VindrCxrOptions, records: Records) -> Sequence[Finding]:
+    def inspect(self, root: Path, options: VindrCxrOptions, records: Records) -> Sequence[Issue]:
         """Hold the majority's positives of a complete training set against what is known of them."""
         training = records.table[records.table["split"] == "train"]
         if len(training) != _NUM_TRAINING or options.min_positives != _PAPER_MIN_POSITIVES:
@@ -155,7 +155,7 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
         found = {name: int(training[name].sum()) for name in records.label_names}
         wrong = [name for name in {**_TRAINING_POSITIVES, **found} if found.get(name) != _TRAINING_POSITIVES.get(name)]
         return [
-            Finding(
+            Issue(
                 check="majority labels",
                 message=f"{name} is present on {found.get(name, 'too few')} training films of {root}, expected "
                 f"{_TRAINING_POSITIVES.get(name, 'fewer than 50')}; fetch image_labels_train.csv again",

@@ -46,25 +46,17 @@ class Readout(Protocol[ReadoutSettings]):
         from pacx.models.heads.readouts import save_readouts
 
         if settings.values is None or len(settings.elsewhere) not in (0, 2):
-            raise UsageError(
-                "readout needs --values, and --elsewhere a pack and a csv of the same patients, or neither"
-            )
+            raise UsageError("give --values, and with --elsewhere both a pack and a csv of the same patients")
         pack, config = films.pack, settings.readout
         features, measured = films.features(comparison.device), read_measured_values(settings.values, pack)
-        fitted = {
-            name: fit_readouts(
-                array, measured, training=pack.rows("train"), calibration=pack.rows("val"), config=config
-            )
-            for name, array in features.items()
-        }
+        splits = {"training": pack.rows("train"), "calibration": pack.rows("val")}
+        fitted = {name: fit_readouts(array, measured, config=config, **splits) for name, array in features.items()}
         rows = readout_rows(fitted, features, measured, pack.rows("test"), comparison, config=config)
         if settings.elsewhere:
             other = Pack.open(settings.elsewhere[0])
             away = replace(films, pack=other, kept=None).features(comparison.device)
-            values, there = (
-                read_measured_values(settings.elsewhere[1], other),
-                replace(comparison, dataset=other.path.name),
-            )
+            values = read_measured_values(settings.elsewhere[1], other)
+            there = replace(comparison, dataset=other.path.name)
             rows += readout_rows(fitted, away, values, np.arange(len(other)), there, config=config)
         remarks = films.not_kept("read-outs") if settings.save else []
         for name, folder in films.folders.items() if settings.save else ():

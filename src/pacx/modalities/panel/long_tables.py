@@ -62,7 +62,7 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class TableReading:
     """How a long table is turned into samples; nothing here matters to other tables."""
 
     samples: Path | None = None
@@ -253,7 +253,7 @@ def _earliest(events: "pd.DataFrame") -> "pd.DataFrame":
     return events.sort_values("hour", kind="stable").drop_duplicates(["sample_id", "quantity"])
 
 
-def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, reading: Reading) -> PanelTable:
+def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, reading: TableReading) -> PanelTable:
     """Read a long table.
 
     Args:
@@ -302,7 +302,7 @@ def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, read
 
 
 def _require_use(
-    path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: "pd.DataFrame", reading: Reading
+    path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: "pd.DataFrame", reading: TableReading
 ) -> None:
     if not tally.known:
         others = named(sorted(tally.other_items))

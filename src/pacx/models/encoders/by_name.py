@@ -16,11 +16,11 @@ from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.encoders.folder import LoadedEncoder, is_config_of_ours, load_encoder
 from pacx.models.encoders.huggingface_encoder import open_huggingface
 from pacx.models.encoders.imagenet import ImageNetModel, imagenet_vit
+from pacx.models.encoders.names import IMAGENET, RANDOM
 from pacx.models.encoders.timm_encoder import open_timm_folder, open_timm_model
 from pacx.models.vit import config_of, random_vit
 from pacx.models.vit_config import Pooling
 
-RANDOM, IMAGENET = "random", "imagenet"
 _TIMM, _HUGGING_FACE = "timm:", "hf:"
 
 
