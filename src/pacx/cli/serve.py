@@ -14,10 +14,7 @@ from pacx.cli.terminal import parse, say
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.progress import announce
 from pacx.inference.export_folder import ExportFolder, Precision, load_export
-from pacx.inference.host_choice import choose
-from pacx.serving.app import create_app
 from pacx.serving.authentication import LOOPBACK, Access
-from pacx.serving.decoding.pool import WorkerDied
 from pacx.serving.limits import Limits
 from pacx.serving.request_log import start_log
 
@@ -72,6 +69,7 @@ def _named(word: str) -> tuple[str, ExportFolder]:
 
 def _served(name: str, export: ExportFolder, call: ServeCall) -> "ServedEncoder":
     from pacx.core.host import cache_folder
+    from pacx.inference.host_choice import choose
     from pacx.serving.runtime import ServedEncoder
 
     announce(f"{name}: choosing how to run it on this host")
@@ -118,6 +116,8 @@ def main(words: Sequence[str]) -> None:
         raise UsageError(f"the names {', '.join(names)} are not all different; write NAME=DIR")
     token = _token(call)
 
+    from pacx.serving.app import create_app
+    from pacx.serving.decoding.pool import WorkerDied
     from pacx.serving.http_server import serve
     from pacx.serving.service import Service
 
