@@ -23,7 +23,6 @@ from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.demo.folders import DemoFolders
-from pacx.demo.pictures import draw_demo
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import read_rows, rows_to_json, write_rows
 from pacx.models.device import AUTOMATIC, chosen_device
@@ -220,6 +219,7 @@ def run_demo(config: DemoConfig) -> float:
     _require_same_config(config)
 
     from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
+    from pacx.demo.pictures import draw_demo
     from pacx.recipes.side_by_side import run_side_by_side
     from pacx.reporting.report import write_report
     from pacx.simulation.hospital import write_hospital

@@ -12,9 +12,6 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import DisjointSet
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pacx.core.errors import UsageError
 from pacx.core.progress import progress
@@ -169,6 +166,8 @@ def _near(
     films: _Films, pairs: NDArray[np.int64], min_correlation: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Pairs (P, 2) whose pixels correlate, and how much; pairs that others have joined already are not looked at."""
+    from scipy.cluster.hierarchy import DisjointSet
+
     joined = DisjointSet(np.unique(pairs).tolist())
     near, measured = [], []
     with progress("comparing pixels", len(pairs), "pairs") as bar:
@@ -188,6 +187,8 @@ def _near(
 def _groups(
     films: _Films, links: NDArray[np.int64], correlations: NDArray[np.float64], exact_group: NDArray[np.int64]
 ) -> tuple[Copies, ...]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     graph = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(len(films), len(films)))
     _, group = connected_components(graph, directed=False)
