@@ -19,11 +19,11 @@ import timm
 import torch
 
 from pacx.core.randomness import sample_keys
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
-from pacx.evaluation.low_data import FRACTIONS, train_low_data, training_subsets
-from pacx.evaluation.metrics import auroc
-from pacx.evaluation.statistics import macro_average, patient_bootstrap
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import LinearHeads, ProbeConfig, train_heads
+from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data, training_subsets
+from pacx.evaluation.statistics.bootstrap import macro_average, patient_bootstrap
+from pacx.evaluation.statistics.metrics import auroc
 
 
 class Size(NamedTuple):

@@ -31,19 +31,19 @@ from pacx.core.provenance import provenance
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.packs.pack import MANIFEST_FILE, Pack
 from pacx.data.packs.packing import pack_records
-from pacx.evaluation.alterations import usual_alterations
-from pacx.evaluation.attention import attention
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.deletion import DeletionConfig, DeletionCurves, ask_probe, deletion
-from pacx.evaluation.embedding_view import view_embeddings
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.evidence.alterations import usual_alterations
+from pacx.evaluation.evidence.attention import attention
+from pacx.evaluation.evidence.deletion import DeletionConfig, DeletionCurves, ask_probe, deletion
+from pacx.evaluation.evidence.embedding_view import view_embeddings
+from pacx.evaluation.evidence.shortcuts import shortcuts
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
-from pacx.evaluation.shortcuts import shortcuts
-from pacx.evaluation.statistics import Column, RowMaker
+from pacx.evaluation.statistics.bootstrap import Column, RowMaker
 from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, random_like
 from pacx.models.encoders.names import MAE, RANDOM
 from pacx.recipes.mae import mae_tiny

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from pacx.core.randomness import seed_of
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.low_data import FRACTIONS
 from pacx.evaluation.mask_overlap import MaskOverlap
+from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     MACRO,
     Column,
     Float,

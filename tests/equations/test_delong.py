@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from pacx.evaluation.delong import compare_areas, holm
+from pacx.evaluation.statistics.delong import compare_areas, holm
 
 # Ovarian cancer with intestinal obstruction, the 43 patients of DeLong et al. 1988 without missing values, as printed
 # in the SAS/STAT user's guide, PROC LOGISTIC, example "Comparing Receiver Operating Characteristic Curves": albumin,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from pacx.core.errors import ModelError
-from pacx.evaluation import metrics
-from pacx.evaluation.statistics import PatientDraws, patient_bootstrap
+from pacx.evaluation.statistics import metrics
+from pacx.evaluation.statistics.bootstrap import PatientDraws, patient_bootstrap
 
 
 def each_sample_its_own_patient(weights):

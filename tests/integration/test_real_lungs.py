@@ -11,9 +11,9 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
-from pacx.evaluation.alterations import MaskHidden
-from pacx.evaluation.attention import UNIFORM, attention
 from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.evidence.alterations import MaskHidden
+from pacx.evaluation.evidence.attention import UNIFORM, attention
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit

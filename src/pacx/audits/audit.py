@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from pacx.core.provenance import provenance
-from pacx.evaluation.comparison import NUM_DRAWS, Comparison
-from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
-from pacx.evaluation.statistics import MACRO, RowMaker
+from pacx.evaluation.settings import NUM_DRAWS
+from pacx.evaluation.statistics.bootstrap import MACRO, RowMaker
 from pacx.models.device import AUTOMATIC, chosen_device
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import format_interval, is_distinguishable

@@ -13,7 +13,7 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.mask_overlap import mask_overlap
 from pacx.evaluation.results import Subject, difference_metric
 from pacx.evaluation.segmentation import SegmentationConfig, decode_test_films, segmentation_rows
-from pacx.evaluation.statistics import patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 from pacx.models.encoders.by_name import open_encoders
 
 RULE = "a pixel above 0 is inside (no model)"

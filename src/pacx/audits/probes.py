@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from pacx.audits.audit import AuditResult, ProbedAudit, in_words
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import LinearHeads
-from pacx.evaluation.low_data import FRACTIONS, train_low_data
-from pacx.evaluation.metrics import auroc
-from pacx.evaluation.probe import score_probes
+from pacx.evaluation.probes.classification import (
+    ClassificationData,
+    ClassificationScores,
+    classification_rows,
+    score_heads,
+)
+from pacx.evaluation.probes.linear_heads import LinearHeads
+from pacx.evaluation.probes.linear_probe import score_probes
+from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     MACRO,
     Column,
     Float,
@@ -29,6 +33,7 @@ from pacx.evaluation.statistics import (
     patient_bootstrap,
     with_differences,
 )
+from pacx.evaluation.statistics.metrics import auroc
 from pacx.models.encoders.by_name import NamedEncoder, open_encoders
 from pacx.models.vit_config import Pooling
 

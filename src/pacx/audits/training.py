@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pacx.audits.audit import AuditResult, ProbedAudit, in_words
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.embeddings import check_size, embed_pack
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.models.encoders.by_name import encoder_from_folder
 from pacx.models.encoders.names import MAE

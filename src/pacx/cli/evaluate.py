@@ -16,9 +16,10 @@ from pacx.cli import evaluate_all
 from pacx.cli.terminal import choose, say
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
-from pacx.evaluation.comparison import NUM_DRAWS, Comparison
+from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.protocol import EncodedPack, Protocol, SettingsT, protocols, unknown_protocol
 from pacx.evaluation.results import ResultRow, difference_metric, write_rows
+from pacx.evaluation.settings import NUM_DRAWS
 from pacx.models.device import AUTOMATIC, chosen_device
 
 _ALL = "all"

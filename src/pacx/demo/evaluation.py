@@ -11,13 +11,13 @@ from pacx.core.errors import ModelError
 from pacx.data.packs.pack import Pack
 from pacx.demo.folders import DemoFolders
 from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
-from pacx.evaluation.attention import attention
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.low_data import low_data
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.evidence.attention import attention
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe
+from pacx.evaluation.probes.low_data import low_data
 from pacx.evaluation.results import ResultRow, Subject
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.modalities.targets import FrozenTargets

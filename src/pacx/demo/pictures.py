@@ -11,8 +11,8 @@ from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
 from pacx.demo.evaluation import DemoEncoders
 from pacx.demo.folders import DemoFolders
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.modalities.ecg_signal.readers import read_array
 from pacx.models.encoders.names import MAE
 from pacx.models.mae.model import MaskedAutoencoder

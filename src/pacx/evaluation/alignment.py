@@ -21,7 +21,7 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import AlignmentConfig
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     Column,
     Float,
     PatientDraws,

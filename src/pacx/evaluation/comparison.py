@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pacx.evaluation.results import Subject
+from pacx.evaluation.settings import NUM_DRAWS
 from pacx.models.device import chosen_device
 
 if TYPE_CHECKING:  # a command's help is shown without scipy
-    from pacx.evaluation.statistics import RowMaker
-
-NUM_DRAWS = 2000
+    from pacx.evaluation.statistics.bootstrap import RowMaker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class Comparison:
 
     def maker(self, protocol: str, seed: int, *, remark: str = "") -> "RowMaker":
         """What the rows of one protocol have in common; ``remark`` goes into all of them."""
-        from pacx.evaluation.statistics import RowMaker
+        from pacx.evaluation.statistics.bootstrap import RowMaker
 
         return RowMaker(
             protocol=protocol,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.evaluation.statistics import Float, ratio
+from pacx.evaluation.statistics.bootstrap import Float, ratio
 from pacx.models.segmenter import IGNORED
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pacx.data.packs.pack import Pack
-    from pacx.evaluation.classification import ClassificationData
-    from pacx.evaluation.deletion import DeletionCurves
-    from pacx.evaluation.embedding_view import EmbeddingViews
+    from pacx.evaluation.evidence.deletion import DeletionCurves
+    from pacx.evaluation.evidence.embedding_view import EmbeddingViews
+    from pacx.evaluation.probes.classification import ClassificationData
     from pacx.models.encoders.film_encoder import FilmEncoder
 
 SettingsT = TypeVar("SettingsT")
@@ -69,7 +69,7 @@ class EncodedPack:
         Raises:
             DataError: there are none.
         """
-        from pacx.evaluation.classification import ClassificationData
+        from pacx.evaluation.probes.classification import ClassificationData
 
         return ClassificationData.from_pack(self.pack, dataset=dataset)
 

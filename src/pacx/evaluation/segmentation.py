@@ -24,7 +24,7 @@ from pacx.evaluation.embeddings import embed_patches
 from pacx.evaluation.mask_overlap import MaskOverlap, mask_overlap
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import SegmentationConfig
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     Float,
     PatientDraws,
     RowMaker,

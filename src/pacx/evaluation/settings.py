@@ -7,6 +7,9 @@ from pacx.core.errors import UsageError
 FRACTIONS = (0.01, 0.1, 1.0)
 """Shares of the training labels in low data."""
 
+NUM_DRAWS = 2000
+"""Bootstrap draws of patients: the ends of a 95 % interval rest on fifty of them each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:

@@ -157,7 +157,7 @@ def _let_others_read(folder: Path) -> None:
 
 def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
     from pacx.evaluation.embeddings import embed_pack
-    from pacx.evaluation.reference import fit_reference
+    from pacx.evaluation.probes.reference import fit_reference
 
     pack, device = Pack.open(path), "cpu"  # where the graphs are written from, too
     training, held_out = (embed_pack(encoder, pack, rows=pack.rows(name), device=device) for name in ("train", "val"))

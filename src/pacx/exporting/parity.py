@@ -18,9 +18,9 @@ from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
 from pacx.core.typed_json import plain
 from pacx.data.augment import to_input
-from pacx.evaluation.linear_heads import LabelledFeatures
-from pacx.evaluation.logistic import fit_logistic
-from pacx.evaluation.metrics import auroc_points
+from pacx.evaluation.probes.linear_heads import LabelledFeatures
+from pacx.evaluation.probes.logistic import fit_logistic
+from pacx.evaluation.statistics.metrics import auroc_points
 from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
 from pacx.inference.onnx_encoder import OnnxEncoder
 from pacx.models.encoders.folder import LoadedEncoder

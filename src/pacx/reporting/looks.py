@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pacx.evaluation.deletion import LEAST_FIRST, MOST_FIRST, RANDOM, DeletionCurve
-from pacx.evaluation.embedding_view import EmbeddingView
+from pacx.evaluation.evidence.deletion import LEAST_FIRST, MOST_FIRST, RANDOM, DeletionCurve
+from pacx.evaluation.evidence.embedding_view import EmbeddingView
 from pacx.reporting.style import GREY, drawing, encoder_colour, png_bytes
 
 _LINES = {MOST_FIRST: "-", LEAST_FIRST: "--", RANDOM: ":"}

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.attention import rescue_cases, rescued
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.deletion import DeletionCurves
-from pacx.evaluation.embedding_view import EmbeddingViews
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import train_probes
+from pacx.evaluation.evidence.attention import rescue_cases, rescued
+from pacx.evaluation.evidence.deletion import DeletionCurves
+from pacx.evaluation.evidence.embedding_view import EmbeddingViews
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import train_probes
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.reporting.figures import FigureEntry, draw_rollouts, save_figure
 from pacx.reporting.looks import draw_deletion, draw_views

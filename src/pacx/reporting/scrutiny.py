@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json
-from pacx.evaluation.deletion import PROTOCOL as DELETION
-from pacx.evaluation.delong import P_VALUE_HOLM
-from pacx.evaluation.embedding_view import PROTOCOL as VIEW
-from pacx.evaluation.logistic import PROTOCOL as LOGISTIC
-from pacx.evaluation.neighbours import PROTOCOL as NEIGHBOURS
+from pacx.evaluation.evidence.deletion import PROTOCOL as DELETION
+from pacx.evaluation.evidence.embedding_view import PROTOCOL as VIEW
+from pacx.evaluation.evidence.shortcuts import AGE_AND_SEX
+from pacx.evaluation.evidence.shortcuts import PROTOCOL as SHORTCUT
+from pacx.evaluation.probes.logistic import PROTOCOL as LOGISTIC
+from pacx.evaluation.probes.neighbours import PROTOCOL as NEIGHBOURS
 from pacx.evaluation.protocol import Protocol, protocols
 from pacx.evaluation.results import difference_metric
-from pacx.evaluation.shortcuts import AGE_AND_SEX
-from pacx.evaluation.shortcuts import PROTOCOL as SHORTCUT
-from pacx.evaluation.statistics import MACRO
-from pacx.evaluation.subgroups import PROTOCOL as SUBGROUPS
-from pacx.evaluation.subgroups import WORST, WORST_GAP
+from pacx.evaluation.statistics.bootstrap import MACRO
+from pacx.evaluation.statistics.delong import P_VALUE_HOLM
+from pacx.evaluation.statistics.subgroups import PROTOCOL as SUBGROUPS
+from pacx.evaluation.statistics.subgroups import WORST, WORST_GAP
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Cell, Table, difference_cell, pair_headings, score_row, shown, value_cell
 

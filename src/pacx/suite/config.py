@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pacx.evaluation.comparison import NUM_DRAWS
 from pacx.evaluation.protocol import Protocol
-from pacx.evaluation.settings import AlignmentConfig, DeletionConfig, ProbeConfig, SegmentationConfig
+from pacx.evaluation.settings import NUM_DRAWS, AlignmentConfig, DeletionConfig, ProbeConfig, SegmentationConfig
 from pacx.models.device import AUTOMATIC
 
 

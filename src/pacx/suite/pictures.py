@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pacx.core.artifacts import read_json, write_json
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.embedding_view import view_embeddings
+from pacx.evaluation.evidence.embedding_view import view_embeddings
+from pacx.evaluation.probes.classification import ClassificationData
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.models.rollout import can_roll_out
 from pacx.reporting.figures import read_figures, save_figure

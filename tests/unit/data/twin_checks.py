@@ -12,10 +12,10 @@ from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.simulation.twin import TWIN_FILE, TwinConfig, twins, write_twin
 
 _POOLED_SIDE_PX = 16

@@ -16,7 +16,7 @@ from pacx.evaluation.alignment import (
     expected_hits,
 )
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.statistics import patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 
 NUM_TRAINING, NUM_TEST = 150, 45
 

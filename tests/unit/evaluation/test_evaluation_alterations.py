@@ -6,8 +6,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from pacx.core.errors import DataError, UsageError
-from pacx.evaluation.alterations import Blurred, BorderOnly, CentreOnly, LowPassed, MaskHidden, usual_alterations
 from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.evidence.alterations import (
+    Blurred,
+    BorderOnly,
+    CentreOnly,
+    LowPassed,
+    MaskHidden,
+    usual_alterations,
+)
 
 ROWS = np.array([3, 9, 4])
 

@@ -9,12 +9,12 @@ import torch
 
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.evaluation.attention import attention
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.evidence.attention import attention
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.models.encoders.film_encoder import EncoderOutput, ForeignEncoder
 from pacx.models.encoders.timm_encoder import TimmEncoder

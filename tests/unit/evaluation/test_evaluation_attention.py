@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pacx.evaluation.attention import UNIFORM, attention, attention_share, rescue_cases, rescued, rollout_maps
 from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.evidence.attention import UNIFORM, attention, attention_share, rescue_cases, rescued, rollout_maps
 from pacx.models.rollout import attention_rollout
 
 

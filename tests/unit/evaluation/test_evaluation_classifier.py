@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pacx.core.randomness import sample_keys
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.classifier import fit_classifier, random_halves, temperature
-from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads, ProbeConfig
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.classifier import fit_classifier, random_halves, temperature
+from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads, ProbeConfig
 from pacx.models.heads.classifier import Classifier
 
 CONFIG = ProbeConfig(epochs=15, learning_rates=(3e-2,), batch_size=64)

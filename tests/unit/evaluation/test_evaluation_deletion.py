@@ -6,10 +6,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from pacx.core.errors import DataError, UsageError
-from pacx.evaluation.alterations import Blurred
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.deletion import (
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.evidence.alterations import Blurred
+from pacx.evaluation.evidence.deletion import (
     COSINE,
     LEAST_FIRST,
     MOST_FIRST,
@@ -20,9 +20,9 @@ from pacx.evaluation.deletion import (
     deletion,
     removal_answers,
 )
-from pacx.evaluation.embedding_view import embedding_view
-from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.evidence.embedding_view import embedding_view
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.models.rollout import rollout_grid
 
 PATCH, SIDE = 4, 8

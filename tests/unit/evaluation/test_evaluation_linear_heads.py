@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.randomness import generator, order, sample_keys, uniform
-from pacx.evaluation.linear_heads import LabelledFeatures, ProbeConfig, train_heads
+from pacx.evaluation.probes.linear_heads import LabelledFeatures, ProbeConfig, train_heads
 
 CONFIG = ProbeConfig(epochs=6, batch_size=32)
 

@@ -8,13 +8,13 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from pacx.core.errors import DataError
 from pacx.core.randomness import sample_keys
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.delong import P_VALUE, P_VALUE_HOLM, compare_areas
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.low_data import low_data
-from pacx.evaluation.probe import linear_probe, train_probes
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe, train_probes
+from pacx.evaluation.probes.low_data import low_data
 from pacx.evaluation.results import read_rows, write_rows
+from pacx.evaluation.statistics.delong import P_VALUE, P_VALUE_HOLM, compare_areas
 
 CONFIG = ProbeConfig(epochs=8, batch_size=64, num_seeds=3, learning_rates=(0.02,), seed=5)
 NUM = 900

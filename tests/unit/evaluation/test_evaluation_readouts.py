@@ -7,7 +7,7 @@ import pytest
 
 from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.readouts import (
+from pacx.evaluation.probes.readouts import (
     COVERAGE,
     EVERYTHING,
     R2,
@@ -18,7 +18,7 @@ from pacx.evaluation.readouts import (
     fit_readouts,
     readout_rows,
 )
-from pacx.evaluation.statistics import RowMaker
+from pacx.evaluation.statistics.bootstrap import RowMaker
 
 CONFIG = ReadoutConfig()
 MAKER = RowMaker(protocol="readout", dataset="made up", seed=0, provenance="")

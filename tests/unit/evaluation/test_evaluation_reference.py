@@ -6,7 +6,7 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
 from pacx.core.errors import DataError
-from pacx.evaluation.reference import fit_reference
+from pacx.evaluation.probes.reference import fit_reference
 
 
 def _films(num: int, seed: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from pacx.evaluation.segmentation import (
     segmentation_rows,
     train_decoder,
 )
-from pacx.evaluation.statistics import RowMaker, patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import RowMaker, patient_bootstrap
 from pacx.models.segmenter import SegmentationDecoder, dice_bce_loss
 
 MAKER = RowMaker(protocol="segmentation", dataset="discs", seed=0, provenance="here")

@@ -10,13 +10,13 @@ from sklearn.metrics import roc_auc_score
 
 from pacx.core.errors import DataError
 from pacx.core.randomness import sample_keys
-from pacx.evaluation.alterations import BorderOnly, MaskHidden
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import linear_probe, train_probes
-from pacx.evaluation.shortcuts import AGE_AND_SEX, age_and_sex, fit_logistic, shortcuts
+from pacx.evaluation.evidence.alterations import BorderOnly, MaskHidden
+from pacx.evaluation.evidence.shortcuts import AGE_AND_SEX, age_and_sex, fit_logistic, shortcuts
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe, train_probes
 
 CONFIG = ProbeConfig(epochs=20, learning_rates=(0.03,), num_seeds=2, standardize=True)
 

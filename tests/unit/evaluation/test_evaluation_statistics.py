@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import DataError, UsageError
-from pacx.evaluation.metrics import auroc
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     RowMaker,
     interval,
     macro_average,
@@ -13,6 +12,7 @@ from pacx.evaluation.statistics import (
     patient_bootstrap,
     with_differences,
 )
+from pacx.evaluation.statistics.metrics import auroc
 
 
 def test_draws_are_of_whole_patients_and_begin_with_the_test_set():

@@ -13,13 +13,13 @@ from sklearn.metrics import roc_auc_score
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.randomness import sample_keys
 from pacx.data.augment import to_input
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack, mirrored
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.logistic import LogisticConfig, fit_logistic, logistic_regression, train_logistic
-from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours, neighbour_probabilities
-from pacx.evaluation.probe import linear_probe, released_code_probe
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe, released_code_probe
+from pacx.evaluation.probes.logistic import LogisticConfig, fit_logistic, logistic_regression, train_logistic
+from pacx.evaluation.probes.neighbours import NeighbourConfig, nearest_neighbours, neighbour_probabilities
 from pacx.models.vit import pooled
 
 NUM = 360

@@ -7,13 +7,13 @@ import pytest
 
 from pacx.core.errors import DataError, ModelError
 from pacx.core.randomness import sample_keys
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.logistic import LogisticConfig, logistic_regression
-from pacx.evaluation.low_data import low_data
-from pacx.evaluation.neighbours import NeighbourConfig, nearest_neighbours
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe
+from pacx.evaluation.probes.logistic import LogisticConfig, logistic_regression
+from pacx.evaluation.probes.low_data import low_data
+from pacx.evaluation.probes.neighbours import NeighbourConfig, nearest_neighbours
 
 NUM = 240
 PROTOCOLS = [

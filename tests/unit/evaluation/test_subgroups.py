@@ -8,13 +8,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pacx.core.randomness import sample_keys
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import linear_probe
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import read_rows, write_rows
-from pacx.evaluation.statistics import RowMaker, patient_bootstrap
-from pacx.evaluation.subgroups import WORST, WORST_GAP, groupings, subgroup_rows
+from pacx.evaluation.statistics.bootstrap import RowMaker, patient_bootstrap
+from pacx.evaluation.statistics.subgroups import WORST, WORST_GAP, groupings, subgroup_rows
 
 NUM = 600
 MAKER = RowMaker(protocol="linear-probe", dataset="d", seed=0, provenance="here")

@@ -13,7 +13,7 @@ from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.evaluation.readouts import MeasuredValues, Readout, ReadoutConfig, fit_readouts
+from pacx.evaluation.probes.readouts import MeasuredValues, Readout, ReadoutConfig, fit_readouts
 from pacx.models.encoders.folder import load_encoder, save_encoder
 from pacx.models.heads.readouts import ReadoutHead, load_readouts, save_readouts
 from pacx.models.vit import Pooling, ViTConfig, random_vit

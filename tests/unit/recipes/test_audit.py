@@ -21,11 +21,11 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
-from pacx.evaluation.probe import linear_probe, train_probes
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
+from pacx.evaluation.probes.linear_probe import linear_probe, train_probes
 from pacx.evaluation.results import ResultRow, read_rows
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import load_encoder, save_encoder

@@ -12,12 +12,12 @@ from pacx.cli.main import main
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.classification import ClassificationData
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.deletion import DeletionConfig, DeletionCurves, deletion
-from pacx.evaluation.embedding_view import view_embeddings
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import ProbeConfig
+from pacx.evaluation.evidence.deletion import DeletionConfig, DeletionCurves, deletion
+from pacx.evaluation.evidence.embedding_view import view_embeddings
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.results import read_rows
 from pacx.models.encoders.by_name import NamedEncoder
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder

@@ -7,8 +7,8 @@ import pytest
 from test_report import row
 
 from pacx.core.artifacts import write_json
-from pacx.evaluation.delong import P_VALUE_HOLM
 from pacx.evaluation.results import difference_metric, write_rows
+from pacx.evaluation.statistics.delong import P_VALUE_HOLM
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.exports import to_csv, to_latex, to_markdown, write_tables
 from pacx.reporting.report import write_report

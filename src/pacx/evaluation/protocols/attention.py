@@ -28,7 +28,7 @@ class Attention(Protocol[AttentionSettings]):
 
     def run(self, films: EncodedPack, settings: AttentionSettings, comparison: Comparison) -> Outcome:
         """Rows of every mask."""
-        from pacx.evaluation.attention import attention
+        from pacx.evaluation.evidence.attention import attention
 
         return Outcome(rows=attention(films.pack, films.encoders, comparison, seed=settings.seed))
 

@@ -33,7 +33,7 @@ class Deletion(Protocol[DeletionSettings]):
 
     def run(self, films: EncodedPack, settings: DeletionSettings, comparison: Comparison) -> Outcome:
         """Rows of all areas, and the curves."""
-        from pacx.evaluation.deletion import DeletionCurves, ask_probe, deletion
+        from pacx.evaluation.evidence.deletion import DeletionCurves, ask_probe, deletion
 
         question, config = None, settings.deletion
         if settings.label:

@@ -14,7 +14,7 @@ class NearestNeighbours(Protocol[NeighbourConfig]):
 
     def run(self, films: EncodedPack, settings: NeighbourConfig, comparison: Comparison) -> Outcome:
         """Rows as those of the linear probe."""
-        from pacx.evaluation.neighbours import nearest_neighbours
+        from pacx.evaluation.probes.neighbours import nearest_neighbours
 
         data, features = films.data(comparison.dataset), films.features(comparison.device)
         return Outcome(rows=nearest_neighbours(data, features, comparison, config=settings))

@@ -37,10 +37,10 @@ class LinearProbe(Protocol[LinearProbeSettings]):
 
     def run(self, films: EncodedPack, settings: LinearProbeSettings, comparison: Comparison) -> Outcome:
         """Rows of the probe, of its subgroups, and of the released code's probe where it is asked for."""
-        from pacx.evaluation.classifier import fit_classifier
         from pacx.evaluation.embeddings import embed_pack, mirrored
-        from pacx.evaluation.probe import linear_probe, released_code_probe
-        from pacx.evaluation.subgroups import groupings
+        from pacx.evaluation.probes.classifier import fit_classifier
+        from pacx.evaluation.probes.linear_probe import linear_probe, released_code_probe
+        from pacx.evaluation.statistics.subgroups import groupings
         from pacx.models.heads.classifier import save_classifier
 
         data, features = films.data(comparison.dataset), films.features(comparison.device)

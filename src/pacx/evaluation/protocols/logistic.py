@@ -14,7 +14,7 @@ class Logistic(Protocol[LogisticConfig]):
 
     def run(self, films: EncodedPack, settings: LogisticConfig, comparison: Comparison) -> Outcome:
         """Rows as those of the linear probe."""
-        from pacx.evaluation.logistic import logistic_regression
+        from pacx.evaluation.probes.logistic import logistic_regression
 
         data, features = films.data(comparison.dataset), films.features(comparison.device)
         return Outcome(rows=logistic_regression(data, features, comparison, config=settings))

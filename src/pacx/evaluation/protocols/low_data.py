@@ -27,7 +27,7 @@ class LowData(Protocol[LowDataSettings]):
 
     def run(self, films: EncodedPack, settings: LowDataSettings, comparison: Comparison) -> Outcome:
         """Rows of every share."""
-        from pacx.evaluation.low_data import low_data
+        from pacx.evaluation.probes.low_data import low_data
 
         data, features = films.data(comparison.dataset), films.features(comparison.device)
         return Outcome(rows=low_data(data, features, comparison, config=settings.probe, fractions=settings.fractions))

@@ -42,7 +42,7 @@ class Readout(Protocol[ReadoutSettings]):
         import numpy as np
 
         from pacx.data.packs.pack import Pack
-        from pacx.evaluation.readouts import fit_readouts, read_measured_values, readout_rows
+        from pacx.evaluation.probes.readouts import fit_readouts, read_measured_values, readout_rows
         from pacx.models.heads.readouts import save_readouts
 
         if settings.values is None or len(settings.elsewhere) not in (0, 2):
@@ -66,7 +66,7 @@ class Readout(Protocol[ReadoutSettings]):
 
     def lacks(self, films: EncodedPack, settings: ReadoutSettings) -> str:
         """A table of values of these very films."""
-        from pacx.evaluation.readouts import read_measured_values
+        from pacx.evaluation.probes.readouts import read_measured_values
 
         missing = super().lacks(films, settings)
         if missing or settings.values is None:

@@ -26,8 +26,8 @@ class Shortcut(Protocol[ShortcutSettings]):
 
     def run(self, films: EncodedPack, settings: ShortcutSettings, comparison: Comparison) -> Outcome:
         """Rows of every usual alteration; every mask of the pack is hidden once."""
-        from pacx.evaluation.alterations import usual_alterations
-        from pacx.evaluation.shortcuts import shortcuts
+        from pacx.evaluation.evidence.alterations import usual_alterations
+        from pacx.evaluation.evidence.shortcuts import shortcuts
 
         data, alterations = films.data(comparison.dataset), usual_alterations(films.pack)
         rows = shortcuts(films.pack, data, films.encoders, alterations, comparison, config=settings.probe)

@@ -25,7 +25,7 @@ class View(Protocol[ViewSettings]):
 
     def run(self, films: EncodedPack, settings: ViewSettings, comparison: Comparison) -> Outcome:
         """The share of variance that the picture shows, per encoder."""
-        from pacx.evaluation.embedding_view import view_embeddings
+        from pacx.evaluation.evidence.embedding_view import view_embeddings
 
         rows, views = view_embeddings(films.pack, films.features(comparison.device), settings.label, comparison)
         return Outcome(rows=rows, drawing=views)

@@ -1,8 +1,8 @@
 """A classifier beside an encoder: findings with probabilities, and how much those hang on who it was fitted to.
 
-`embedding -> probability with an interval, per label`. ``pacx.evaluation.classifier`` fits it; here it is kept and
-applied, with numpy alone. The interval says how the probability would vary had other patients of the same hospital been
-fitted to, and nothing else: not whether the film is of a kind that was never seen.
+`embedding -> probability with an interval, per label`. ``pacx.evaluation.probes.classifier`` fits it; here it is kept
+and applied, with numpy alone. The interval says how the probability would vary had other patients of the same hospital
+been fitted to, and nothing else: not whether the film is of a kind that was never seen.
 """
 
 from dataclasses import dataclass

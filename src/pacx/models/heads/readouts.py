@@ -1,8 +1,8 @@
 """Read-outs beside an encoder: a patient's measured values guessed from the film's embedding, each with an interval.
 
-`embedding -> linear score -> value and interval in the quantity's own unit`. ``pacx.evaluation.readouts`` fits them;
-here they are kept in a folder beside the encoder they belong to, and applied. Numpy alone, so that a server needs no
-more. It refuses a folder that was altered, and read-outs of another encoder or another pooling of it.
+`embedding -> linear score -> value and interval in the quantity's own unit`. ``pacx.evaluation.probes.readouts`` fits
+them; here they are kept in a folder beside the encoder they belong to, and applied. Numpy alone, so that a server needs
+no more. It refuses a folder that was altered, and read-outs of another encoder or another pooling of it.
 """
 
 import math

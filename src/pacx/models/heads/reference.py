@@ -1,8 +1,8 @@
 """Films the encoder knows, kept beside it: how far a new one's embedding lies from theirs.
 
-`embedding -> Mahalanobis distance -> percentile among films that were held out`. ``pacx.evaluation.reference`` fits it;
-here it is kept and applied, with numpy alone. A distance says that a film is unlike the others, not that the encoder is
-wrong about it, and a film may be near and wrong all the same.
+`embedding -> Mahalanobis distance -> percentile among films that were held out`. ``pacx.evaluation.probes.reference``
+fits it; here it is kept and applied, with numpy alone. A distance says that a film is unlike the others, not that the
+encoder is wrong about it, and a film may be near and wrong all the same.
 """
 
 from dataclasses import dataclass

@@ -22,8 +22,8 @@ from torch import Tensor
 from pacx.core.errors import DataError, ModelError
 from pacx.core.progress import progress
 from pacx.core.randomness import generator, order, uniform
-from pacx.evaluation.metrics import auroc_points
 from pacx.evaluation.settings import ProbeConfig
+from pacx.evaluation.statistics.metrics import auroc_points
 from pacx.models.onednn import linear
 
 

@@ -20,8 +20,8 @@ from scipy.stats import t as student
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
-from pacx.evaluation.comparison import NUM_DRAWS
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.evaluation.settings import NUM_DRAWS
 
 Float = NDArray[np.float64]
 MACRO = "macro"

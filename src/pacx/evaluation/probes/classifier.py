@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from pacx.core.randomness import generator
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads, ProbeConfig, train_heads
+from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads, ProbeConfig, train_heads
 from pacx.models.heads.classifier import Classifier, Float
 
 _LEVEL = 0.95

@@ -13,20 +13,9 @@ from numpy.typing import NDArray
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Task, task_of
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.delong import MIN_PATIENTS, P_VALUE, P_VALUE_HOLM, compare_areas, holm
-from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
-from pacx.evaluation.metrics import (
-    auprc,
-    auroc,
-    auroc_points,
-    best_f1_thresholds,
-    brier,
-    calibration_error,
-    f1,
-    sensitivity_at_specificity,
-)
+from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     MACRO,
     Column,
     Float,
@@ -35,6 +24,17 @@ from pacx.evaluation.statistics import (
     macro_average,
     mean_over_seeds,
     with_differences,
+)
+from pacx.evaluation.statistics.delong import MIN_PATIENTS, P_VALUE, P_VALUE_HOLM, compare_areas, holm
+from pacx.evaluation.statistics.metrics import (
+    auprc,
+    auroc,
+    auroc_points,
+    best_f1_thresholds,
+    brier,
+    calibration_error,
+    f1,
+    sensitivity_at_specificity,
 )
 
 

@@ -13,10 +13,10 @@ from sklearn.decomposition import PCA
 
 from pacx.core.errors import DataError, ModelError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.classification import label_column
 from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.probes.classification import label_column
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import Column, Float
+from pacx.evaluation.statistics.bootstrap import Column, Float
 
 PROTOCOL = "view"
 

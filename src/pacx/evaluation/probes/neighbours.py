@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from pacx.core.progress import progress
-from pacx.evaluation.classification import (
+from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.probes.classification import (
     ClassificationData,
     best_on_validation,
     classification_rows,
     score_probabilities,
 )
-from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import LabelledFeatures
+from pacx.evaluation.probes.linear_heads import LabelledFeatures
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import NeighbourConfig
-from pacx.evaluation.statistics import patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 
 PROTOCOL = "knn"
 _QUERIES_AT_ONCE = 256

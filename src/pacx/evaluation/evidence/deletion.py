@@ -23,15 +23,15 @@ from pacx.core.errors import DataError
 from pacx.core.randomness import uniform
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.alterations import blurred, unit
-from pacx.evaluation.classification import ClassificationData, label_column
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import frozen, input_batches
-from pacx.evaluation.linear_heads import LinearHeads
-from pacx.evaluation.probe import train_probes
+from pacx.evaluation.evidence.alterations import blurred, unit
+from pacx.evaluation.probes.classification import ClassificationData, label_column
+from pacx.evaluation.probes.linear_heads import LinearHeads
+from pacx.evaluation.probes.linear_probe import train_probes
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import DeletionConfig, ProbeConfig
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     Float,
     Interval,
     PatientDraws,

@@ -16,13 +16,18 @@ from sklearn.linear_model import LogisticRegression
 
 from pacx.core.errors import DataError
 from pacx.core.progress import progress
-from pacx.evaluation.classification import ClassificationData, best_on_validation, classification_rows, score_heads
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import LabelledFeatures, LinearHeads
-from pacx.evaluation.metrics import auroc_points
+from pacx.evaluation.probes.classification import (
+    ClassificationData,
+    best_on_validation,
+    classification_rows,
+    score_heads,
+)
+from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import LogisticConfig
-from pacx.evaluation.statistics import patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import patient_bootstrap
+from pacx.evaluation.statistics.metrics import auroc_points
 
 PROTOCOL = "logistic"
 _NEVER = 30.0

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pacx.evaluation.classification import ClassificationData
-from pacx.evaluation.metrics import auroc
+from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import (
+from pacx.evaluation.statistics.bootstrap import (
     MACRO,
     Column,
     Float,
@@ -25,6 +24,7 @@ from pacx.evaluation.statistics import (
     ratio,
     with_differences,
 )
+from pacx.evaluation.statistics.metrics import auroc
 
 PROTOCOL = "subgroups"
 WORST = "auroc_worst_group"

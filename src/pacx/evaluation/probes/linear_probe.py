@@ -11,12 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
+from pacx.evaluation.probes.classification import (
+    ClassificationData,
+    ClassificationScores,
+    classification_rows,
+    score_heads,
+)
+from pacx.evaluation.probes.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import PatientDraws, patient_bootstrap
-from pacx.evaluation.subgroups import Grouping, subgroup_rows
+from pacx.evaluation.statistics.bootstrap import PatientDraws, patient_bootstrap
+from pacx.evaluation.statistics.subgroups import Grouping, subgroup_rows
 
 PROTOCOL = "linear-probe"
 RELEASED_CODE_PROTOCOL = "linear-probe-released-code"

@@ -16,14 +16,19 @@ from sklearn.linear_model import LogisticRegression
 from pacx.core.errors import DataError
 from pacx.core.progress import announce
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.alterations import NamedAlteration
-from pacx.evaluation.classification import ClassificationData, ClassificationScores, classification_rows, score_heads
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
-from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig
-from pacx.evaluation.probe import train_probes
+from pacx.evaluation.evidence.alterations import NamedAlteration
+from pacx.evaluation.probes.classification import (
+    ClassificationData,
+    ClassificationScores,
+    classification_rows,
+    score_heads,
+)
+from pacx.evaluation.probes.linear_heads import LinearHeads, ProbeConfig
+from pacx.evaluation.probes.linear_probe import train_probes
 from pacx.evaluation.results import ResultRow, Subject
-from pacx.evaluation.statistics import patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 from pacx.models.encoders.film_encoder import FilmEncoder
 
 PROTOCOL = "shortcut"

@@ -17,7 +17,7 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import frozen, input_batches
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.statistics import Column, Float, patient_bootstrap, ratio, with_differences
+from pacx.evaluation.statistics.bootstrap import Column, Float, patient_bootstrap, ratio, with_differences
 from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.rollout import attention_rollout, rollout_network
 from pacx.models.segmenter import IGNORED

@@ -21,7 +21,7 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import ReadoutConfig
-from pacx.evaluation.statistics import Float, PatientDraws, patient_bootstrap, with_differences
+from pacx.evaluation.statistics.bootstrap import Float, PatientDraws, patient_bootstrap, with_differences
 from pacx.models.heads.readouts import ReadoutHead
 
 PROTOCOL = "readout"

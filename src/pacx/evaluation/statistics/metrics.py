@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from pacx.core.errors import ModelError
-from pacx.evaluation.statistics import Float, PatientDraws, ratio
+from pacx.evaluation.statistics.bootstrap import Float, PatientDraws, ratio
 
 SPECIFICITY = 0.9
 """The operating point of ``sensitivity_at_specificity``."""

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pacx.core.progress import announce
 from pacx.core.randomness import seed_of
 from pacx.data.splits import low_data_subset
-from pacx.evaluation.classification import ClassificationData, classification_rows, score_heads
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.linear_heads import LinearHeads, ProbeConfig, train_heads
+from pacx.evaluation.probes.classification import ClassificationData, classification_rows, score_heads
+from pacx.evaluation.probes.linear_heads import LinearHeads, ProbeConfig, train_heads
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import FRACTIONS
-from pacx.evaluation.statistics import patient_bootstrap
+from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 
 PROTOCOL = "low-data"
 _MUCH_MORE = 1.5

@@ -1,0 +1,1 @@
+"""How sure: metrics, patient-level bootstrap, DeLong's test, subgroups."""
