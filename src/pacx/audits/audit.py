@@ -8,17 +8,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pacx.core.provenance import provenance
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.probes.linear_heads import ProbeConfig
-from pacx.evaluation.results import ResultRow, Subject, difference_metric
-from pacx.evaluation.settings import NUM_DRAWS
-from pacx.evaluation.statistics.bootstrap import MACRO, RowMaker
+from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
+from pacx.evaluation.settings import NUM_DRAWS, ProbeConfig
 from pacx.models.device import AUTOMATIC, chosen_device
 from pacx.reporting.result_rows import Rows
-from pacx.reporting.tables import format_interval, is_distinguishable
+
+if TYPE_CHECKING:
+    from pacx.evaluation.statistics.bootstrap import RowMaker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Audit(ABC):
             subjects={str(subject): subject for subject in subjects},
         )
 
-    def maker(self, dataset: str, *, subjects: Iterable[Subject] = (), more: str = "") -> RowMaker:
+    def maker(self, dataset: str, *, subjects: Iterable[Subject] = (), more: str = "") -> "RowMaker":
         """What the audit's rows on one dataset have in common; ``more`` is a remark on all of them."""
         comparison = self.comparison(dataset, subjects=subjects)
         return comparison.maker(f"audit: {self.name}", self.chosen_seed, remark=more)
@@ -99,6 +99,8 @@ class ProbedAudit(Audit):
 
 def in_words(rows: Sequence[ResultRow], *, label: str = MACRO, fraction: float = 1.0, **fields: object) -> str:
     """One row's number with its interval; a difference carries its sign and says when it cannot be told from 0."""
+    from pacx.reporting.tables import format_interval, is_distinguishable
+
     row = Rows(rows=tuple(rows)).find(label=label, fraction=fraction, **fields)
     if row is None:
         raise LookupError(f"no row {label} {fraction} {fields}")

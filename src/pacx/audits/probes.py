@@ -1,13 +1,13 @@
-"""Audits of classification: is the gain the class token's, what do shared patients add, what does a threshold add."""
+"""What the audits of classification measure; ``probes_config`` holds the questions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.audits.audit import AuditResult, ProbedAudit, in_words
+from pacx.audits.audit import AuditResult, in_words
+from pacx.audits.probes_config import ClassTokenAudit, SplitsAudit, ThresholdAudit
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
@@ -19,10 +19,9 @@ from pacx.evaluation.probes.classification import (
 )
 from pacx.evaluation.probes.linear_heads import LinearHeads
 from pacx.evaluation.probes.linear_probe import score_probes
-from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data
-from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.evaluation.probes.low_data import train_low_data
+from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
 from pacx.evaluation.statistics.bootstrap import (
-    MACRO,
     Column,
     Float,
     MacroAverage,
@@ -43,85 +42,58 @@ SEEN, UNSEEN = "patient: seen in training", "patient: unseen"
 GAP = "patient: seen in training - unseen"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassTokenAudit(ProbedAudit):
-    """Is the gain the class token's, which masked autoencoding never supervises and distillation does?
-
-    Both encoders are probed on their class token and on the mean of their patch tokens. The last comparison takes each
-    encoder in its better pooling, chosen by validation AUROC (mean over the probes of a fraction), never on test films.
-    """
-
-    pack: Path
-    """Films with labels and splits."""
-
-    baseline: str
-    """NAME=PLACE of the encoder before distillation."""
-
-    encoder: str
-    """NAME=PLACE of the encoder after it."""
-
-    fractions: tuple[float, ...] = FRACTIONS
-    """Shares of the training films."""
-
-    name = "class-token"
-    example = (
-        "--pack packs/nih14 --baseline mae=runs/mae/encoder --encoder pacx=runs/distill/encoder "
-        "--out runs/audit/class-token.json"
-    )
-
-    def run(self) -> AuditResult:
-        """Gain per pooling, and of the better pooling over the stronger one of the baseline."""
-        pack, opened = Pack.open(self.pack), open_encoders((self.baseline, self.encoder), self.probe.seed)
-        data = ClassificationData.from_pack(pack, dataset=pack.path.name)
-        draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=self.probe.seed)
-        heads, scores = {}, {}
-        for encoder in opened:
-            for part, pooling in _POOLINGS.items():
-                name = f"{encoder.name}#{part}"
-                features = embed_pack(encoder.encoder.pooled_by(pooling), pack, device=self.chosen_device)
-                heads[name] = train_low_data(
-                    data, features, self.fractions, config=self.probe, device=self.chosen_device
-                )
-                scores[name] = score_heads(heads[name], data, features, draws)
-        rows: list[ResultRow] = []
-        taken: list[str] = []
-        before, after = (encoder.name for encoder in opened)
-        for number, fraction in enumerate(self.fractions):
-            members = range(number * self.probe.num_seeds, (number + 1) * self.probe.num_seeds)
-            chosen = {name: score.select(members) for name, score in scores.items()}
-            for part in _POOLINGS:
-                pair = {name: chosen[name] for name in (f"{before}#{part}", f"{after}#{part}")}
-                rows += classification_rows(
-                    self.maker(
-                        data.dataset, subjects=[Subject(encoder=name, pooling=part) for name in (before, after)]
-                    ),
-                    data,
-                    pair,
-                    baseline=f"{before}#{part}",
-                    fraction=fraction,
-                )
-            better = {name: better_pooling(name, heads, members) for name in (before, after)}
-            taken.append(f" ({better[after]} over {better[before]})")
-            maker = self.maker(data.dataset, more=f"by validation AUROC {' and '.join(better.values())}")
-            pair = {name: chosen[part] for name, part in better.items()}
-            rows += classification_rows(maker, data, pair, baseline=before, fraction=fraction)
-        return AuditResult(rows=rows, answer=self._answer(rows, before, after, taken))
-
-    def _answer(self, rows: list[ResultRow], before: str, after: str, taken: list[str]) -> str:
-        def gains(mark: str, remarks: Sequence[str]) -> str:
-            pair = {"subject": after + mark, "contrast": before + mark}
-            return "; ".join(
-                f"{100 * fraction:g} % of the labels{remark} "
-                + in_words(rows, **pair, metric=difference_metric("auroc"), fraction=fraction)
-                for fraction, remark in zip(self.fractions, remarks, strict=True)
+def class_token(audit: ClassTokenAudit) -> AuditResult:
+    """Gain per pooling, and of the better pooling over the stronger one of the baseline."""
+    pack, opened = Pack.open(audit.pack), open_encoders((audit.baseline, audit.encoder), audit.probe.seed)
+    data = ClassificationData.from_pack(pack, dataset=pack.path.name)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=audit.num_draws, seed=audit.probe.seed)
+    heads, scores = {}, {}
+    for encoder in opened:
+        for part, pooling in _POOLINGS.items():
+            name = f"{encoder.name}#{part}"
+            features = embed_pack(encoder.encoder.pooled_by(pooling), pack, device=audit.chosen_device)
+            heads[name] = train_low_data(
+                data, features, audit.fractions, config=audit.probe, device=audit.chosen_device
             )
+            scores[name] = score_heads(heads[name], data, features, draws)
+    rows: list[ResultRow] = []
+    taken: list[str] = []
+    before, after = (encoder.name for encoder in opened)
+    for number, fraction in enumerate(audit.fractions):
+        members = range(number * audit.probe.num_seeds, (number + 1) * audit.probe.num_seeds)
+        chosen = {name: score.select(members) for name, score in scores.items()}
+        for part in _POOLINGS:
+            pair = {name: chosen[name] for name in (f"{before}#{part}", f"{after}#{part}")}
+            rows += classification_rows(
+                audit.maker(data.dataset, subjects=[Subject(encoder=name, pooling=part) for name in (before, after)]),
+                data,
+                pair,
+                baseline=f"{before}#{part}",
+                fraction=fraction,
+            )
+        better = {name: better_pooling(name, heads, members) for name in (before, after)}
+        taken.append(f" ({better[after]} over {better[before]})")
+        maker = audit.maker(data.dataset, more=f"by validation AUROC {' and '.join(better.values())}")
+        pair = {name: chosen[part] for name, part in better.items()}
+        rows += classification_rows(maker, data, pair, baseline=before, fraction=fraction)
+    return AuditResult(rows=rows, answer=_answer(audit, rows, before, after, taken))
 
-        plain = [""] * len(taken)
-        return (
-            f"Macro AUROC of {after} minus {before}, each in the pooling that validation prefers: {gains('', taken)}. "
-            f"With the class token of both: {gains('#token', plain)}; with the mean of the patch tokens of both: "
-            f"{gains('#mean', plain)}."
+
+def _answer(audit: ClassTokenAudit, rows: list[ResultRow], before: str, after: str, taken: list[str]) -> str:
+    def gains(mark: str, remarks: Sequence[str]) -> str:
+        pair = {"subject": after + mark, "contrast": before + mark}
+        return "; ".join(
+            f"{100 * fraction:g} % of the labels{remark} "
+            + in_words(rows, **pair, metric=difference_metric("auroc"), fraction=fraction)
+            for fraction, remark in zip(audit.fractions, remarks, strict=True)
         )
+
+    plain = [""] * len(taken)
+    return (
+        f"Macro AUROC of {after} minus {before}, each in the pooling that validation prefers: {gains('', taken)}. "
+        f"With the class token of both: {gains('#token', plain)}; with the mean of the patch tokens of both: "
+        f"{gains('#mean', plain)}."
+    )
 
 
 def better_pooling(encoder: str, heads: dict[str, LinearHeads], members: range) -> str:
@@ -133,114 +105,94 @@ def _validation(heads: LinearHeads, members: range) -> float:
     return float(heads.validation_auroc[list(members)].mean())
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitsAudit(ProbedAudit):
-    """What do splits by film add, which let a patient be in training and test at once?
+def splits(audit: SplitsAudit) -> AuditResult:
+    """Test AUROC under both splits; of seen and unseen patients under the second."""
+    packs = Pack.open(audit.by_patient), Pack.open(audit.by_film)
+    if set(packs[0].sample_ids) != set(packs[1].sample_ids) or packs[0].label_names != packs[1].label_names:
+        raise DataError(f"{packs[0].path} and {packs[1].path} differ in films or labels; pack one copy twice")
+    (encoder,) = open_encoders((audit.encoder,), audit.probe.seed)
+    # another seed for the other test split: equal counts would pair patients who have nothing to do with each other
+    whole = _scored(audit, encoder, packs[0], BY_PATIENT, audit.probe.seed)
+    leaky = _scored(audit, encoder, packs[1], BY_FILM, audit.probe.seed + 1)
+    if whole.is_seen.any() or not leaky.is_seen.any() or leaky.is_seen.all():
+        raise DataError(
+            f"{int(whole.is_seen.sum())} of {len(whole.is_seen)} test films of {packs[0].path} and "
+            f"{int(leaky.is_seen.sum())} of {len(leaky.is_seen)} of {packs[1].path} are of patients seen in "
+            "training; expected none in the first and some, not all, in the second (--split-policy released-code)"
+        )
+    rows = [
+        row
+        for scored in (whole, leaky)
+        for row in classification_rows(
+            audit.maker(scored.data.dataset), scored.data, {encoder.name: scored.score}, baseline=None, fraction=1.0
+        )
+    ]
+    rows += _compare(audit, leaky, whole, encoder.name) + _compare_people(audit, leaky, encoder.name)
+    return AuditResult(rows=rows, answer=_splits_answer(audit, rows, whole, leaky, encoder.name))
 
-    The same encoder is probed on the same films split in two ways, and on the films split by film the patients it was
-    trained on are compared with the others. Seen and unseen patients are other people, and the two test splits hold
-    other films: those differences are unpaired.
-    """
 
-    by_patient: Path
-    """The pack split by patient."""
+def _scored(audit: SplitsAudit, encoder: NamedEncoder, pack: Pack, how: str, seed: int) -> "_Scored":
+    data = ClassificationData.from_pack(pack, dataset=f"{pack.path.name}, {how}")  # folders may be called alike
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=audit.num_draws, seed=seed)
+    features = {encoder.name: embed_pack(encoder.encoder, pack, device=audit.chosen_device)}
+    scores = score_probes(data, features, draws, config=audit.probe, device=audit.chosen_device)
+    return _Scored(data=data, draws=draws, score=scores[encoder.name])
 
-    by_film: Path
-    """The same films packed with --split-policy released-code."""
 
-    encoder: str
-    """NAME=PLACE."""
+def _compare(audit: SplitsAudit, leaky: "_Scored", whole: "_Scored", name: str) -> list[ResultRow]:
+    """Test AUROC by film minus by patient."""
+    areas = [mean_over_seeds(scored.score.auroc, seed=audit.probe.seed) for scored in (leaky, whole)]
+    first, second = _on_common_labels(areas, [leaky.truth, whole.truth], leaky.data.label_names)
+    ways = [Subject(encoder=name, condition=how) for how in (BY_FILM, BY_PATIENT)]
+    named = Column(str(ways[0]), difference_metric("auroc"), first.draws - second.draws, str(ways[1]))
+    remark = f"{name}; unpaired, the test splits hold other films"
+    maker = audit.maker(leaky.data.dataset, subjects=ways, more=remark)
+    return [maker.row(named, named.draws, label=MACRO, n=len(leaky.truth), remark=first.remark)]
 
-    name = "splits"
-    example = (
-        "--by-patient packs/chexchonet --by-film packs/chexchonet-released --encoder pacx=runs/distill/encoder "
-        "--out runs/audit/splits.json"
+
+def _compare_people(audit: SplitsAudit, leaky: "_Scored", name: str) -> list[ResultRow]:
+    """AUROC on test films of patients seen in training, of the others, and seen minus unseen."""
+    groups = {SEEN: leaky.is_seen, UNSEEN: ~leaky.is_seen}
+    # a film whose label is unknown takes part in nothing, so the others' labels are hidden
+    truths = [np.where(member[:, None], leaky.truth, np.nan) for member in groups.values()]
+    areas = [
+        mean_over_seeds(
+            np.stack([auroc(said, truth, leaky.draws) for said in leaky.score.probabilities]), seed=audit.probe.seed
+        )
+        for truth in truths
+    ]
+    seen, unseen = _on_common_labels(areas, truths, leaky.data.label_names)
+    maker = audit.maker(leaky.data.dataset, more=leaky.people)
+    rows = [
+        maker.row(
+            Column(name, "auroc", macro.draws),
+            macro.draws,
+            label=MACRO,
+            n=int(member.sum()),
+            remark=macro.remark,
+            subgroup=group,
+        )
+        for (group, member), macro in zip(groups.items(), (seen, unseen), strict=True)
+    ]
+    gap = Column(name, difference_metric("auroc"), seen.draws - unseen.draws)
+    return [*rows, maker.row(gap, gap.draws, label=MACRO, n=len(leaky.truth), remark=seen.remark, subgroup=GAP)]
+
+
+def _splits_answer(audit: SplitsAudit, rows: list[ResultRow], whole: "_Scored", leaky: "_Scored", name: str) -> str:
+    more = in_words(
+        rows, subject=f"{name} ({BY_FILM})", contrast=f"{name} ({BY_PATIENT})", metric=difference_metric("auroc")
     )
-
-    def run(self) -> AuditResult:
-        """Test AUROC under both splits; of seen and unseen patients under the second."""
-        packs = Pack.open(self.by_patient), Pack.open(self.by_film)
-        if set(packs[0].sample_ids) != set(packs[1].sample_ids) or packs[0].label_names != packs[1].label_names:
-            raise DataError(f"{packs[0].path} and {packs[1].path} differ in films or labels; pack one copy twice")
-        (encoder,) = open_encoders((self.encoder,), self.probe.seed)
-        # another seed for the other test split: equal counts would pair patients who have nothing to do with each other
-        whole = self._scored(encoder, packs[0], BY_PATIENT, self.probe.seed)
-        leaky = self._scored(encoder, packs[1], BY_FILM, self.probe.seed + 1)
-        if whole.is_seen.any() or not leaky.is_seen.any() or leaky.is_seen.all():
-            raise DataError(
-                f"{int(whole.is_seen.sum())} of {len(whole.is_seen)} test films of {packs[0].path} and "
-                f"{int(leaky.is_seen.sum())} of {len(leaky.is_seen)} of {packs[1].path} are of patients seen in "
-                "training; expected none in the first and some, not all, in the second (--split-policy released-code)"
-            )
-        rows = [
-            row
-            for scored in (whole, leaky)
-            for row in classification_rows(
-                self.maker(scored.data.dataset), scored.data, {encoder.name: scored.score}, baseline=None, fraction=1.0
-            )
-        ]
-        rows += self._compare(leaky, whole, encoder.name) + self._compare_people(leaky, encoder.name)
-        return AuditResult(rows=rows, answer=self._answer(rows, whole, leaky, encoder.name))
-
-    def _scored(self, encoder: NamedEncoder, pack: Pack, how: str, seed: int) -> "_Scored":
-        data = ClassificationData.from_pack(pack, dataset=f"{pack.path.name}, {how}")  # folders may be called alike
-        draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=seed)
-        features = {encoder.name: embed_pack(encoder.encoder, pack, device=self.chosen_device)}
-        scores = score_probes(data, features, draws, config=self.probe, device=self.chosen_device)
-        return _Scored(data=data, draws=draws, score=scores[encoder.name])
-
-    def _compare(self, leaky: "_Scored", whole: "_Scored", name: str) -> list[ResultRow]:
-        """Test AUROC by film minus by patient."""
-        areas = [mean_over_seeds(scored.score.auroc, seed=self.probe.seed) for scored in (leaky, whole)]
-        first, second = _on_common_labels(areas, [leaky.truth, whole.truth], leaky.data.label_names)
-        ways = [Subject(encoder=name, condition=how) for how in (BY_FILM, BY_PATIENT)]
-        named = Column(str(ways[0]), difference_metric("auroc"), first.draws - second.draws, str(ways[1]))
-        remark = f"{name}; unpaired, the test splits hold other films"
-        maker = self.maker(leaky.data.dataset, subjects=ways, more=remark)
-        return [maker.row(named, named.draws, label=MACRO, n=len(leaky.truth), remark=first.remark)]
-
-    def _compare_people(self, leaky: "_Scored", name: str) -> list[ResultRow]:
-        """AUROC on test films of patients seen in training, of the others, and seen minus unseen."""
-        groups = {SEEN: leaky.is_seen, UNSEEN: ~leaky.is_seen}
-        # a film whose label is unknown takes part in nothing, so the others' labels are hidden
-        truths = [np.where(member[:, None], leaky.truth, np.nan) for member in groups.values()]
-        areas = [
-            mean_over_seeds(
-                np.stack([auroc(said, truth, leaky.draws) for said in leaky.score.probabilities]), seed=self.probe.seed
-            )
-            for truth in truths
-        ]
-        seen, unseen = _on_common_labels(areas, truths, leaky.data.label_names)
-        maker = self.maker(leaky.data.dataset, more=leaky.people)
-        rows = [
-            maker.row(
-                Column(name, "auroc", macro.draws),
-                macro.draws,
-                label=MACRO,
-                n=int(member.sum()),
-                remark=macro.remark,
-                subgroup=group,
-            )
-            for (group, member), macro in zip(groups.items(), (seen, unseen), strict=True)
-        ]
-        gap = Column(name, difference_metric("auroc"), seen.draws - unseen.draws)
-        return [*rows, maker.row(gap, gap.draws, label=MACRO, n=len(leaky.truth), remark=seen.remark, subgroup=GAP)]
-
-    def _answer(self, rows: list[ResultRow], whole: "_Scored", leaky: "_Scored", name: str) -> str:
-        more = in_words(
-            rows, subject=f"{name} ({BY_FILM})", contrast=f"{name} ({BY_PATIENT})", metric=difference_metric("auroc")
-        )
-        by_film, by_patient = (
-            in_words(rows, subject=name, metric="auroc", dataset=scored.data.dataset, subgroup="")
-            for scored in (leaky, whole)
-        )
-        seen, unseen = (in_words(rows, subject=name, metric="auroc", subgroup=group) for group in (SEEN, UNSEEN))
-        gap = in_words(rows, subject=name, metric=difference_metric("auroc"), subgroup=GAP)
-        return (
-            f"Macro AUROC of {name} is {by_film} split by film and {by_patient} split by patient, {more} over the "
-            f"labels that both test splits can score. Split by film, {leaky.people}: on their films it is {seen}, on "
-            f"the others' {unseen}, {gap}."
-        )
+    by_film, by_patient = (
+        in_words(rows, subject=name, metric="auroc", dataset=scored.data.dataset, subgroup="")
+        for scored in (leaky, whole)
+    )
+    seen, unseen = (in_words(rows, subject=name, metric="auroc", subgroup=group) for group in (SEEN, UNSEEN))
+    gap = in_words(rows, subject=name, metric=difference_metric("auroc"), subgroup=GAP)
+    return (
+        f"Macro AUROC of {name} is {by_film} split by film and {by_patient} split by patient, {more} over the "
+        f"labels that both test splits can score. Split by film, {leaky.people}: on their films it is {seen}, on "
+        f"the others' {unseen}, {gap}."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,50 +235,29 @@ def _on_common_labels(
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdAudit(ProbedAudit):
-    """What does F1 at 0.5 hide? The same probes at 0.5 and at each label's best threshold on the validation split.
-
-    Where one class excludes the others, the most probable class stands in the place of 0.5.
-    """
-
-    pack: Path
-    """Films with labels and splits."""
-
-    encoders: tuple[str, ...]
-    """NAME=PLACE each, and the baselines random and imagenet."""
-
-    name = "threshold"
-    example = (
-        "--pack packs/nih14 --encoders mae=runs/mae/encoder pacx=runs/distill/encoder --out runs/audit/threshold.json"
-    )
-
-    def run(self) -> AuditResult:
-        """F1 at both, and the paired difference, per encoder."""
-        pack, opened = Pack.open(self.pack), open_encoders(self.encoders, self.probe.seed)
-        data = ClassificationData.from_pack(pack, dataset=pack.path.name)
-        draws = patient_bootstrap(data.patient_ids[data.test], num_draws=self.num_draws, seed=self.probe.seed)
-        device = self.chosen_device
-        features = {encoder.name: embed_pack(encoder.encoder, pack, device=device) for encoder in opened}
-        scores = score_probes(data, features, draws, config=self.probe, device=device)
-        truth = data.labels[data.test]
-        usual = "by the most probable class" if data.is_multiclass else "at 0.5"
-        rows, answers = [], []
-        for name, score in scores.items():
-            ways = [Subject(encoder=name, condition=how) for how in (usual, "at the validation threshold")]
-            maker, (fixed, tuned) = self.maker(data.dataset, subjects=ways), map(str, ways)
-            values = {fixed: score.f1, tuned: score.f1_tuned}
-            pooled = {each: mean_over_seeds(value, seed=self.probe.seed) for each, value in values.items()}
-            for column in with_differences(pooled, "f1", fixed):
-                macro = macro_average(column.draws, truth, data.label_names)
-                rows.append(maker.row(column, macro.draws, label=MACRO, n=len(truth), remark=macro.remark))
-                for k, label in enumerate(data.label_names):
-                    known = int((~np.isnan(truth[:, k])).sum())
-                    rows.append(maker.row(column, column.draws[:, k], label=label, n=known))
-            before, after = (in_words(rows, subject=each, metric="f1") for each in (fixed, tuned))
-            gain = in_words(rows, subject=tuned, contrast=fixed, metric=difference_metric("f1"))
-            answers.append(f"{name} {before} {usual} and {after} at the threshold tuned on validation, {gain}")
-        return AuditResult(rows=rows, answer=f"Macro F1: {'; '.join(answers)}.")
-
-
-AUDITS = (ClassTokenAudit, SplitsAudit, ThresholdAudit)
+def thresholds(audit: ThresholdAudit) -> AuditResult:
+    """F1 at both, and the paired difference, per encoder."""
+    pack, opened = Pack.open(audit.pack), open_encoders(audit.encoders, audit.probe.seed)
+    data = ClassificationData.from_pack(pack, dataset=pack.path.name)
+    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=audit.num_draws, seed=audit.probe.seed)
+    device = audit.chosen_device
+    features = {encoder.name: embed_pack(encoder.encoder, pack, device=device) for encoder in opened}
+    scores = score_probes(data, features, draws, config=audit.probe, device=device)
+    truth = data.labels[data.test]
+    usual = "by the most probable class" if data.is_multiclass else "at 0.5"
+    rows, answers = [], []
+    for name, score in scores.items():
+        ways = [Subject(encoder=name, condition=how) for how in (usual, "at the validation threshold")]
+        maker, (fixed, tuned) = audit.maker(data.dataset, subjects=ways), map(str, ways)
+        values = {fixed: score.f1, tuned: score.f1_tuned}
+        pooled = {each: mean_over_seeds(value, seed=audit.probe.seed) for each, value in values.items()}
+        for column in with_differences(pooled, "f1", fixed):
+            macro = macro_average(column.draws, truth, data.label_names)
+            rows.append(maker.row(column, macro.draws, label=MACRO, n=len(truth), remark=macro.remark))
+            for k, label in enumerate(data.label_names):
+                known = int((~np.isnan(truth[:, k])).sum())
+                rows.append(maker.row(column, column.draws[:, k], label=label, n=known))
+        before, after = (in_words(rows, subject=each, metric="f1") for each in (fixed, tuned))
+        gain = in_words(rows, subject=tuned, contrast=fixed, metric=difference_metric("f1"))
+        answers.append(f"{name} {before} {usual} and {after} at the threshold tuned on validation, {gain}")
+    return AuditResult(rows=rows, answer=f"Macro F1: {'; '.join(answers)}.")

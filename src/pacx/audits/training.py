@@ -10,11 +10,7 @@ from pathlib import Path
 
 from pacx.audits.audit import AuditResult, ProbedAudit, in_words
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.embeddings import check_size, embed_pack
-from pacx.evaluation.probes.classification import ClassificationData
-from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import ResultRow, difference_metric
-from pacx.models.encoders.by_name import encoder_from_folder
 from pacx.models.encoders.names import MAE
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.recipes.mae import MAERun, mae, mae_tiny
@@ -34,6 +30,11 @@ class _TrainedAudit(ProbedAudit):
 
     def probed(self, folders: Mapping[str, Path], baseline: str) -> list[ResultRow]:
         """Rows of encoder folders by name, with paired differences to one of them."""
+        from pacx.evaluation.embeddings import embed_pack
+        from pacx.evaluation.probes.classification import ClassificationData
+        from pacx.evaluation.probes.linear_probe import linear_probe
+        from pacx.models.encoders.by_name import encoder_from_folder
+
         pack = Pack.open(self.labelled)
         maker, comparison = self.maker(pack.path.name, more=_CAVEAT), self.comparison(pack.path.name)
         rows = linear_probe(
@@ -49,6 +50,9 @@ class _TrainedAudit(ProbedAudit):
 
     def check_before_training(self, films: Path) -> None:
         """Refuse a labelled pack that cannot be probed while nothing has been trained yet."""
+        from pacx.evaluation.embeddings import check_size
+        from pacx.evaluation.probes.classification import ClassificationData
+
         pack = Pack.open(self.labelled)
         ClassificationData.from_pack(pack, dataset=pack.path.name)
         check_size(pack, Pack.open(films).preprocessing)

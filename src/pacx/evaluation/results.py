@@ -15,6 +15,8 @@ from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError
 from pacx.evaluation.old_rows import is_old, upgraded
 
+MACRO = "macro"
+"""The label of a row that averages over labels."""
 _NUMBERS = ("value", "ci_low", "ci_high")
 
 

@@ -12,8 +12,7 @@ from pacx.evaluation.evidence.shortcuts import PROTOCOL as SHORTCUT
 from pacx.evaluation.probes.logistic import PROTOCOL as LOGISTIC
 from pacx.evaluation.probes.neighbours import PROTOCOL as NEIGHBOURS
 from pacx.evaluation.protocol import Protocol, protocols
-from pacx.evaluation.results import difference_metric
-from pacx.evaluation.statistics.bootstrap import MACRO
+from pacx.evaluation.results import MACRO, difference_metric
 from pacx.evaluation.statistics.delong import P_VALUE_HOLM
 from pacx.evaluation.statistics.subgroups import PROTOCOL as SUBGROUPS
 from pacx.evaluation.statistics.subgroups import WORST, WORST_GAP

@@ -14,9 +14,8 @@ from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Task, task_of
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads
-from pacx.evaluation.results import ResultRow
+from pacx.evaluation.results import MACRO, ResultRow
 from pacx.evaluation.statistics.bootstrap import (
-    MACRO,
     Column,
     Float,
     PatientDraws,

@@ -24,7 +24,6 @@ from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.evaluation.settings import NUM_DRAWS
 
 Float = NDArray[np.float64]
-MACRO = "macro"
 UNIT_METRICS = frozenset(
     {
         *("auroc", "auprc", "f1", "f1_tuned", "brier", "ece", "sensitivity_at_90_specificity"),

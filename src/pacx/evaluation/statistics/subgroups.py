@@ -13,9 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pacx.evaluation.probes.classification import ClassificationData
-from pacx.evaluation.results import ResultRow
+from pacx.evaluation.results import MACRO, ResultRow
 from pacx.evaluation.statistics.bootstrap import (
-    MACRO,
     Column,
     Float,
     PatientDraws,
