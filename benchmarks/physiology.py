@@ -89,7 +89,7 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
     from dataclasses import replace
 
     from pacx.modalities.labs import read_labs
-    from pacx.modalities.panel.long_tables import Reading
+    from pacx.modalities.panel.long_tables import TableReading
     from pacx.modalities.panel.panels import PanelTable
     from pacx.models.panel.config import LAB_PANEL
     from pacx.recipes.labs import labs_tiny
@@ -102,7 +102,7 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
         people = draw_physiology(ids, seed=0, site=UNIVERSITY_HOSPITAL)
         measured: Any = PanelTable(LAB_PANEL, tuple(ids), simulate_labs(people, ids, seed=0))
     else:
-        measured = read_labs(table, Reading(samples=samples))
+        measured = read_labs(table, TableReading(samples=samples))
     training = replace(labs_tiny().training, epochs=epochs, batch_size=batch_size, accelerator="cpu")
     errors: dict[str, list[Hidden]] = {}
     for seed in range(5):

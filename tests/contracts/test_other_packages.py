@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pacx.core.errors import UsageError
+from pacx.core.typed_json import plain
 from pacx.objectives.objective import Objective
 from pacx.recipes.distill import distill
-from pacx.training.config import plain
 
 CODE = '''
 from dataclasses import dataclass

@@ -8,7 +8,8 @@ from torch import nn
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys
-from pacx.training.config import Strategy, TrainingConfig, changed_fields, config_sha256, plain
+from pacx.core.typed_json import plain
+from pacx.training.config import Strategy, TrainingConfig, changed_fields, config_sha256
 from pacx.training.schedules import learning_rate
 from pacx.training.task import Selection, decay_matrices_only, shuffled_rows
 
