@@ -38,11 +38,11 @@ from pacx.evaluation.evidence.attention import attention
 from pacx.evaluation.evidence.deletion import DeletionConfig, DeletionCurves, ask_probe, deletion
 from pacx.evaluation.evidence.embedding_view import view_embeddings
 from pacx.evaluation.evidence.shortcuts import shortcuts
+from pacx.evaluation.masks.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import ResultRow, read_rows, write_rows
-from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.statistics.bootstrap import Column, RowMaker
 from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, random_like
 from pacx.models.encoders.names import MAE, RANDOM

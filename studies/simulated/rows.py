@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pacx.core.randomness import seed_of
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.mask_overlap import MaskOverlap
+from pacx.evaluation.masks.overlap import MaskOverlap
+from pacx.evaluation.masks.segmentation import PROTOCOL as SEGMENTATION
 from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
-from pacx.evaluation.segmentation import PROTOCOL as SEGMENTATION
 from pacx.evaluation.statistics.bootstrap import (
     Column,
     Float,

@@ -23,10 +23,10 @@ from pacx.core.host import processor_lines
 from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.masks.segmentation import decode_test_films
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data
-from pacx.evaluation.segmentation import decode_test_films
 from pacx.evaluation.statistics.bootstrap import mean_over_seeds, patient_bootstrap
 from pacx.evaluation.statistics.metrics import auroc
 from pacx.models.device import chosen_device

@@ -14,7 +14,7 @@ from pacx.data.packs.packing import pack_records
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.evidence.alterations import MaskHidden
 from pacx.evaluation.evidence.attention import UNIFORM, attention
-from pacx.evaluation.segmentation import SegmentationConfig, segmentation
+from pacx.evaluation.masks.segmentation import SegmentationConfig, segmentation
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 

@@ -9,9 +9,9 @@ from pacx.audits.audit import AuditResult, in_words
 from pacx.audits.masks_config import PreMaskedAudit
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.mask_overlap import mask_overlap
+from pacx.evaluation.masks.overlap import mask_overlap
+from pacx.evaluation.masks.segmentation import decode_test_films, segmentation_rows
 from pacx.evaluation.results import Subject, difference_metric
-from pacx.evaluation.segmentation import decode_test_films, segmentation_rows
 from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 from pacx.models.encoders.by_name import open_encoders
 

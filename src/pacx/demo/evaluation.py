@@ -10,16 +10,16 @@ from pacx.core.artifacts import read_json
 from pacx.core.errors import ModelError
 from pacx.data.packs.pack import Pack
 from pacx.demo.folders import DemoFolders
-from pacx.evaluation.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.evidence.attention import attention
+from pacx.evaluation.masks.segmentation import SegmentationConfig, segmentation
+from pacx.evaluation.probes.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.probes.low_data import low_data
 from pacx.evaluation.results import ResultRow, Subject
-from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.by_name import NamedEncoder, encoder_from_folder, imagenet_encoder, random_like
 from pacx.models.encoders.film_encoder import FilmEncoder

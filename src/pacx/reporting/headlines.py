@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pacx.evaluation.alignment import CHANCE
+from pacx.evaluation.probes.alignment import CHANCE
 from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.models.encoders.names import MAE, PACX
 from pacx.reporting.result_rows import Rows

@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pacx.core.artifacts import read_json, write_text
 from pacx.core.errors import UsageError
-from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.evidence.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.evidence.attention import UNIFORM
 from pacx.evaluation.evidence.deletion import PROTOCOL as DELETION
+from pacx.evaluation.probes.alignment import CHANCE, CONSTANT
 from pacx.evaluation.results import read_rows
 from pacx.models.encoders.names import ABLATIONS, IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting import scrutiny, tables

@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pacx.evaluation.alignment import CHANCE, CONSTANT
 from pacx.evaluation.evidence.attention import METRIC, UNIFORM
 from pacx.evaluation.evidence.attention import PROTOCOL as ATTENTION
+from pacx.evaluation.probes.alignment import CHANCE, CONSTANT
 from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.models.encoders.names import IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting.paper import ALIGNMENT, BENCHMARKS, Published

@@ -16,11 +16,11 @@ from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.masks.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import ResultRow
-from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 from pacx.recipes.rows import with_splits

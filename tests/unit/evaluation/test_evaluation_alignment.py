@@ -6,7 +6,8 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
 from pacx.core.errors import DataError, ModelError, UsageError
-from pacx.evaluation.alignment import (
+from pacx.evaluation.comparison import Comparison
+from pacx.evaluation.probes.alignment import (
     CHANCE,
     CONSTANT,
     AlignmentConfig,
@@ -15,7 +16,6 @@ from pacx.evaluation.alignment import (
     alignment_metrics,
     expected_hits,
 )
-from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 
 NUM_TRAINING, NUM_TEST = 150, 45

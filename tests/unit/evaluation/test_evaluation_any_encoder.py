@@ -12,10 +12,10 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.evidence.attention import attention
+from pacx.evaluation.masks.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.probes.linear_probe import linear_probe
-from pacx.evaluation.segmentation import SegmentationConfig, segmentation
 from pacx.models.encoders.film_encoder import EncoderOutput, ForeignEncoder
 from pacx.models.encoders.timm_encoder import TimmEncoder
 

@@ -11,8 +11,8 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import order
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_patches
-from pacx.evaluation.mask_overlap import mask_overlap
-from pacx.evaluation.segmentation import (
+from pacx.evaluation.masks.overlap import mask_overlap
+from pacx.evaluation.masks.segmentation import (
     MaskedTokens,
     SegmentationConfig,
     predict_overlap,

@@ -15,10 +15,10 @@ from pacx.cli.main import main
 from pacx.core.artifacts import sha256_of
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.masks.segmentation import SegmentationConfig
 from pacx.evaluation.probes.linear_heads import ProbeConfig
 from pacx.evaluation.protocol import protocols
 from pacx.evaluation.results import read_rows
-from pacx.evaluation.segmentation import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import save_encoder
 from pacx.suite import certificate as certificates

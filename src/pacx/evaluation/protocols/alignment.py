@@ -30,7 +30,7 @@ class Alignment(Protocol[AlignmentSettings]):
 
     def run(self, films: EncodedPack, settings: AlignmentSettings, comparison: Comparison) -> Outcome:
         """Rows of every modality, over the films that have all of them."""
-        from pacx.evaluation.alignment import AlignmentData, alignment, rows_with_targets
+        from pacx.evaluation.probes.alignment import AlignmentData, alignment, rows_with_targets
         from pacx.modalities.targets import open_targets
 
         targets = open_targets(settings.targets)
@@ -45,7 +45,7 @@ class Alignment(Protocol[AlignmentSettings]):
         """Targets of training and of test patients."""
         import numpy as np
 
-        from pacx.evaluation.alignment import rows_with_targets
+        from pacx.evaluation.probes.alignment import rows_with_targets
         from pacx.modalities.targets import open_targets
 
         if missing := super().lacks(films, settings):

@@ -32,7 +32,7 @@ class Segmentation(Protocol[SegmentationSettings]):
 
     def run(self, films: EncodedPack, settings: SegmentationSettings, comparison: Comparison) -> Outcome:
         """Rows of every mask."""
-        from pacx.evaluation.segmentation import segmentation
+        from pacx.evaluation.masks.segmentation import segmentation
         from pacx.models.segmenter import Segmenter, save_segmenter
 
         remarks = films.not_kept("segmenters") if settings.save else []

@@ -21,7 +21,7 @@ from pacx.core.randomness import order
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_patches
-from pacx.evaluation.mask_overlap import MaskOverlap, mask_overlap
+from pacx.evaluation.masks.overlap import MaskOverlap, mask_overlap
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import SegmentationConfig
 from pacx.evaluation.statistics.bootstrap import (

@@ -1,0 +1,1 @@
+"""How well masks can be decoded from patch tokens."""
