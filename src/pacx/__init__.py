@@ -1,19 +1,13 @@
-"""PaCX: chest X-ray encoders that have learnt physiology. Research software, not a medical device."""
+"""PaCX: chest X-ray encoders that have learnt physiology. Research software, not a medical device.
+
+The names that a room offers stand in its ``__init__.pyi``; they are loaded when they are first used, so that importing
+``pacx`` or a room of it imports nothing else.
+"""
 
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pacx.inference.encoder import Encoder, load_encoder
+import lazy_loader
 
+__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 __version__ = metadata.version("pacx")
-__all__ = ["Encoder", "__version__", "load_encoder"]
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    """Load the public names on first use, so that ``import pacx`` does not import torch."""
-    if name in ("Encoder", "load_encoder"):
-        from pacx.inference import encoder
-
-        return getattr(encoder, name)
-    raise AttributeError(f"module 'pacx' has no attribute '{name}'")
+__all__ = [*_names, "__version__"]

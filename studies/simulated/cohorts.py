@@ -15,8 +15,8 @@ from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
+from pacx.data.packs.splitting import UNTESTED, with_splits
 from pacx.data.records import Records
-from pacx.recipes.rows import UNTESTED, with_splits
 from pacx.recipes.side_by_side import in_processes
 from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.patients.population import draw_physiology

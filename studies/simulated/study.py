@@ -19,7 +19,7 @@ from pacx.core.errors import UsageError
 from pacx.core.progress import announce, progress
 from pacx.evaluation.results import ResultRow, write_rows
 from pacx.models.encoders.names import MAE
-from pacx.recipes.recipe import Run
+from pacx.recipes.run import Run
 from pacx.recipes.side_by_side import in_processes, run_side_by_side
 from studies.simulated.cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
 from studies.simulated.design import IN_LIFE, SIZES, Preset, StudyFolders, StudySizes

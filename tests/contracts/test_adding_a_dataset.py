@@ -12,7 +12,7 @@ from PIL import Image
 from pacx.core.errors import DataError, UsageError
 from pacx.data.checks.doctor import examine
 from pacx.data.packs.packing import pack_records
-from pacx.recipes.rows import with_splits
+from pacx.data.packs.splitting import with_splits
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding" / "dataset.md"
 

@@ -14,8 +14,8 @@ from pacx.data.checks.doctor import examine
 from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset, Task, datasets
 from pacx.data.packs.packing import pack_records
+from pacx.data.packs.splitting import with_released_code_splits, with_splits
 from pacx.data.splits import patients_in_two_splits
-from pacx.recipes.rows import with_released_code_splits, with_splits
 from pacx.simulation.twin import TwinConfig, twins, write_twin
 
 OF_ONES_OWN = {"folder", "dicom-folder"}

@@ -3,7 +3,7 @@
 import pytest
 
 from pacx.cli.main import main
-from pacx.recipes.recipe import Run, all_recipes
+from pacx.recipes.run import Run, all_recipes
 
 
 @pytest.mark.parametrize("name", all_recipes())

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from pacx.cli import main as command
-from pacx.recipes.recipe import all_recipes
+from pacx.recipes.run import all_recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orphan_worker import Piece
 
-from pacx.recipes.recipe import Run
+from pacx.recipes.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from pacx.data.images.decode import Decoding
 from pacx.data.packs.merging import merge_shards
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import Shard, pack_records, pack_shard
+from pacx.data.packs.splitting import divided
 from pacx.data.splits import SplitPolicy
-from pacx.recipes.rows import plan_for, with_released_code_splits, with_splits
 
 _EXAMPLE = "pacx data pack folder --root films --out packs/films --image-size-px 224"
 _MERGE_EXAMPLE = "pacx data merge packs/films.shard-*-of-8 --out packs/films"
@@ -98,11 +98,8 @@ def _list() -> None:
 def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     kind: Any = PackCall[dataset.options_type]  # type: ignore[name-defined]  # known when called
     call = parse(kind, words, verb=f"data pack {dataset.card.name}", example=_EXAMPLE)
-    records = replace(dataset.read(call.root, call.options), dataset=dataset.card.name)
-    if call.split_policy is SplitPolicy.RELEASED_CODE:
-        records = with_released_code_splits(records, dataset)
-    else:
-        records = with_splits(records, call.seed, plan_for(records, dataset))
+    read = replace(dataset.read(call.root, call.options), dataset=dataset.card.name)
+    records = divided(read, dataset, call.seed, call.split_policy)
     options: dict[str, Any] = {
         "preprocessing": Preprocessing(image_size_px=call.image_size_px),
         "decoding": Decoding(scaled_jpeg=call.scaled_jpeg, allow_burned_in=call.allow_burned_in),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pacx.cli.terminal import choose, parse, say
 from pacx.core.errors import ModelError, UsageError
-from pacx.recipes.recipe import all_recipes
+from pacx.recipes.run import all_recipes
 
 
 def main(words: Sequence[str]) -> None:

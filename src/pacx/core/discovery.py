@@ -16,7 +16,7 @@ from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from pacx.core.errors import PluginError
+from pacx.core.errors import PluginError, UsageError
 from pacx.core.progress import announce
 
 T = TypeVar("T")
@@ -50,6 +50,17 @@ class Plugins(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._loaders)
+
+    def called(self, name: str, what: str) -> T:
+        """The plug-in that a person asked for by name.
+
+        Raises:
+            UsageError: there is none; the sentence has the names that look like it.
+            PluginError: it cannot be imported, or is of another kind.
+        """
+        if name not in self:
+            raise UsageError(f"'{name}' is no {what}; there are {', '.join(self)}{like(name, self)}")
+        return self[name]
 
     def usable(self) -> dict[str, T]:
         """All that can be imported; every other one is named with its error on standard error."""

@@ -1,1 +1,5 @@
 """The whole method on a simulated hospital, from nothing to a report."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

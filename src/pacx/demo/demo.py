@@ -21,6 +21,7 @@ from pacx.core.provenance import provenance
 from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.packing import pack_records
+from pacx.data.packs.splitting import UNTESTED, with_splits
 from pacx.data.records import Records
 from pacx.demo.folders import DemoFolders
 from pacx.evaluation.comparison import Comparison
@@ -32,8 +33,7 @@ from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny
 from pacx.recipes.mae import mae_tiny
-from pacx.recipes.recipe import Run
-from pacx.recipes.rows import UNTESTED, with_splits
+from pacx.recipes.run import Run
 from pacx.training.config import TrainingConfig
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets, open_targets
-from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
+from pacx.recipes.run import Run
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import DistillTaskConfig, objective_by_name
 

@@ -9,7 +9,7 @@ import tyro
 from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.models.ecg.mae_config import EcgMAEConfig
-from pacx.recipes.recipe import Run
+from pacx.recipes.run import Run
 from pacx.recipes.samples import learning_rows
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import EcgTaskConfig

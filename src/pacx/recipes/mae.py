@@ -12,8 +12,8 @@ from pacx.data.augment_config import Augmentation
 from pacx.data.packs.pack import Pack
 from pacx.models.mae.config import CrossDecoder, Decoder, MAEConfig, SampledDecoder
 from pacx.models.vit_config import Pooling, ViTConfig
-from pacx.recipes.recipe import Run
 from pacx.recipes.rows import train_and_held_out
+from pacx.recipes.run import Run
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import MAETaskConfig
 

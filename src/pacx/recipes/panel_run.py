@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
-from pacx.recipes.recipe import Run
+from pacx.recipes.run import Run
 from pacx.recipes.samples import learning_rows
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import PanelTaskConfig

@@ -1,18 +1,14 @@
 """Which rows of a pack a stage learns from and which it is measured on; no patient of a test split is in either."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.progress import announce
-from pacx.data.dataset import Dataset, SplitPlan
 from pacx.data.packs.pack import Pack
-from pacx.data.records import Records
-from pacx.data.splits import assign_splits, patients_in_two_splits
+from pacx.data.splits import assign_splits
 
 
 def train_and_held_out(
@@ -66,63 +62,3 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
             f"split of {pack.path}; give the samples of both splits, with the pack's sample ids"
         )
     return fitting, held_out
-
-
-_DEFAULT_PLAN = SplitPlan()
-UNTESTED = SplitPlan(fractions=(0.95, 0.05, 0.0))
-"""For films that nothing will be tested on, such as those of a pretraining."""
-
-
-def plan_for(records: Records, dataset: Dataset[Any]) -> SplitPlan:
-    """The dataset's own plan; ``UNTESTED`` for films without labels and masks, which have nothing to be tested on."""
-    return dataset.card.splits if records.label_names or records.mask_names else UNTESTED
-
-
-def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) -> Records:
-    """Records whose every film has a split: the makers' own as far as it goes, the rest by patient.
-
-    No split anywhere: the patients are divided by the plan's fractions. Training and test films only: the plan's share
-    of the training patients becomes val. Otherwise the splits stay as they are. The notes say what was done, and count
-    the patients whom the makers divide and those who have films in the test split and others in none.
-
-    Args:
-        records: the films.
-        seed: of the draw.
-        plan: shares of patients.
-    """
-    table, names = records.table, records.label_names
-    found = set(table["split"]) - {""}
-    num_divided = len(patients_in_two_splits(table))
-    notes = [f"the makers' own splits divide patients: {num_divided} are in two splits"] if num_divided else []
-    split = table["split"]
-    num_half_marked = len(set(table["patient_id"][split == "test"]) & set(table["patient_id"][split == ""]))
-    if num_half_marked:
-        notes.append(
-            f"{num_half_marked} patients have films in the test split and others in none; those are never trained on"
-        )
-    if not found:
-        split = assign_splits(table, names, fractions=plan.fractions, seed=seed)
-        percent = "/".join(f"{100 * part:g}" for part in plan.fractions)
-        notes.append(f"splits drawn by patient, {percent}, seed {seed}")
-    elif found == {"train", "test"}:
-        share = plan.val_share_of_train
-        training = table[split == "train"]
-        drawn = assign_splits(training, names, fractions=(1 - share, share, 0.0), seed=seed)
-        split = drawn.reindex(table.index).fillna(split)
-        notes.append(f"val drawn by patient, {100 * share:g} % of the makers' training patients, seed {seed}")
-    return replace(records, table=table.assign(split=split), notes=(*records.notes, *notes))
-
-
-def with_released_code_splits(records: Records, dataset: Dataset[Any]) -> Records:
-    """Records split as the authors' released code splits this dataset; the notes say so loudly.
-
-    Raises:
-        UsageError: the released code draws no split of its own for this dataset.
-    """
-    table = records.table.assign(split=dataset.released_code_splits(records))
-    num_divided = len(patients_in_two_splits(table))
-    note = (
-        f"SPLITS OF THE RELEASED CODE, image-level, patients in two splits: {num_divided}; "
-        "scores come out too high where a patient is on both sides"
-    )
-    return replace(records, table=table, notes=(*records.notes, note))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from pacx.core.workers import Workers
-from pacx.recipes.recipe import Run
+from pacx.recipes.run import Run
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -3,3 +3,7 @@
 Flow: ``physiology`` draws patients; ``thorax``, ``ecg`` and ``labs`` each turn the same physiology into one signal;
 ``hospital`` writes cohorts to disk. Because the cause of every picture is known, so is every answer.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -15,11 +15,11 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.packs.packing import pack_records
+from pacx.data.packs.splitting import with_splits
 from pacx.demo.folders import DemoFolders
 from pacx.models.encoders.folder import save_encoder
 from pacx.models.encoders.names import MAE, PACX
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.rows import with_splits
 from pacx.simulation.hospital import HospitalConfig, write_hospital
 
 SIZE_PX = 64

@@ -10,8 +10,8 @@ from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_aur
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.chexchonet import DATASET, ChexchonetOptions
+from pacx.data.packs.splitting import with_released_code_splits, with_splits
 from pacx.data.splits import patients_in_two_splits
-from pacx.recipes.rows import with_released_code_splits, with_splits
 from pacx.simulation.patients.physiology import Visibility
 
 

@@ -12,8 +12,8 @@ from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_aur
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import NIH14_LABELS
 from pacx.data.datasets.nih14 import DATASET
+from pacx.data.packs.splitting import with_released_code_splits, with_splits
 from pacx.data.splits import patients_in_two_splits
-from pacx.recipes.rows import with_released_code_splits, with_splits
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"

@@ -12,7 +12,7 @@ from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_aur
 from pacx.core.errors import DataError, UsageError
 from pacx.data.datasets.nlm_tb import DATASET, Hospital, NlmTbOptions
 from pacx.data.images.decode import decode_grey
-from pacx.recipes.rows import with_released_code_splits, with_splits
+from pacx.data.packs.splitting import with_released_code_splits, with_splits
 from pacx.simulation.patients.physiology import Visibility
 
 

@@ -11,9 +11,9 @@ from pacx.core.errors import UsageError
 from pacx.data.dataset import SplitPlan
 from pacx.data.datasets.folder import DATASET, FolderDataset
 from pacx.data.packs.pack import Pack
+from pacx.data.packs.splitting import plan_for, with_released_code_splits, with_splits
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
-from pacx.recipes.rows import plan_for, with_released_code_splits, with_splits
 
 
 def split_records(split: list[str], *, films_per_patient: int = 2) -> Records:

@@ -13,7 +13,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import VINDR_GLOBAL_LABELS, VINDR_LOCAL_LABELS
 from pacx.data.datasets.vindr_cxr import _TRAINING_POSITIVES, DATASET, FilmSource, VindrCxrOptions
 from pacx.data.images.decode import decode_grey
-from pacx.recipes.rows import with_released_code_splits, with_splits
+from pacx.data.packs.splitting import with_released_code_splits, with_splits
 from pacx.simulation.cohort import CohortConfig
 from pacx.simulation.film_files import films_of
 from pacx.simulation.twins import vindr_cxr as twin_module

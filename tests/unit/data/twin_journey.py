@@ -13,6 +13,7 @@ from pacx.data.checks.doctor import Diagnosis, examine
 from pacx.data.dataset import datasets
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
+from pacx.data.packs.splitting import with_splits
 from pacx.data.records import Records
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.embeddings import embed_pack
@@ -23,7 +24,6 @@ from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import ResultRow
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
-from pacx.recipes.rows import with_splits
 from pacx.simulation.twin import TwinConfig, twins, write_twin
 
 PREPROCESSING = Preprocessing(image_size_px=32)

@@ -11,9 +11,10 @@ from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
+from pacx.data.packs.splitting import with_splits
 from pacx.data.records import Records
 from pacx.data.splits import assign_splits
-from pacx.recipes.rows import train_and_held_out, with_splits
+from pacx.recipes.rows import train_and_held_out
 
 
 def pack_of(root: Path, films: list[tuple[str, str]]) -> Pack:

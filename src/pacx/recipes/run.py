@@ -33,3 +33,15 @@ Recipe = Callable[[], Run]
 def all_recipes() -> Plugins[Recipe]:
     """Every recipe by the name a user types, in the order of files and of their lists; only one asked for is opened."""
     return discover_listed("pacx.recipes", "RECIPES", FunctionType)
+
+
+def recipe(name: str) -> Run:
+    """The run of a recipe, with its defaults; ``dataclasses.replace`` changes fields, ``run`` trains.
+
+    Args:
+        name: as after ``pacx train``, such as ``mae``, ``mae-tiny`` or ``distill-tokens``.
+
+    Raises:
+        UsageError: no recipe of this name; the sentence has the names that look like it.
+    """
+    return all_recipes().called(name, "recipe")()

@@ -1,0 +1,2 @@
+from .config import ObjectiveConfig as ObjectiveConfig
+from .objective import Objective as Objective

@@ -1,0 +1,7 @@
+from .distill import DistillRun as DistillRun
+from .ecg import EcgRun as EcgRun
+from .labs import LabsRun as LabsRun
+from .mae import MAERun as MAERun
+from .run import Run as Run
+from .run import recipe as recipe
+from .vitals import VitalsRun as VitalsRun
