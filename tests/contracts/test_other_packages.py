@@ -1,6 +1,7 @@
-"""A package of somebody else adds a dataset, a modality and an objective by being installed, and breaks nothing."""
+"""A package of somebody else adds a dataset, modality, objective, protocol by being installed, and breaks nothing."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pacx.core.typed_json import plain
 from pacx.objectives.objective import Objective
 from pacx.recipes.distill import distill
 
+ROOT = Path(__file__).resolve().parents[2]
 CODE = '''
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,29 +60,55 @@ class MineConfig(RegressionConfig):
 
 DATASET, MODALITY, OBJECTIVE = Spa(), Gait(), MineConfig()
 '''
-POINTS = """[pacx.datasets]
-spa = spa_under_test:DATASET
-nih14 = spa_under_test:DATASET
-broken = spa_under_test_broken:DATASET
-[pacx.modalities]
-gait = spa_under_test:MODALITY
-[pacx.objectives]
-mine = spa_under_test:OBJECTIVE
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "spa-under-test"
+version = "1.0"
+
+[tool.hatch.build.targets.wheel]
+include = ["*.py"]
+
+[project.entry-points."pacx.datasets"]
+spa = "spa_under_test:DATASET"
+nih14 = "spa_under_test:DATASET"
+broken = "spa_under_test_broken:DATASET"
+
+[project.entry-points."pacx.modalities"]
+gait = "spa_under_test:MODALITY"
+
+[project.entry-points."pacx.objectives"]
+mine = "spa_under_test:OBJECTIVE"
+
+[project.entry-points."pacx.protocols"]
+spread = "spa_under_test_spread:PROTOCOL"
+torn = "spa_under_test_broken:PROTOCOL"
 """
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package, installed by pip into a folder of its own; docs/adding/protocol.md has its protocol."""
+    project, site = (tmp_path_factory.mktemp(name) for name in ("project", "site"))
+    spread = re.search(r"```python\n(.*?)```", (ROOT / "docs/adding/protocol.md").read_text(), re.DOTALL)
+    assert spread is not None
+    (project / "pyproject.toml").write_text(PROJECT)
+    (project / "spa_under_test.py").write_text(CODE)
+    (project / "spa_under_test_spread.py").write_text(spread[1])
+    (project / "spa_under_test_broken.py").write_text("raise RuntimeError('no licence file')\n")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(site), str(project)], check=True)
+    return site
+
+
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The package with its metadata, as an installer leaves it on the path."""
-    (tmp_path / "spa_under_test.py").write_text(CODE)
-    (tmp_path / "spa_under_test_broken.py").write_text("raise RuntimeError('no licence file')\n")
-    about = tmp_path / "spa_under_test-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: spa-under-test\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(POINTS)
-    monkeypatch.syspath_prepend(str(tmp_path))
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(site))
     monkeypatch.delitem(sys.modules, "spa_under_test", raising=False)
-    return tmp_path
+    return site
 
 
 def pacx(installed: Path, words: str) -> subprocess.CompletedProcess[str]:
@@ -106,6 +134,16 @@ def test_its_words_are_words_of_the_command(installed: Path) -> None:
         done = pacx(installed, words)
         assert done.returncode == 0, done.stderr
         assert f"usage: pacx {words.removesuffix(' --help')}" in done.stdout
+
+
+def test_its_protocol_is_one_of_ours_and_one_that_is_torn_is_named(installed: Path) -> None:
+    done = pacx(installed, "evaluate spread --help")
+    assert done.returncode == 0, done.stderr
+    assert "mean squared distance" in done.stdout
+    unknown = pacx(installed, "evaluate spreat")
+    assert unknown.returncode == 2
+    assert "did you mean spread" in unknown.stderr
+    assert "plug-in 'torn' of package spa-under-test cannot be imported" in unknown.stderr
 
 
 def test_its_objective_is_distilled_with_by_name(installed: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from running_server import TOKEN, serving
 
+import pacx.recipes
 from pacx.cli.main import main
-from pacx.recipes import mae
+from pacx.recipes import MAERun, recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "docs/start.md"]
@@ -57,9 +58,10 @@ def settings(words: list[str]) -> list[str]:
     return SMALL[max(beginnings, key=len)].split() if beginnings else []
 
 
-def small_mae_tiny() -> mae.MAERun:
+def small_mae_tiny() -> MAERun:
     """The recipe as ``SMALL`` makes it, for Python that trains."""
-    run = mae.mae_tiny()
+    run = recipe("mae-tiny")
+    assert isinstance(run, MAERun)
     sizes = {"embed_dim": 32, "depth": 1, "num_heads": 2, "decoder_embed_dim": 32}
     model = replace(run.task.model, **sizes, decoder_depth=1, decoder_num_heads=2)
     training = replace(run.training, epochs=1, warmup_epochs=0, batch_size=16, accelerator="cpu")
@@ -70,7 +72,7 @@ def small_mae_tiny() -> mae.MAERun:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_says(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = small_mae_tiny()
-    monkeypatch.setattr(mae, "mae_tiny", lambda: small)
+    monkeypatch.setattr(pacx.recipes, "recipe", lambda name: small if name == "mae-tiny" else recipe(name))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     languages = set()

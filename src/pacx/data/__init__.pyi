@@ -6,3 +6,4 @@ from .datasets.folder import FolderOptions as FolderOptions
 from .packs.from_dataset import pack_dataset as pack_dataset
 from .packs.pack import Pack as Pack
 from .records import Records as Records
+from .splits import assign_splits as assign_splits

@@ -149,8 +149,10 @@ class Protocol(ABC, Generic[SettingsT]):
 
 
 def protocols() -> Mapping[str, Protocol[Any]]:
-    """Every protocol by name."""
-    return discover("pacx.evaluation.protocols", "PROTOCOL", Protocol)  # type: ignore[type-abstract]
+    """Every protocol by name: ours, and the entry points ``pacx.protocols`` of others that can be imported."""
+    # abstract classes are only compared with
+    found = discover("pacx.evaluation.protocols", "PROTOCOL", Protocol, group="pacx.protocols")  # type: ignore[type-abstract]
+    return found.usable()
 
 
 def unknown_protocol(word: str, known: Sequence[str]) -> str:
