@@ -9,7 +9,6 @@ import torch
 
 from pacx.core.errors import ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.exporting import export as recipe
 from pacx.exporting.export import ExportConfig, export_encoder
 from pacx.exporting.graphs import write_graph
 from pacx.exporting.parity import compare, simulated_films
@@ -53,18 +52,19 @@ def test_comparing_takes_the_worst_film() -> None:
 
 
 def test_eight_bit_weights_pass_and_are_measured(tmp_path: Path) -> None:
+    """On 512 films: of 128, a few that change places move a random encoder's weak AUROC by the bar itself."""
     source = _save_encoder(tmp_path / "encoder")
-    assert export_encoder(source, tmp_path / "out", ExportConfig(rollout=False, num_parity_films=256)) == ()
+    assert export_encoder(source, tmp_path / "out", ExportConfig(rollout=False, num_parity_films=1024)) == ()
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len({path.stat().st_mode for path in files}) == 1, "a server under another user could not read them all"
     report = json.loads((tmp_path / "out" / "parity.json").read_text())
     full, quantized = report["graphs"]
     assert (full["file"], full["compared_with"], full["films"]) == ("onnx/fp32.onnx", "torch", 64)
     assert full["max_abs_difference"] < 1e-5
-    assert (quantized["file"], quantized["films"]) == ("onnx/int8.onnx", 128)
+    assert (quantized["file"], quantized["films"]) == ("onnx/int8.onnx", 512)
     assert abs(quantized["auroc_change"]) <= 0.002
     assert 0.5 < quantized["auroc"] < 1
-    assert quantized["min_cosine"] > 0.99
+    assert quantized["min_cosine"] > 0.999
     assert quantized["max_abs_difference"] > 1e-4, "the same numbers would mean that nothing was quantised"
     embedded = open_embedder(tmp_path / "out", Precision.INT8)(np.zeros((2, 32, 32), np.uint8))
     assert embedded.shape == (2, 32)
@@ -91,7 +91,7 @@ def test_a_graph_that_says_something_else_is_not_exported(tmp_path: Path, monkey
         write_graph(encoder, path, takes=takes, gives=gives)
         encoder.vit.load_state_dict(state)
 
-    monkeypatch.setattr(recipe, "write_graph", write_another)
+    monkeypatch.setattr("pacx.exporting.graphs.write_graph", write_another)
     source = _save_encoder(tmp_path / "encoder")
     with pytest.raises(ModelError, match=r"fp32.onnx differs from torch by 0.001 on 8 simulated films"):
         export_encoder(source, tmp_path / "out", ExportConfig(rollout=False, int8=False, num_parity_films=8))
