@@ -276,7 +276,7 @@ class StudyFolders:
         return self.out / "packs" / f"{cohort}-{name}".replace(" ", "-").replace(",", "")
 
     def run(self, name: str) -> Path:
-        """A training run."""
+        """The folder of one training run, by its name."""
         return self.out / "runs" / name.replace(" ", "-").translate(str.maketrans("", "", "(),"))
 
     @property

@@ -89,7 +89,7 @@ class _Done:
 
     @cached_property
     def files(self) -> dict[str, dict[str, NDArray[np.generic]]]:
-        """Arrays by step."""
+        """The arrays that each finished step left, by the step's name."""
         return {step.name: dict(np.load(step.file)) for step in self.steps}
 
     def about(self, step: StudyStep) -> Mapping[str, object]:

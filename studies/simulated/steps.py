@@ -147,7 +147,7 @@ class StudyStep(ABC):
 
     @abstractmethod
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Do it."""
+        """Do the step's work and return the arrays to keep."""
 
     def run(self) -> str:
         """Do it unless it is done, in one thread; returns its name."""
@@ -181,11 +181,11 @@ class BaselineStep(StudyStep):
 
     @property
     def named(self) -> str:
-        """See ``StudyStep``."""
+        """The step's own name, as ``StudyStep`` asks."""
         return str(self.world.subject(self.encoder))
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Draws."""
+        """The bootstrap draws of every probe of the encoder."""
         return probed(
             self.study,
             open_baseline(self.study, self.encoder),
@@ -214,17 +214,17 @@ class Stage2Step(StudyStep):
 
     @property
     def condition(self) -> Condition:
-        """Which."""
+        """The Stage 2 that this step trains."""
         return CONDITIONS[self.condition_number]
 
     @property
     def named(self) -> str:
-        """See ``StudyStep``."""
+        """The step's own name, as ``StudyStep`` asks."""
         return str(self.condition.subject)
 
     @property
     def out(self) -> Path:
-        """The run folder."""
+        """The folder in which the step trains."""
         return self.study.folders.stage_2(self.condition, self.seed)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
@@ -266,7 +266,7 @@ class MaskStep(StudyStep):
 
     @property
     def named(self) -> str:
-        """See ``StudyStep``."""
+        """The step's own name, as ``StudyStep`` asks."""
         return self.encoder
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:

@@ -57,7 +57,7 @@ class StudyConfig:
 
     @property
     def folders(self) -> StudyFolders:
-        """Where everything is."""
+        """The folders below OUT that steps write and rows are made from."""
         name = f"{self.preset.value}{'-rehearsal' * self.rehearse}"
         return StudyFolders(out=self.out or Path("runs/study") / name)
 

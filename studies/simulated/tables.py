@@ -117,7 +117,7 @@ def _num_films(rows: Rows, suffix: str = "") -> str:
 
 
 def score_table(rows: Rows, called_by: Mapping[Subject, str], suffix: str = "") -> Table:
-    """Macro AUROC itself."""
+    """Macro AUROC of each encoder by share of the labels, not gains."""
     body = []
     for subject, called in called_by.items():
         found = [

@@ -31,7 +31,7 @@ class AuditResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(ABC):
-    """One question."""
+    """One question that the paper leaves open, and what is compared with what to answer it."""
 
     out: Path
     """The results.json to write."""
@@ -55,7 +55,7 @@ class Audit(ABC):
 
     @abstractmethod
     def run(self) -> AuditResult:
-        """Measure and answer."""
+        """Measure on the packs that the fields name, and answer in rows and a sentence."""
 
     @property
     def remark(self) -> str:
@@ -93,7 +93,7 @@ class ProbedAudit(Audit):
 
     @property
     def chosen_seed(self) -> int:
-        """Of the probes."""
+        """The seed of the probes, the only part that draws."""
         return self.probe.seed
 
 

@@ -33,7 +33,7 @@ class PreMaskedAudit(Audit):
 
     @property
     def chosen_seed(self) -> int:
-        """Of the decoder."""
+        """The seed of the decoder, the only part that draws."""
         return self.decoder.seed
 
     def run(self) -> AuditResult:

@@ -19,7 +19,7 @@ def all_audits() -> "Plugins[type[Audit]]":
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Answer one question that the paper leaves open, on the packs that the words name."""
     audits = all_audits()
     name, rest = choose(words, "audit", audits.summaries, _EXAMPLE)
     kind = audits[name]

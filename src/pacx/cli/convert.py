@@ -31,7 +31,7 @@ class ConvertCall:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Turn a published checkpoint into plain tensors."""
     choices = {"ecgfounder": "the frozen ECG encoder of the paper, 12 leads or 1"}
     _, rest = choose(words, "convert", choices, _EXAMPLE)
     call = parse(ConvertCall, rest, verb="convert ecgfounder", example=_EXAMPLE)

@@ -133,7 +133,7 @@ def _describe(pack: Pack) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """List, pack, merge, examine or compare datasets, as the first word says."""
     actions = {
         "list": "the datasets there is an adapter for, and what to download",
         "doctor": "is a copy of a dataset complete and right?",

@@ -7,7 +7,7 @@ from pacx.demo.demo import DemoConfig, run_demo
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Run the whole method on a simulated hospital, or go on with it."""
     config = parse(DemoConfig, words, verb="demo", example="pacx demo --out runs/demo")
     elapsed_s = run_demo(config)
     say(

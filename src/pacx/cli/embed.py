@@ -133,7 +133,7 @@ def _embed_targets(modality: Modality[Any], words: Sequence[str]) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Embed films or ECGs to one file, or recordings of a modality to frozen targets."""
     known = modalities()
     if words and words[0] in known:
         _embed_targets(known[words[0]], words[1:])

@@ -114,7 +114,7 @@ def _evaluate(protocol: Protocol[Any], call: EvaluateCall[Any]) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Run one protocol, or with ``all`` every one that the packs allow."""
     found = protocols()
     explained = {_ALL: "all of these that the packs allow, with a certificate and a report"}
     explained |= {name: protocol.summary for name, protocol in found.items()}

@@ -14,7 +14,7 @@ _EXAMPLE = (
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the action."""
+    """Run every protocol that the packs allow; write rows, certificate, pictures and the report."""
     config = parse(SuiteConfig, words, verb="evaluate all", example=_EXAMPLE)
     from pacx.reporting.report import write_report
     from pacx.suite.certificate import CERTIFICATE_FILE, certify

@@ -31,7 +31,7 @@ class ExportCall:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Export an encoder folder, and say which graphs were refused and why."""
     call = parse(ExportCall, words, verb="export", example="pacx export runs/demo/encoder --out exports/pacx")
     for refusal in export_encoder(call.encoder, call.out, call.config):
         say(refusal)

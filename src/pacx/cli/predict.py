@@ -70,7 +70,7 @@ def say_quarantined(bad: Sequence[Quarantined], out: Path) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Write what the heads beside an encoder say of films as a table."""
     call = parse(PredictCall, words, verb="predict", example="pacx predict exports/pacx films/ --out findings.csv")
     check_table_path(call.out)
     (files, notes), heads = expanded(call.paths), load_heads(call.dir)

@@ -47,7 +47,7 @@ def _verify(path: Path, depth: Depth) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Write the page, or hold a certificate against its files."""
     call = parse(
         ReportCall,
         words,

@@ -106,7 +106,7 @@ def _token(call: ServeCall) -> str | None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Open the exports, choose how to run each on this host, and serve until told to stop."""
     call = parse(ServeCall, words, verb="serve", example="pacx serve mae=exports/mae pacx=exports/pacx --port 8080")
     if not call.exports:
         raise UsageError("nothing to serve; give a folder that pacx export wrote")

@@ -57,7 +57,7 @@ def _show(found: Overlap) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the action."""
+    """Say which films and patients packs share, and write it down if asked to."""
     call = parse(OverlapCall, words, verb="data overlap", example=_EXAMPLE)
     named = {str(path): path for path in call.packs}
     if len(named) < len(call.packs):

@@ -94,7 +94,7 @@ def _write_twins(name: str, words: Sequence[str]) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Write a simulated hospital, or the twin of an official dataset."""
     explained = {name: f"films, ECGs and labs as {name} hospital's scanners and wards make them" for name in _SITES}
     explained |= {name: f"simulated patients in the layout of {name}" for name in twins()}
     explained |= {_EVERY_TWIN: "every twin, each in a sub-folder of its own"}

@@ -8,7 +8,7 @@ from pacx.recipes.run import all_recipes
 
 
 def main(words: Sequence[str]) -> None:
-    """Run the verb."""
+    """Run a recipe with the fields that the words change."""
     recipes = all_recipes()
     name, rest = choose(
         words, "train", recipes.summaries, "pacx train mae-tiny --pack packs/films --training.epochs 10"

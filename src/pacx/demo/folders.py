@@ -22,7 +22,7 @@ class DemoFolders:
 
     @property
     def results(self) -> Path:
-        """All result rows."""
+        """The file of all result rows."""
         return self.out / "results.json"
 
     def pack(self, cohort: str, image_size_px: int) -> Path:
@@ -30,5 +30,5 @@ class DemoFolders:
         return self.out / "packs" / f"{cohort}-{image_size_px}"
 
     def run(self, name: str) -> Path:
-        """A training run."""
+        """The folder of one training run, by its name."""
         return self.out / "runs" / name

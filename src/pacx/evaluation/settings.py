@@ -126,7 +126,7 @@ class SegmentationConfig:
 
     @property
     def seeds(self) -> range:
-        """Of the decoders."""
+        """The seeds of the decoders, one training each."""
         return range(self.seed, self.seed + self.num_seeds)
 
 

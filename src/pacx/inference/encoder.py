@@ -53,7 +53,7 @@ class Encoder:
 
     @property
     def module(self) -> VisionTransformer:
-        """The network."""
+        """The network that protocols move to a device."""
         return self._loaded.module
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:

@@ -54,7 +54,7 @@ class Diagnosis:
         return not any(issue.is_fault for issue in self.issues)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The diagnosis as plain JSON values, for ``pacx data doctor --json``."""
         return {**plain(self), "is_green": self.is_green}
 
 

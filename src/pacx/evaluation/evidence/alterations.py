@@ -56,11 +56,11 @@ class BorderOnly:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """What result rows call the films altered so."""
         return "border only"
 
     def __call__(self, films: Tensor, _rows: NDArray[np.int64], /) -> Tensor:
-        """See ``NamedAlteration``."""
+        """Alter a batch of films, as ``NamedAlteration`` says."""
         return torch.where(_inside(films, self.share), self.grey, unit(films))
 
 
@@ -73,11 +73,11 @@ class CentreOnly:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """What result rows call the films altered so."""
         return "centre only"
 
     def __call__(self, films: Tensor, _rows: NDArray[np.int64], /) -> Tensor:
-        """See ``NamedAlteration``."""
+        """Alter a batch of films, as ``NamedAlteration`` says."""
         return torch.where(_inside(films, self.share), unit(films), self.grey)
 
 
@@ -113,11 +113,11 @@ class MaskHidden:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """What result rows call the films altered so."""
         return f"{self._mask} hidden"
 
     def __call__(self, films: Tensor, rows: NDArray[np.int64], /) -> Tensor:
-        """See ``NamedAlteration``."""
+        """Alter a batch of films, as ``NamedAlteration`` says."""
         is_hidden = torch.from_numpy(self._masks[rows, self._column] == 1).to(films.device)
         return torch.where(is_hidden, self._grey, unit(films))
 
@@ -134,11 +134,11 @@ class Blurred:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """What result rows call the films altered so."""
         return f"blurred, sigma {100 * self.share:g} % of the side"
 
     def __call__(self, films: Tensor, _rows: NDArray[np.int64], /) -> Tensor:
-        """See ``NamedAlteration``."""
+        """Alter a batch of films, as ``NamedAlteration`` says."""
         return blurred(unit(films), self.share)
 
 
@@ -154,11 +154,11 @@ class LowPassed:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """What result rows call the films altered so."""
         return f"low-pass, {self.cycles:g} periods per side"
 
     def __call__(self, films: Tensor, _rows: NDArray[np.int64], /) -> Tensor:
-        """See ``NamedAlteration``."""
+        """Alter a batch of films, as ``NamedAlteration`` says."""
         side = films.shape[-1]
         down = torch.fft.fftfreq(side, 1 / side, device=films.device)
         across = torch.fft.rfftfreq(side, 1 / side, device=films.device)

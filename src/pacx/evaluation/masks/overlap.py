@@ -31,7 +31,7 @@ class MaskOverlap:
 
     @property
     def union(self) -> NDArray[np.int64]:
-        """Pixels inside either."""
+        """Pixels that lie inside the predicted or the true mask."""
         return self.predicted + self.inside - self.intersection
 
     @property

@@ -20,7 +20,7 @@ class AlignmentSettings:
 
 
 class Alignment(Protocol[AlignmentSettings]):
-    """See ``evaluation.alignment``."""
+    """``evaluation.probes.alignment`` for every encoder and every folder of targets."""
 
     name, summary, headline = "alignment", "ridge and retrieval towards ECG and labs (Table 2)", "recall_at_5"
     settings = AlignmentSettings
@@ -55,7 +55,7 @@ class Alignment(Protocol[AlignmentSettings]):
         return "" if has_both else "--targets of its own training and test films"
 
     def fingerprints(self, settings: AlignmentSettings, /) -> list[str]:
-        """Of the targets."""
+        """The targets' fingerprints, which a kept step depends on."""
         from pacx.modalities.targets import open_targets
 
         return [target.fingerprint for target in open_targets(settings.targets)]

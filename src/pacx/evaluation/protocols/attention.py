@@ -15,7 +15,7 @@ class AttentionSettings:
 
 
 class Attention(Protocol[AttentionSettings]):
-    """See ``evaluation.attention``."""
+    """``evaluation.evidence.attention`` for every mask of a pack."""
 
     name, summary, headline = (
         "attention",

@@ -22,7 +22,7 @@ class DeletionSettings:
 
 
 class Deletion(Protocol[DeletionSettings]):
-    """See ``evaluation.deletion``."""
+    """``evaluation.evidence.deletion`` with a linear probe as the question."""
 
     name, headline = "deletion", "deletion_gain"
     summary = "patches removed in the order of the rollout: deletion and insertion areas"

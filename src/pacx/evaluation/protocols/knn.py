@@ -6,7 +6,7 @@ from pacx.evaluation.settings import NeighbourConfig
 
 
 class NearestNeighbours(Protocol[NeighbourConfig]):
-    """See ``evaluation.neighbours``."""
+    """``evaluation.probes.neighbours`` on all training labels."""
 
     name, summary, headline = "knn", "votes of the most similar training films, nothing trained", "auroc"
     settings = NeighbourConfig

@@ -29,7 +29,7 @@ class LinearProbeSettings:
 
 
 class LinearProbe(Protocol[LinearProbeSettings]):
-    """See ``evaluation.probe``."""
+    """``evaluation.probes.linear_probe`` on all training labels, by subgroup too."""
 
     name, summary, headline = "linear-probe", "linear probe on all training labels (Table 1)", "auroc"
     settings = LinearProbeSettings

@@ -6,7 +6,7 @@ from pacx.evaluation.settings import LogisticConfig
 
 
 class Logistic(Protocol[LogisticConfig]):
-    """See ``evaluation.logistic``."""
+    """``evaluation.probes.logistic`` on all training labels."""
 
     name, summary, headline = "logistic", "the linear probe's optimum: logistic regression", "auroc"
     settings = LogisticConfig

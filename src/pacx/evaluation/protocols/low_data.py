@@ -19,7 +19,7 @@ class LowDataSettings:
 
 
 class LowData(Protocol[LowDataSettings]):
-    """See ``evaluation.low_data``."""
+    """``evaluation.probes.low_data`` on shares of the training labels."""
 
     name, summary, headline = "low-data", "linear probe on 1, 10 and 100 % of the labels (Figure 3)", "auroc"
     settings = LowDataSettings

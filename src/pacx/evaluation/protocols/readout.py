@@ -30,7 +30,7 @@ class ReadoutSettings:
 
 
 class Readout(Protocol[ReadoutSettings]):
-    """See ``evaluation.readouts``."""
+    """``evaluation.probes.readouts`` of measured values in a table."""
 
     name, summary, headline = "readout", "labs and ECG measures from the film, with conformal intervals", "coverage"
     settings = ReadoutSettings

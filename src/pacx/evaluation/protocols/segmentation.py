@@ -23,7 +23,7 @@ class SegmentationSettings:
 
 
 class Segmentation(Protocol[SegmentationSettings]):
-    """See ``evaluation.segmentation``."""
+    """``evaluation.masks.segmentation`` of every mask of a pack."""
 
     name, summary, headline = "segmentation", "decoder on frozen patch tokens: IoU and Dice (Table 1)", "iou"
     settings = SegmentationSettings

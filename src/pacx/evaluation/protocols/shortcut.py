@@ -16,7 +16,7 @@ class ShortcutSettings:
 
 
 class Shortcut(Protocol[ShortcutSettings]):
-    """See ``evaluation.shortcuts``."""
+    """``evaluation.evidence.shortcuts``: the probe on altered films, and age and sex alone."""
 
     name, headline = "shortcut", "auroc"
     summary = "the probe on border, hidden organs, blur; age and sex alone"

@@ -15,7 +15,7 @@ class ViewSettings:
 
 
 class View(Protocol[ViewSettings]):
-    """See ``evaluation.embedding_view``."""
+    """``evaluation.evidence.embedding_view``: two components of every encoder's embeddings."""
 
     name, headline = "view", "explained_variance"
     summary = "a picture of the embeddings' first two principal components"
