@@ -100,7 +100,7 @@ def draw_gains(axes: Axes, rows: list[ResultRow]) -> None:
         (row,) = [
             each
             for each in rows
-            if (each.dataset, each.encoder, each.label, each.metric, each.fraction)
+            if (each.dataset, each.name, each.label, each.metric, each.fraction)
             == (DATASET, name, "macro", "auroc_difference", FRACTION)
         ]
         colour = encoder_colour("pacx") if place == 0 else GREY
