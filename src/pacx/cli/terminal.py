@@ -49,7 +49,7 @@ def parse(kind: type[T], words: Sequence[str], *, verb: str, example: str, defau
         example: one line that works, shown in the help.
         default: values to start from (a recipe); without it the dataclass's own defaults count.
     """
-    explanation = inspect.getdoc(get_origin(kind) or kind) or ""
+    explanation, _, _ = (inspect.getdoc(get_origin(kind) or kind) or "").partition("\n\nExample:\n")  # of Python
     description = f"{explanation}\n\nExample:\n  {example}"
     if default is None:
         return tyro.cli(kind, args=list(words), prog=f"pacx {verb}", description=description)

@@ -26,7 +26,13 @@ OptionsT = TypeVar("OptionsT")
 
 
 class Task(Enum):
-    """What a dataset's labels ask of an encoder."""
+    """What a dataset's labels ask of an encoder.
+
+    Example:
+        >>> from pacx.data import Task
+        >>> Task("multilabel") is Task.MULTILABEL
+        True
+    """
 
     UNLABELLED = "unlabelled"
     BINARY = "binary"
@@ -71,6 +77,14 @@ class DatasetCard:
         masks_have_image_size: whether a mask has the height and width of its film, so that another size is a fault.
         splits_share_patients: whether the makers' own splits are known to share patients, so that it is worth a warning
             but no fault of this copy.
+
+    Example:
+        >>> from pacx.data import DatasetCard, Task
+        >>> card = DatasetCard(
+        ...     name="spa", title="Films of a spa", task=Task.BINARY, licence="ours", access="ask us", citation="-"
+        ... )
+        >>> card.splits.fractions
+        (0.7, 0.1, 0.2)
     """
 
     name: str
@@ -105,7 +119,25 @@ class Issue:
 
 
 class Dataset(ABC, Generic[OptionsT]):
-    """One dataset on disk, as its makers distribute it."""
+    """One dataset on disk, as its makers distribute it.
+
+    Example:
+        A dataset of somebody else; ``docs/adding/dataset.md`` says how a package brings it along.
+
+        >>> from pathlib import Path
+        >>> from pacx.data import Dataset, DatasetCard, FolderOptions, Records, Task
+        >>> class Spa(Dataset[FolderOptions]):
+        ...     card = DatasetCard(name="spa", title="Spa", task=Task.ANY, licence="ours", access="ask", citation="")
+        ...     options_type = FolderOptions
+        ...     def read(self, root, options):
+        ...         import pandas as pd
+        ...         ids = sorted(path.name for path in root.glob("*.png"))
+        ...         table = pd.DataFrame({"sample_id": ids, "image_path": ids, "patient_id": ids})
+        ...         return Records(table.assign(study_id="", view="", split=""), (), (), root)
+        >>> records = Spa().read(Path("films"), FolderOptions())
+        >>> len(records) == len(list(Path("films").glob("*.png")))
+        True
+    """
 
     card: DatasetCard
     options_type: type[OptionsT]

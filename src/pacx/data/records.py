@@ -51,6 +51,15 @@ class Records:
 
     Raises:
         DataError: the table does not keep to this.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import pandas as pd
+        >>> from pacx.data import Records
+        >>> films = pd.DataFrame({"sample_id": ["a", "b"], "image_path": ["a.png", "b.png"], "patient_id": ["p", "q"]})
+        >>> films = films.assign(study_id="", view="PA", split=["train", "test"], edema=[1.0, float("nan")])
+        >>> len(Records(films, label_names=("edema",), mask_names=(), root=Path("films")))
+        2
     """
 
     table: "pd.DataFrame"

@@ -46,7 +46,15 @@ _NUM_SEGMENTATION_PATIENTS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Run the whole method on a simulated hospital and write a report of it."""
+    """Run the whole method on a simulated hospital and write a report of it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.demo import DemoConfig
+        >>> config = DemoConfig(out=Path("runs/short-demo"), film_epochs=2, num_draws=100)
+        >>> config.image_size_px, config.hospital().num_triplet_patients
+        (64, 1400)
+    """
 
     out: Path = Path("runs/demo")
     """The folder for everything; report.html, results.json and encoder/ are the ones to look at."""
@@ -210,10 +218,21 @@ def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]
 
 
 def run_demo(config: DemoConfig) -> float:
-    """Run every step that is not done yet; returns the seconds all steps took together.
+    """Run every step that is not done yet: simulate, pack, pretrain, distil, evaluate, report.
+
+    Args:
+        config: sizes, seed, and the folder.
+
+    Returns:
+        The seconds that all steps took together, those of earlier calls too.
 
     Raises:
         UsageError: the folder holds a demo of another configuration.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.demo import DemoConfig, run_demo
+        >>> run_demo(DemoConfig(out=Path("runs/demo")))  # doctest: +SKIP
     """
     folders = DemoFolders(out=config.out)
     _require_same_config(config)

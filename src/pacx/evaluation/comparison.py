@@ -24,6 +24,12 @@ class Comparison:
         device: where encoders and heads run, in torch's spelling; a GPU if there is one.
         subjects: by the name under which a protocol meets an encoder, what rows say it is, where that is more than its
             name.
+
+    Example:
+        >>> from pacx.evaluation import Comparison
+        >>> comparison = Comparison(dataset="films", baseline="mae", num_draws=200, device="cpu")
+        >>> comparison.baseline
+        'mae'
     """
 
     dataset: str

@@ -119,7 +119,16 @@ def embed_pack(
         float32 (N, D), row i for ``rows[i]``.
 
     Raises:
+        DataError: no row was asked for.
         ModelError: the pack has films of another size, or an embedding is not finite.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import embed_pack
+        >>> pack = Pack.open("packs/films")
+        >>> embed_pack(pacx.load_encoder("runs/mae/encoder"), pack, rows=pack.rows("val")[:3]).shape
+        (3, 32)
     """
     wanted = np.arange(len(pack.images)) if rows is None else rows
     return _embedded(

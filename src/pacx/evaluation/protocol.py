@@ -117,6 +117,22 @@ class Protocol(ABC, Generic[SettingsT]):
         inputs: settings that name files without which it cannot be run.
         runs_encoders: whether it runs them; otherwise it starts from embeddings alone.
         example: options that a call needs, for the help.
+
+    Example:
+        A question that nobody asked yet; ``docs/adding/protocol.md`` says how it becomes a command.
+
+        >>> from dataclasses import dataclass
+        >>> from pacx.evaluation import Protocol
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Settings:
+        ...     seed: int = 0
+        >>> class Width(Protocol[Settings]):
+        ...     name, summary, headline = "width", "how wide an embedding is", "width"
+        ...     settings = Settings
+        ...     def run(self, films, settings, comparison):
+        ...         return {name: array.shape[1] for name, array in films.features(comparison.device).items()}
+        >>> Width().seed(Settings(seed=3))
+        3
     """
 
     name: ClassVar[str]

@@ -65,6 +65,16 @@ class ResultRow:
 
     Raises:
         DataError: a value is infinite, which no metric here can be.
+
+    Example:
+        >>> from pacx.evaluation import ResultRow
+        >>> row = ResultRow(
+        ...     protocol="linear-probe", dataset="films", encoder="pacx", contrast="mae", label="macro",
+        ...     metric="auroc_difference", value=0.02, ci_low=-0.01, ci_high=0.05, n=12, seed=0, fraction=1.0,
+        ...     provenance="made up"
+        ... )
+        >>> row.name
+        'pacx - mae'
     """
 
     protocol: str
@@ -147,15 +157,41 @@ def rows_from_json(values: object, path: Path) -> list[ResultRow]:
 
 
 def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
-    """Write rows as a JSON list of objects, atomically."""
+    """Write rows as a JSON list of objects, whole or not at all.
+
+    Args:
+        path: the file; an older one is replaced.
+        rows: what to write; NaN becomes null.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.evaluation import read_rows, write_rows
+        >>> rows = [row for row in read_rows(Path("results.json")) if row.metric == "auroc"]
+        >>> write_rows(Path("auroc.json"), rows)
+        >>> read_rows(Path("auroc.json"))[0].metric
+        'auroc'
+    """
     write_json(path, rows_to_json(rows))
 
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """Read what ``write_rows`` wrote.
+    """Read what ``write_rows`` wrote, in this or an earlier version.
+
+    Args:
+        path: the file; null becomes NaN.
 
     Raises:
         DataError: the file is missing, is not JSON, or a row has other fields than ``ResultRow``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.evaluation import read_rows
+        >>> rows = read_rows(Path("results.json"))
+        >>> sorted({row.name for row in rows})
+        ['mae', 'pacx', 'pacx - mae']
     """
     return rows_from_json(read_json(path), path)
 

@@ -28,8 +28,16 @@ class ProbeConfig:
         num_seeds: probes per training set, differing in initialisation, order and (low data) subset.
         seed: the run's seed; everything random follows from it and a head's own seed.
 
+    Raises:
+        UsageError: a rate is not above 0, or a count is below 1.
+
     Source: paper appendix A.2.2 (Adam, 3e-3, cosine, 40 epochs, 512; one run). Five seeds are ours: with few labels one
     run says little.
+
+    Example:
+        >>> from pacx.evaluation import ProbeConfig
+        >>> ProbeConfig(learning_rates=(1e-3, 3e-3), num_seeds=2).epochs
+        40
     """
 
     learning_rates: tuple[float, ...] = (3e-3,)

@@ -49,7 +49,14 @@ _FULL, _QUANTIZED, _ROLLOUT, _SEGMENTER = (
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """What an export holds."""
+    """What an export holds.
+
+    Example:
+        >>> from pacx.exporting import ExportConfig
+        >>> config = ExportConfig(name="pacx", int8=False, measured=("pacx=results.json",))
+        >>> config.fold, config.rollout
+        (True, True)
+    """
 
     name: str = ""
     """What answers and pages call the encoder; by default the folder written."""
@@ -90,6 +97,15 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         UsageError: ``out`` is the encoder itself, or holds something that is no export, or no row names the encoder.
         ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.exporting import ExportConfig, export_encoder
+        >>> config = ExportConfig(rollout=False, int8=False, num_parity_films=16)
+        >>> export_encoder(Path("runs/pacx/encoder"), Path("exports/pacx"), config)
+        ()
+        >>> Path("exports/pacx/onnx/fp32.onnx").is_file()
+        True
     """
     if out.resolve() == encoder.resolve():
         raise UsageError(f"{out} is the encoder itself; export it to another folder")

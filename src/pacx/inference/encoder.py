@@ -33,9 +33,14 @@ class Encoder:
     """A frozen chest X-ray encoder with its input contract; a ``FilmEncoder``, so that every protocol takes it.
 
     Example:
-        >>> encoder = pacx.load_encoder("runs/demo/encoder")
-        >>> encoder.embed(["film.png", "film.dcm"]).shape
-        (2, 128)
+        >>> from pathlib import Path
+        >>> import pacx
+        >>> encoder = pacx.load_encoder("runs/pacx/encoder")
+        >>> films = sorted(Path("films").glob("*.png"))[:2]
+        >>> encoder.embed(films).shape
+        (2, 32)
+        >>> encoder.attention_rollout(films[0]).shape
+        (64, 64)
     """
 
     def __init__(self, loaded: LoadedEncoder) -> None:
@@ -190,6 +195,12 @@ def load_encoder(place: str | Path, *, device: str | torch.device = "cpu") -> En
     Raises:
         ModelError: it is not there, a file is missing or damaged, or a weight does not fit.
         UsageError: torch has no such device here.
+
+    Example:
+        >>> import pacx
+        >>> encoder = pacx.load_encoder("runs/pacx/encoder")
+        >>> encoder.preprocessing.image_size_px
+        64
     """
     folder = Path(place)
     if folder.is_dir() or not is_hub_id(str(place)):

@@ -27,6 +27,14 @@ class ModalityCard:
         encoders: which encoders give its embedding, and how one gets them.
         source: where encoder and preparation come from.
         example: a call of ``pacx embed`` that works.
+
+    Example:
+        >>> from pacx.modalities import ModalityCard
+        >>> card = ModalityCard(
+        ...     name="gait", title="How a patient walks", encoders="ours", source="us", example="pacx embed gait"
+        ... )
+        >>> card.name
+        'gait'
     """
 
     name: str
@@ -44,6 +52,14 @@ class EmbeddingSettings:
         device: where the encoder computes, in torch's spelling.
         num_workers: processes that prepare recordings side by side; 1 stays in this process.
         max_bad_fraction: share of samples that may be left out as unusable, in [0, 1].
+
+    Raises:
+        UsageError: there is no worker, or the share is outside [0, 1].
+
+    Example:
+        >>> from pacx.modalities import EmbeddingSettings
+        >>> EmbeddingSettings(num_workers=2, max_bad_fraction=0.01).device
+        'cpu'
     """
 
     device: str = "cpu"
@@ -58,7 +74,18 @@ class EmbeddingSettings:
 
 
 class EmbeddingJob(ABC):
-    """An encoder and recordings that were opened and checked; nothing is embedded yet."""
+    """An encoder and recordings that were opened and checked; nothing is embedded yet.
+
+    Example:
+        >>> import numpy as np
+        >>> from pacx.modalities import EmbeddingJob, EmbeddingSettings, FrozenTargets
+        >>> class GaitJob(EmbeddingJob):
+        ...     fingerprint = "encoder-contract-recordings"
+        ...     def run(self, settings):
+        ...         return FrozenTargets("gait", ("a", "b"), np.eye(2, dtype=np.float32), self.fingerprint)
+        >>> GaitJob().run(EmbeddingSettings()).embeddings.shape
+        (2, 2)
+    """
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -80,7 +107,33 @@ class EmbeddingJob(ABC):
 
 
 class Modality(ABC, Generic[OptionsT]):
-    """One physiological signal: how its encoder and recordings are opened, and what a user has to say for that."""
+    """One physiological signal: how its encoder and recordings are opened, and what a user has to say for that.
+
+    Example:
+        A modality of somebody else; ``docs/adding/modality.md`` says how a package brings it along.
+
+        >>> from dataclasses import dataclass
+        >>> from pathlib import Path
+        >>> from pacx.modalities import EmbeddingJob, FrozenTargets, Modality, ModalityCard
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Place:
+        ...     targets: Path
+        >>> class Embedded(EmbeddingJob):
+        ...     def __init__(self, targets):
+        ...         self.targets = targets
+        ...     @property
+        ...     def fingerprint(self):
+        ...         return self.targets.fingerprint
+        ...     def run(self, settings):
+        ...         return self.targets
+        >>> class Again(Modality[Place]):
+        ...     card = ModalityCard(name="again", title="What is embedded", encoders="-", source="-", example="-")
+        ...     options_type = Place
+        ...     def open(self, options):
+        ...         return Embedded(FrozenTargets.open(options.targets))
+        >>> Again().open(Place(targets=Path("runs/ecg/targets"))).fingerprint
+        'ecg-untrained-simulated'
+    """
 
     card: ModalityCard
     options_type: type[OptionsT]

@@ -80,6 +80,14 @@ class FrozenTargets:
 
     Raises:
         DataError: shapes do not match, an id occurs twice, a value is not finite, or all rows are equal.
+
+    Example:
+        >>> import numpy as np
+        >>> from pacx.modalities import FrozenTargets
+        >>> vectors = np.array([[0.1, 0.2], [0.3, 0.4]], np.float32)
+        >>> targets = FrozenTargets("gait", ("a", "b"), vectors, "made up")
+        >>> targets.for_samples(["b"])
+        array([[0.3, 0.4]], dtype=float32)
     """
 
     modality: str
@@ -186,12 +194,22 @@ class FrozenTargets:
 def open_targets(paths: Sequence[Path]) -> list[FrozenTargets]:
     """Open target folders; those of one modality, embedded split by split as Symile-MIMIC ships them, become one.
 
+    Args:
+        paths: folders that embedding ECGs, labs or another modality wrote.
+
     Returns:
         one per modality, in the order of their first folders.
 
     Raises:
         DataError: a folder cannot be opened, or two of one modality come of different encoders or input contracts, or
             share a sample.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.modalities import open_targets
+        >>> ecg, labs = open_targets([Path("runs/ecg/targets"), Path("runs/labs/targets")])
+        >>> ecg.modality, labs.embeddings.shape
+        ('ecg', (60, 6))
     """
     opened: dict[str, list[FrozenTargets]] = {}
     for path in paths:

@@ -13,7 +13,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(ABC):
-    """The settings of one objective; each file's own configuration derives from it."""
+    """The settings of one objective; each file's own configuration derives from it.
+
+    Example:
+        An objective of somebody else; ``docs/adding/objective.md`` says how a package brings it along.
+
+        >>> from dataclasses import dataclass
+        >>> from pacx.objectives import Objective, ObjectiveConfig
+        >>> class Nothing(Objective):
+        ...     def forward(self, films, targets):
+        ...         raise NotImplementedError
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class NothingConfig(ObjectiveConfig):
+        ...     weight: float = 1.0
+        ...     def build(self, image_dim, target_dims, *, seed):
+        ...         return Nothing()
+        >>> NothingConfig().build(32, {"ecg": 8}, seed=0)
+        Nothing()
+    """
 
     @abstractmethod
     def build(self, image_dim: int, target_dims: Mapping[str, int], *, seed: int) -> "Objective":

@@ -72,7 +72,20 @@ class ObjectiveOutput(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """One term of the Stage 2 loss, with its heads."""
+    """One term of the Stage 2 loss, with its heads.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import torch
+        >>> from pacx.objectives import Objective
+        >>> class SameLength(Objective):
+        ...     def forward(self, films, targets):
+        ...         lengths = [films.embedding.norm(dim=1) - each.norm(dim=1) for each in targets.values.values()]
+        ...         return SimpleNamespace(loss=torch.stack(lengths).square().mean(), metrics={})
+        >>> films = SimpleNamespace(embedding=torch.ones(4, 4))
+        >>> SameLength()(films, SimpleNamespace(values={"ecg": torch.ones(4, 9)})).loss
+        tensor(1.)
+    """
 
     @abstractmethod
     def forward(self, films: FilmFeatures, targets: PairedTargets) -> ObjectiveOutput:

@@ -24,7 +24,19 @@ RunT = TypeVar("RunT", bound="DistillRun")
 
 @dataclass(frozen=True, kw_only=True)
 class DistillRun(Run):
-    """Teach a film encoder physiology; the result needs the film alone."""
+    """Teach a film encoder physiology; the result needs the film alone.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from pacx.recipes import DistillRun, recipe
+        >>> places = {"encoder": Path("runs/mae/encoder"), "pack": Path("packs/triplets")}
+        >>> targets = (Path("runs/ecg/targets"), Path("runs/labs/targets"))
+        >>> run = replace(recipe("distill-tiny"), **places, targets=targets)
+        >>> isinstance(run, DistillRun), run.training.epochs, run.task.contrastive_weight
+        (True, 10, 0.5)
+        >>> run.run()  # doctest: +SKIP
+    """
 
     encoder: Path
     """The Stage 1 encoder folder."""

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EcgRun(Run):
-    """Train an ECG masked autoencoder, then embed every recording as a frozen target for distillation."""
+    """Train an ECG masked autoencoder, then embed every recording as a frozen target for distillation.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from pacx.recipes import EcgRun, recipe
+        >>> run = replace(recipe("ecg-tiny"), recordings=Path("hospital/triplets/ecg.npy"), pack=Path("packs/triplets"))
+        >>> isinstance(run, EcgRun), run.training.epochs
+        (True, 60)
+        >>> run.run()  # doctest: +SKIP
+    """
 
     recordings: Path
     """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of WFDB records,

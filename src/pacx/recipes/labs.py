@@ -14,7 +14,17 @@ from pacx.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class LabsRun(PanelRun):
-    """Train the laboratory autoencoder, then embed every patient's values as a frozen target for distillation."""
+    """Train the laboratory autoencoder, then embed every patient's values as a frozen target for distillation.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from pacx.recipes import LabsRun, recipe
+        >>> run = replace(recipe("labs-tiny"), table=(Path("hospital/triplets/labs.csv"),), pack=Path("packs/triplets"))
+        >>> isinstance(run, LabsRun), run.read().values.shape
+        (True, (60, 50))
+        >>> run.run()  # doctest: +SKIP
+    """
 
     table: tuple[Path, ...]
     """A csv with sample_id and one column per MIMIC item id, raw values, blank = not measured; a long csv as MIMIC's

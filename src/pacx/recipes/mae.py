@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MAERun(Run):
-    """Pretrain a chest X-ray encoder as a masked autoencoder."""
+    """Pretrain a chest X-ray encoder as a masked autoencoder.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from pacx.recipes import MAERun, recipe
+        >>> run = replace(recipe("mae-tiny"), pack=Path("packs/films"), out=Path("runs/mine"))
+        >>> run = replace(run, training=replace(run.training, epochs=10))
+        >>> isinstance(run, MAERun), run.training.epochs, run.task.model.img_size
+        (True, 10, 64)
+        >>> run.run()  # doctest: +SKIP
+    """
 
     pack: Path
     """A pack made by `pacx data pack`; its images decide the input size."""

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 class Run(ABC):
-    """A configured run; its fields are the options of ``pacx train NAME``."""
+    """A configured run; its fields are the options of ``pacx train NAME``.
+
+    Example:
+        >>> from pacx.recipes import Run, recipe
+        >>> run = recipe("mae-tiny")
+        >>> isinstance(run, Run), run.out.as_posix()
+        (True, 'runs/mae-tiny')
+    """
 
     out: Path
 
@@ -43,5 +50,13 @@ def recipe(name: str) -> Run:
 
     Raises:
         UsageError: no recipe of this name; the sentence has the names that look like it.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from pacx.recipes import recipe
+        >>> run = replace(recipe("mae"), pack=Path("packs/films"))
+        >>> run.training.epochs, run.task.model.mask_ratio
+        (400, 0.9)
     """
     return all_recipes().called(name, "recipe")()

@@ -14,7 +14,17 @@ from pacx.training.task_config import PanelTaskConfig
 
 @dataclass(frozen=True, kw_only=True)
 class VitalsRun(PanelRun):
-    """Train the autoencoder of vital signs, then embed every sample as a frozen target for distillation."""
+    """Train the autoencoder of vital signs, then embed every sample as a frozen target for distillation.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from pathlib import Path
+        >>> from pacx.recipes import VitalsRun, recipe
+        >>> run = replace(recipe("vitals-tiny"), table=Path("hospital/triplets/vitals.csv"))
+        >>> isinstance(run, VitalsRun), run.read().values.shape
+        (True, (60, 6))
+        >>> run.run()  # doctest: +SKIP
+    """
 
     table: Path
     """A csv with sample_id and one column per vital sign, blank = not measured."""

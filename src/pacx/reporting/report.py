@@ -261,6 +261,13 @@ def write_report(
     Raises:
         UsageError: a path holds no results.
         DataError: a results file cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.reporting import write_report
+        >>> write_report([Path("results.json")], Path("report.html"), title="Films", tables_folder=Path("tables"))
+        >>> "<title>Films</title>" in Path("report.html").read_text()
+        True
     """
     run_folders = [path for path in results if is_run(path)]
     measured = [path for path in results if path not in run_folders]

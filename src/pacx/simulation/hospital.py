@@ -52,7 +52,27 @@ _PNG_EFFORT = 2  # of 9: films are noisy, more effort costs time and saves littl
 
 @dataclass(frozen=True, kw_only=True)
 class HospitalConfig:
-    """How many patients a simulated hospital has, and what its films look like."""
+    """How many patients a simulated hospital has, and what its films look like.
+
+    Args:
+        num_pretraining_patients: with films alone, at least 1.
+        num_triplet_patients: with a film, an ECG and laboratory values, at least 1.
+        num_downstream_patients: with labelled films and masks, at least 1.
+        image_size_px: side of a film, at least 32 pixels.
+        seed: of everything; same seed, same bytes.
+        visibility: how strongly a film shows each mechanism; 0 not at all, 1 as in life.
+        site: whose patients, scanner and habits.
+        circumstances: what taking a film tells of the patient; 1 as in life, 0 nothing.
+
+    Raises:
+        UsageError: a cohort is empty, or films are too small.
+
+    Example:
+        >>> from pacx.simulation import HospitalConfig
+        >>> config = HospitalConfig(num_triplet_patients=100, image_size_px=64, seed=1)
+        >>> config.num_downstream_patients, len(config.fingerprint())
+        (1500, 64)
+    """
 
     num_pretraining_patients: int = 3000
     num_triplet_patients: int = 2000
@@ -289,6 +309,14 @@ def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1) 
         UsageError: ``root`` holds something else, or there is no worker.
         ArtifactError: no room or no permission; the cohort at work is removed, finished ones stay.
         WorkerError: a worker process died; as above.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.simulation import HospitalConfig, write_hospital
+        >>> patients = {"num_pretraining_patients": 2, "num_triplet_patients": 2, "num_downstream_patients": 2}
+        >>> write_hospital(Path("small-hospital"), HospitalConfig(**patients, image_size_px=32))
+        >>> sorted(path.name for path in Path("small-hospital").iterdir() if path.is_dir())
+        ['downstream', 'pretraining', 'triplets']
     """
     if num_workers < 1:
         raise UsageError(f"num_workers is {num_workers}; give at least 1")

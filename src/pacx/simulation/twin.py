@@ -20,7 +20,24 @@ from pacx.simulation.patients.sites import CohortConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TwinConfig(CohortConfig):
-    """How large a twin is, and which world it is drawn from."""
+    """How large a twin is, and which world it is drawn from.
+
+    Args:
+        num_patients: at least 1.
+        seed: of everything; same seed, same bytes.
+        image_size_px: side of a film, where the dataset prescribes none.
+        site: whose patients, scanner and habits.
+        visibility: how strongly a film shows each mechanism; 0 not at all, 1 as in life.
+
+    Raises:
+        UsageError: there is no patient.
+
+    Example:
+        >>> from pacx.simulation import TwinConfig
+        >>> config = TwinConfig(num_patients=10, seed=1)
+        >>> config.image_size_px, config.site.name
+        (64, 'university')
+    """
 
     num_patients: int = 48
 
@@ -30,7 +47,22 @@ class TwinConfig(CohortConfig):
 
 
 class Twin(ABC):
-    """One dataset's official layout, written for simulated patients."""
+    """One dataset's official layout, written for simulated patients.
+
+    Example:
+        A twin of a dataset that has no pixel; ``docs/adding/dataset.md`` says how one is added.
+
+        >>> from pathlib import Path
+        >>> from pacx.simulation import Twin, TwinConfig, write_twin
+        >>> class SpaTwin(Twin):
+        ...     name = "spa"
+        ...     def write(self, root, config):
+        ...         (root / "guests.csv").write_text(" ".join(f"guest{k}" for k in range(config.num_patients)))
+        ...         return {"patients": config.num_patients}
+        >>> write_twin(SpaTwin(), Path("twins/spa"), TwinConfig(num_patients=3))
+        >>> sorted(path.name for path in Path("twins/spa").iterdir())
+        ['guests.csv', 'twin.json']
+    """
 
     name: str
     """The name of the adapter that reads the layout."""
@@ -53,9 +85,22 @@ def twins() -> Plugins[Twin]:
 def write_twin(twin: Twin, root: Path, config: TwinConfig) -> None:
     """Write a twin with its ``twin.json``, whole or not at all.
 
+    Args:
+        twin: the dataset's.
+        root: the folder to write, new or empty.
+        config: how large it is.
+
     Raises:
         UsageError: ``root`` exists and is not empty.
         ArtifactError: it could not be written; nothing is left behind.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.simulation import TwinConfig, write_twin
+        >>> from pacx.simulation.twin import twins
+        >>> write_twin(twins()["nih14"], Path("twins/nih14"), TwinConfig(num_patients=4))
+        >>> Path("twins/nih14/Data_Entry_2017.csv").is_file()
+        True
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not empty; give a new folder for the twin of {twin.name}")

@@ -14,6 +14,14 @@ class SuiteConfig:
     """Run every protocol whose needs the packs meet, and certify the result; what is left out is named with the reason.
 
     Killed, the same call goes on where it was. OUT holds results.json, certificate.json and report.html.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.suite import SuiteConfig
+        >>> encoders = ("mae=runs/mae/encoder", "pacx=runs/pacx/encoder")
+        >>> config = SuiteConfig(packs=(Path("packs/films"),), encoders=encoders, out=Path("runs/mine"), baseline="mae")
+        >>> config.probe.num_seeds, config.num_draws
+        (5, 2000)
     """
 
     packs: tuple[Path, ...]

@@ -59,6 +59,20 @@ class Suite:
     Raises:
         UsageError: a pack, an encoder, the baseline or a target folder is not there, or sizes do not fit.
         DataError: packs of one dataset hold different films, or targets belong to none of the packs.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.evaluation import ProbeConfig
+        >>> from pacx.suite import Suite, SuiteConfig
+        >>> few = ("alignment", "deletion", "logistic", "low-data", "readout", "segmentation", "shortcut", "view")
+        >>> packs, encoders = (Path("packs/films"),), ("mae=runs/mae/encoder", "random")
+        >>> short = {"probe": ProbeConfig(epochs=2, num_seeds=1), "num_draws": 20}
+        >>> config = SuiteConfig(packs=packs, encoders=encoders, out=Path("runs/few"), without=few, **short)
+        >>> suite = Suite(config, "a try")
+        >>> [step.name for step in suite.steps()]
+        ['films.attention-64', 'films.knn', 'films.linear-probe']
+        >>> sorted({row.encoder for row in suite.run()})
+        ['mae', 'random', 'uniform attention']
     """
 
     def __init__(self, config: SuiteConfig, remark: str) -> None:

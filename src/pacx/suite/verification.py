@@ -67,6 +67,13 @@ def verify(path: Path, *, depth: Depth = Depth.EMBEDDINGS, tolerance: float = TO
 
     Raises:
         DataError: it is no certificate, or its text was changed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.suite import verify
+        >>> checks = verify(Path("runs/evaluation/certificate.json"))
+        >>> {check.verdict.value for check in checks}
+        {'matches'}
     """
     from pacx.suite.certificate import Certificate
     from pacx.suite.suite import Suite

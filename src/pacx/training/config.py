@@ -60,6 +60,15 @@ class TrainingConfig:
         checkpoint_every_epochs: how often a checkpoint is written; always after the last epoch.
         tensorboard: show the journal and the pictures in RUN/tensorboard as well (``pacx[track]``).
         wandb: show the journal, no pictures, in Weights & Biases as well (``pacx[track]``; WANDB_MODE=offline works).
+
+    Raises:
+        UsageError: a value trains nothing, or two of them contradict each other; the message names them.
+
+    Example:
+        >>> from pacx.training import TrainingConfig
+        >>> config = TrainingConfig(epochs=10, batch_size=64, learning_rate=1e-3, warmup_epochs=1, devices=2)
+        >>> config.num_processes, config.precision
+        (2, '32-true')
     """
 
     epochs: int

@@ -78,8 +78,20 @@ def examine(
         num_samples: films to decode, evenly drawn; None decodes all.
         num_workers: decoding processes.
 
+    Returns:
+        What was counted and what is wrong; a tree that cannot be read is an issue too, and no error.
+
     Raises:
         UsageError: the folder, or a file named by the options, is not there.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.data import FolderOptions, examine
+        >>> from pacx.data.dataset import datasets
+        >>> state = Path("examined.json")
+        >>> found = examine(datasets()["folder"], Path("films"), FolderOptions(), state=state, num_samples=5)
+        >>> found.is_green, found.num_checked
+        (True, 5)
     """
     counts: tuple[Count, ...] = ()
     num_checked, is_twin = 0, False

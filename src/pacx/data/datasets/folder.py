@@ -58,6 +58,16 @@ class FolderOptions:
         where: "column=value" each; rows that do not match are left out. Values of one column are alternatives.
         labels_from_subfolders: without a table, the first sub-folder below the folder (below train/val/test, if the
             folder is divided so) names the film's class, and each class is a label.
+
+    Raises:
+        UsageError: label and finding columns are both given, or a mask or condition is not of the form name=value.
+
+    Example:
+        >>> from pacx.data import FolderOptions, pack_dataset
+        >>> options = FolderOptions(label_columns=("heart_failure",), where=("view=AP",))
+        >>> pack = pack_dataset("folder", "hospital/downstream", "packs/ap", image_size_px=64, options=options)
+        >>> pack.label_names, set(pack.table["view"])
+        (('heart_failure',), {'AP'})
     """
 
     csv: Path | None = None

@@ -40,10 +40,19 @@ def pack_dataset(
             ``if __name__ == "__main__"``, for it is imported again by each of them.
         overwrite: replace another pack at ``out``.
 
+    Returns:
+        The pack, opened: its images are uint8 (N, S, S) with S = ``image_size_px``, on disk.
+
     Raises:
         UsageError: no dataset of this name, or ``root`` does not hold it.
         DataError: the files are not what the dataset's description says, or too many films cannot be read.
         ArtifactError: the pack cannot be written.
+
+    Example:
+        >>> from pacx.data import pack_dataset
+        >>> pack = pack_dataset("folder", "films", "packs/own", image_size_px=64)
+        >>> pack.images.shape[1:], pack.quarantined
+        ((64, 64), ())
     """
     dataset = datasets().called(name, "dataset")
     read = dataset.read(Path(root), dataset.options_type() if options is None else options)

@@ -78,7 +78,25 @@ class Manifest(TypedJson, what="manifest"):
 
 
 class Pack:
-    """An open pack. Row i of the table is image i. Sent to another process it travels as its path, not its pixels."""
+    """An open pack. Row i of the table is image i. Sent to another process it travels as its path, not its pixels.
+
+    Attributes:
+        path: the folder.
+        manifest: what ``manifest.json`` says.
+        table: one row per film (``Records``).
+        images: uint8 (N, S, S), grey, mapped from disk.
+        masks: uint8 (N, K, S, S), 1 inside, 0 outside, 255 not judged; None where the pack has no masks.
+
+    Example:
+        >>> from pacx.data import Pack
+        >>> pack = Pack.open("packs/films")
+        >>> pack.images.shape == (len(pack), 64, 64)
+        True
+        >>> pack.mask_names
+        ('lung', 'heart', 'opacity')
+        >>> len(pack.rows("train")) + len(pack.rows("val")) + len(pack.rows("test")) == len(pack)
+        True
+    """
 
     def __init__(self, path: Path, manifest: Manifest, table: "pd.DataFrame") -> None:
         self.path = path

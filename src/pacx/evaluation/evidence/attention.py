@@ -85,10 +85,26 @@ def attention(
         comparison: baseline, draws, device, and what rows say.
         seed: of the bootstrap.
 
+    Returns:
+        A row per encoder and mask, its share in [0, 1], paired differences to the baseline, and uniform attention; NaN
+        where no test film has the mask.
+
     Raises:
         DataError: the pack has no masks or no test films.
+        ModelError: an encoder takes films of another size, or is no ViT with a class token.
 
     Source: paper appendix A.2.2 for the map; the paper shows pictures of single films only.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import Comparison, attention
+        >>> encoders = {"mae": pacx.load_encoder("runs/mae/encoder")}
+        >>> rows = attention(Pack.open("packs/films"), encoders, Comparison(dataset="films", num_draws=20))
+        >>> [(row.encoder, row.label) for row in rows][:3]
+        [('mae', 'lung'), ('mae', 'heart'), ('mae', 'opacity')]
+        >>> all(0 <= row.value <= 1 for row in rows)
+        True
     """
     rows = pack.rows("test")
     if pack.masks is None or len(rows) == 0:

@@ -155,6 +155,19 @@ def deletion(
         ModelError: an encoder has no rollout, or takes films of another size.
 
     Source: Petsiuk et al. 2018, "RISE", section 4.3 (deletion and insertion); the paper shows maps only.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import Comparison, deletion
+        >>> from pacx.evaluation.settings import DeletionConfig
+        >>> encoders, config = {"mae": pacx.load_encoder("runs/mae/encoder")}, DeletionConfig(steps=2, num_films=3)
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> rows, curves = deletion(Pack.open("packs/films"), encoders, comparison, question=None, config=config)
+        >>> [row.metric for row in rows]
+        ['deletion_area', 'insertion_area', 'random_area', 'deletion_gain', 'insertion_gain']
+        >>> curves[0].removed
+        array([0. , 0.5, 1. ])
     """
     rows = pack.rows("test") if question is None else question.rows
     if config.num_films:

@@ -63,6 +63,26 @@ def shortcuts(
         ModelError: an encoder takes films of another size.
 
     Source: Zech et al. 2018 and DeGrave et al. 2021 on what classifiers of radiographs read beside disease.
+
+    Example:
+        An alteration has a name and is called with films (B, S, S) and their rows; this one hides the lower half.
+
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import ClassificationData, Comparison, ProbeConfig, shortcuts
+        >>> class UpperHalf:
+        ...     name = "upper half only"
+        ...     def __call__(self, films, rows):
+        ...         films = films / 255
+        ...         films[:, films.shape[1] // 2 :] = 0.5
+        ...         return films
+        >>> pack, config = Pack.open("packs/films"), ProbeConfig(epochs=2, num_seeds=1)
+        >>> data = ClassificationData.from_pack(pack, dataset="films")
+        >>> encoders = {"mae": pacx.load_encoder("runs/mae/encoder")}
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> rows = shortcuts(pack, data, encoders, [UpperHalf()], comparison, config=config)
+        >>> sorted({row.subject for row in rows})
+        ['age and sex', 'mae', 'mae (upper half only)']
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     altered = {(name, each): Subject(encoder=name, condition=each.name) for name in encoders for each in alterations}

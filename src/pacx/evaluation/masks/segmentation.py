@@ -145,11 +145,27 @@ def segmentation(
         config: the decoders' training.
         keep: what happens to each encoder's first decoder; None = it is forgotten.
 
+    Returns:
+        A row per encoder, mask and metric (``iou``, ``dice``, both ``_pooled`` too, ``both_empty_fraction``), all in
+        [0, 1], and the paired differences to the baseline; NaN where no pixel is judged.
+
     Raises:
         DataError: the pack has no masks or an empty split.
         ModelError: an encoder takes films of another size, or gives no grid of patches.
 
     Source: paper appendix A.2.2 and Table 1.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import Comparison, segmentation
+        >>> from pacx.evaluation.settings import SegmentationConfig
+        >>> encoders = {"mae": pacx.load_encoder("runs/mae/encoder")}
+        >>> short = SegmentationConfig(epochs=1, warmup_epochs=0, num_seeds=1)
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> rows = segmentation(Pack.open("packs/films"), encoders, comparison, config=short)
+        >>> [row.label for row in rows if row.metric == "dice"]
+        ['lung', 'heart', 'opacity']
     """
     counts = {
         name: decode_test_films(

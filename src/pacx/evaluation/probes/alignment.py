@@ -51,6 +51,16 @@ class AlignmentData:
     Raises:
         DataError: a split is empty or shares patients with the other, or lengths differ.
         ModelError: a target is not finite.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import AlignmentData
+        >>> from pacx.modalities import open_targets
+        >>> targets = open_targets([Path("runs/ecg/targets"), Path("runs/labs/targets")])
+        >>> data = AlignmentData.from_pack(Pack.open("packs/triplets"), targets, dataset="triplets")
+        >>> {name: array.shape[1] for name, array in data.targets.items()}
+        {'ecg': 8, 'labs': 6}
     """
 
     dataset: str
@@ -121,10 +131,29 @@ def alignment(
         comparison: baseline, draws, and what rows say. Retrieval draws the asking patients; the gallery stays whole.
         config: the ridge penalty and seed.
 
+    Returns:
+        Per modality and encoder ``r2``, ``cosine``, ``cosine_centred`` and ``recall_at_1``, ``_5``, ``_10``, paired
+        differences to the baseline, and the same of a constant vector and of chance. ``r2`` is NaN where no dimension
+        of the target varies.
+
     Raises:
         ModelError: an embedding is not finite, or there is not one per film.
 
     Source: paper appendix A.2.2 and Table 2.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import AlignmentData, Comparison, alignment, embed_pack
+        >>> from pacx.evaluation.settings import AlignmentConfig
+        >>> from pacx.modalities import open_targets
+        >>> pack = Pack.open("packs/triplets")
+        >>> data = AlignmentData.from_pack(pack, open_targets([Path("runs/ecg/targets")]), dataset="triplets")
+        >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
+        >>> rows = alignment(data, features, Comparison(dataset="triplets", num_draws=20), config=AlignmentConfig())
+        >>> [row.encoder for row in rows if row.metric == "recall_at_5"]
+        ['mae', 'constant vector', 'chance']
     """
     queries = data.queries
     draws = patient_bootstrap(data.patient_ids[queries], num_draws=comparison.num_draws, seed=config.seed)

@@ -53,6 +53,14 @@ class ClassificationData:
     Raises:
         DataError: a split is empty, there is no label, the arrays have different lengths, or a film whose class is
             known has not exactly one.
+
+    Example:
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import ClassificationData
+        >>> pack = Pack.open("packs/films")
+        >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])
+        >>> data.labels.shape == (len(pack), 1)
+        True
     """
 
     dataset: str

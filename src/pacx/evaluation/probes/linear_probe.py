@@ -84,7 +84,27 @@ def linear_probe(
         config: the probe's hyper-parameters.
         grouped: from ``subgroups.groupings`` of the pack's table; their rows (protocol "subgroups") come last.
 
+    Returns:
+        A row per encoder, metric and label, and for the macro average; the same of each paired difference to the
+        baseline. A value is NaN where the test split lacks a class.
+
+    Raises:
+        DataError: the embeddings are not those of this pack.
+        ModelError: an embedding is not finite.
+
     Source: paper appendix A.2.2 and Table 1.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import ClassificationData, Comparison, ProbeConfig, embed_pack, linear_probe
+        >>> pack = Pack.open("packs/films")
+        >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
+        >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> rows = linear_probe(data, features, comparison, config=ProbeConfig(epochs=2, num_seeds=2))
+        >>> [row.metric for row in rows if row.label == "pleural_effusion"][:3]
+        ['auroc', 'auprc', 'f1']
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     scores = score_probes(data, features, draws, config=config, device=comparison.device)

@@ -119,7 +119,35 @@ def logistic_regression(
     *,
     config: LogisticConfig,
 ) -> list[ResultRow]:
-    """Score every encoder by logistic regression; arguments and rows as ``probe.linear_probe``."""
+    """Score every encoder by logistic regression.
+
+    Args:
+        data: labels and splits.
+        features: per encoder name float32 (N, D), embeddings of the whole pack.
+        comparison: baseline, draws, device, and what rows say.
+        config: the strengths to choose from.
+
+    Returns:
+        The rows of ``linear_probe``; their provenance names the strength that each encoder got.
+
+    Raises:
+        DataError: embeddings are not those of this pack, no validation label has both classes, or all training films
+            are of one class.
+        ModelError: an embedding is not finite.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import ClassificationData, Comparison, embed_pack, logistic_regression
+        >>> from pacx.evaluation.settings import LogisticConfig
+        >>> pack = Pack.open("packs/films")
+        >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
+        >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> rows = logistic_regression(data, features, comparison, config=LogisticConfig(strengths=(1e-3, 1e-2)))
+        >>> {row.protocol for row in rows}
+        {'logistic'}
+    """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     chosen = {name: train_logistic(data, array, config) for name, array in features.items()}
     scores = {name: score_heads(chosen[name].heads, data, array, draws) for name, array in features.items()}

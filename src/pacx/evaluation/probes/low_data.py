@@ -43,8 +43,28 @@ def low_data(
         config: the probe's hyper-parameters; ``num_seeds`` subsets per fraction.
         fractions: shares of the training split, in (0, 1].
 
+    Returns:
+        The rows of ``linear_probe`` for every fraction.
+
+    Raises:
+        DataError: the embeddings are not those of this pack.
+        ModelError: an embedding is not finite.
+
     Source: paper section 5.1 and appendix A.2.2 (stratified subsets, every label keeps a positive); several seeds per
     fraction, which the paper has not, because 1 % of the labels is a lottery.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import ClassificationData, Comparison, ProbeConfig, embed_pack, low_data
+        >>> pack = Pack.open("packs/films")
+        >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
+        >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> config = ProbeConfig(epochs=2, num_seeds=2)
+        >>> rows = low_data(data, features, comparison, config=config, fractions=(0.5, 1.0))
+        >>> sorted({row.fraction for row in rows})
+        [0.5, 1.0]
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     scores = {}

@@ -77,10 +77,34 @@ def nearest_neighbours(
     *,
     config: NeighbourConfig,
 ) -> list[ResultRow]:
-    """Score every encoder by its neighbours; arguments and rows as ``probe.linear_probe``.
+    """Score every encoder by its neighbours.
+
+    Args:
+        data: labels and splits.
+        features: per encoder name float32 (N, D), embeddings of the whole pack.
+        comparison: baseline, draws, device, and what rows say.
+        config: the k to choose from, and the temperature of the vote.
+
+    Returns:
+        The rows of ``linear_probe``; their provenance names the k that each encoder got.
 
     Raises:
-        DataError: no label of the validation split has both classes, so no k can be chosen.
+        DataError: embeddings are not those of this pack, or no label of the validation split has both classes, so no k
+            can be chosen.
+        ModelError: an embedding is not finite.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import ClassificationData, Comparison, embed_pack, nearest_neighbours
+        >>> from pacx.evaluation.settings import NeighbourConfig
+        >>> pack = Pack.open("packs/films")
+        >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
+        >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])
+        >>> comparison = Comparison(dataset="films", num_draws=20)
+        >>> rows = nearest_neighbours(data, features, comparison, config=NeighbourConfig(neighbours=(5, 10)))
+        >>> {row.protocol for row in rows}
+        {'knn'}
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     scores, chosen = {}, {}

@@ -109,9 +109,24 @@ def _open_folder(folder: Path) -> FilmEncoder:
 def open_encoders(words: Sequence[str], seed: int) -> list[NamedEncoder]:
     """Encoders as a user names them: ``NAME=PLACE``, and the baselines ``random`` and ``imagenet``.
 
+    Args:
+        words: one per encoder. A place is a folder of ours, of timm's or of transformers', ``timm:MODEL``,
+            ``timm:MODEL,CHECKPOINT`` or ``hf:OWNER/NAME``, with ``#token`` or ``#mean`` behind it to choose what stands
+            for the film.
+        seed: of the weights of ``random``, which has the shape of the first folder of ours.
+
+    Returns:
+        Encoders with their names, in the order of the words.
+
     Raises:
         UsageError: a word is neither, a name occurs twice, or ``random`` has no folder to take its shape from.
         ModelError: an encoder cannot be opened.
+
+    Example:
+        >>> from pacx.models import open_encoders
+        >>> encoders = open_encoders(["pacx=runs/pacx/encoder", "mean=runs/pacx/encoder#mean", "random"], seed=0)
+        >>> [(each.name, each.stands_for) for each in encoders]
+        [('pacx', 'token'), ('mean', 'mean'), ('random', 'token')]
     """
     places = dict(word.split("=", 1) for word in words if "=" in word)
     unknown = [word for word in words if "=" not in word and word not in (RANDOM, IMAGENET)]

@@ -17,7 +17,16 @@ from pacx.models.vit_config import Pooling
 
 
 class FilmEncoder(Protocol):
-    """A frozen encoder with its input contract."""
+    """A frozen encoder with its input contract.
+
+    Example:
+        >>> import torch
+        >>> from pacx.models import FilmEncoder, open_encoders
+        >>> encoder: FilmEncoder = open_encoders(["pacx=runs/pacx/encoder"], seed=0)[0].encoder
+        >>> images = torch.zeros(2, 3, 64, 64)
+        >>> encoder.embed_images(images).shape, encoder.patches(images).shape
+        (torch.Size([2, 32]), torch.Size([2, 16, 32]))
+    """
 
     @property
     def module(self) -> nn.Module:
