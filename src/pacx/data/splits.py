@@ -58,6 +58,13 @@ def assign_splits(
 
     Source: Sechidis, Tsoumakas and Vlahavas 2011, "On the stratification of multi-label data", algorithm 1, with
     patients in the place of samples.
+
+    Example:
+        >>> import pandas as pd
+        >>> from pacx.data import assign_splits
+        >>> table = pd.DataFrame({"patient_id": [f"p{number // 2}" for number in range(40)]})  # two films each
+        >>> sorted(assign_splits(table, (), seed=0).value_counts().items())
+        [('test', 8), ('train', 28), ('val', 4)]
     """
     import pandas as pd
 

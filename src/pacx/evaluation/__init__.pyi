@@ -15,4 +15,9 @@ from .protocol import Protocol as Protocol
 from .results import ResultRow as ResultRow
 from .results import read_rows as read_rows
 from .results import write_rows as write_rows
+from .settings import AlignmentConfig as AlignmentConfig
+from .settings import DeletionConfig as DeletionConfig
+from .settings import LogisticConfig as LogisticConfig
+from .settings import NeighbourConfig as NeighbourConfig
 from .settings import ProbeConfig as ProbeConfig
+from .settings import SegmentationConfig as SegmentationConfig

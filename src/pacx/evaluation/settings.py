@@ -70,6 +70,11 @@ class NeighbourConfig:
 
     Source: Caron et al. 2021 (DINO), section 4.1 and its published evaluation: 10, 20, 100, 200 neighbours, 0.07 as in
     Wu et al. 2018.
+
+    Example:
+        >>> from pacx.evaluation import NeighbourConfig
+        >>> NeighbourConfig(neighbours=(5, 10)).temperature
+        0.07
     """
 
     neighbours: tuple[int, ...] = (10, 20, 100, 200)
@@ -92,6 +97,11 @@ class LogisticConfig:
             the penalty is |w|^2 / 2 against C times the summed loss, on features of unit variance.
         max_iterations: of L-BFGS; scikit-learn warns where it was not enough.
         seed: of the bootstrap; nothing else is random.
+
+    Example:
+        >>> from pacx.evaluation import LogisticConfig
+        >>> LogisticConfig(strengths=(0.01, 0.1)).max_iterations
+        2000
     """
 
     strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -118,6 +128,11 @@ class SegmentationConfig:
 
     Source: paper appendix A.2.2 (50 epochs, 1e-4, Dice + BCE); optimiser, warm-up and batch size, which the paper
     leaves out, as the authors released them. They train one decoder.
+
+    Example:
+        >>> from pacx.evaluation import SegmentationConfig
+        >>> list(SegmentationConfig(epochs=10, num_seeds=2).seeds)
+        [0, 1]
     """
 
     learning_rate: float = 1e-4
@@ -147,6 +162,11 @@ class AlignmentConfig:
         seed: of the bootstrap; the probe itself has no randomness.
 
     Source: paper appendix A.2.2 (alpha 10, svd solver).
+
+    Example:
+        >>> from pacx.evaluation import AlignmentConfig
+        >>> AlignmentConfig().alpha
+        10.0
     """
 
     alpha: float = 10.0
@@ -163,6 +183,11 @@ class DeletionConfig:
             show the film's mean grey.
         num_films: at most so many test films, the first in the order of their random keys; 0 = all.
         seed: of the random order and the bootstrap.
+
+    Example:
+        >>> from pacx.evaluation import DeletionConfig
+        >>> DeletionConfig(steps=5, num_films=100).fill_blur
+        0.125
     """
 
     steps: int = 10

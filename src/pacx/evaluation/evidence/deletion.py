@@ -160,7 +160,7 @@ def deletion(
         >>> import pacx
         >>> from pacx.data import Pack
         >>> from pacx.evaluation import Comparison, deletion
-        >>> from pacx.evaluation.settings import DeletionConfig
+        >>> from pacx.evaluation import DeletionConfig
         >>> encoders, config = {"mae": pacx.load_encoder("runs/mae/encoder")}, DeletionConfig(steps=2, num_films=3)
         >>> comparison = Comparison(dataset="films", num_draws=20)
         >>> rows, curves = deletion(Pack.open("packs/films"), encoders, comparison, question=None, config=config)

@@ -159,7 +159,7 @@ def segmentation(
         >>> import pacx
         >>> from pacx.data import Pack
         >>> from pacx.evaluation import Comparison, segmentation
-        >>> from pacx.evaluation.settings import SegmentationConfig
+        >>> from pacx.evaluation import SegmentationConfig
         >>> encoders = {"mae": pacx.load_encoder("runs/mae/encoder")}
         >>> short = SegmentationConfig(epochs=1, warmup_epochs=0, num_seeds=1)
         >>> comparison = Comparison(dataset="films", num_draws=20)

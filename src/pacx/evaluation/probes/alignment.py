@@ -146,7 +146,7 @@ def alignment(
         >>> import pacx
         >>> from pacx.data import Pack
         >>> from pacx.evaluation import AlignmentData, Comparison, alignment, embed_pack
-        >>> from pacx.evaluation.settings import AlignmentConfig
+        >>> from pacx.evaluation import AlignmentConfig
         >>> from pacx.modalities import open_targets
         >>> pack = Pack.open("packs/triplets")
         >>> data = AlignmentData.from_pack(pack, open_targets([Path("runs/ecg/targets")]), dataset="triplets")

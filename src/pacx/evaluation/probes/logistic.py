@@ -139,7 +139,7 @@ def logistic_regression(
         >>> import pacx
         >>> from pacx.data import Pack
         >>> from pacx.evaluation import ClassificationData, Comparison, embed_pack, logistic_regression
-        >>> from pacx.evaluation.settings import LogisticConfig
+        >>> from pacx.evaluation import LogisticConfig
         >>> pack = Pack.open("packs/films")
         >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
         >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])

@@ -97,7 +97,7 @@ def nearest_neighbours(
         >>> import pacx
         >>> from pacx.data import Pack
         >>> from pacx.evaluation import ClassificationData, Comparison, embed_pack, nearest_neighbours
-        >>> from pacx.evaluation.settings import NeighbourConfig
+        >>> from pacx.evaluation import NeighbourConfig
         >>> pack = Pack.open("packs/films")
         >>> features = {"mae": embed_pack(pacx.load_encoder("runs/mae/encoder"), pack)}
         >>> data = ClassificationData.from_pack(pack, dataset="films", label_names=["pleural_effusion"])
