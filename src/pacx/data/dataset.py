@@ -147,6 +147,13 @@ class Dataset(ABC, Generic[OptionsT]):
     def read(self, root: Path, options: OptionsT) -> Records:
         """Turn the tree below ``root`` into records.
 
+        Args:
+            root: the folder as the makers distribute it.
+            options: what the user chose.
+
+        Returns:
+            One row per film; a label that the makers leave open is NaN, a split that they leave open is "".
+
         Raises:
             UsageError: the folder or a file named by the options is not there.
             DataError: the tree is not what the makers distribute; the message says what was expected.

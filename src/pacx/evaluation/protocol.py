@@ -146,7 +146,13 @@ class Protocol(ABC, Generic[SettingsT]):
 
     @abstractmethod
     def run(self, films: EncodedPack, settings: SettingsT, comparison: Comparison) -> Outcome:
-        """Measure; rows carry the protocol's name."""
+        """Measure; rows carry the protocol's name.
+
+        Args:
+            films: the pack and the encoders asked about it; what ``needs`` says is there.
+            settings: the protocol's own.
+            comparison: baseline, draws, device, and what rows say.
+        """
 
     def lacks(self, films: EncodedPack, settings: SettingsT) -> str:
         """What is missing to run it, in words; "" where nothing is."""

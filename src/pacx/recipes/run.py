@@ -48,6 +48,9 @@ def recipe(name: str) -> Run:
     Args:
         name: as after ``pacx train``, such as ``mae``, ``mae-tiny`` or ``distill-tokens``.
 
+    Returns:
+        A run that says everything but which files it reads; ``pack``, ``encoder`` and their like are still to be set.
+
     Raises:
         UsageError: no recipe of this name; the sentence has the names that look like it.
 

@@ -71,6 +71,10 @@ class Twin(ABC):
     def write(self, root: Path, config: TwinConfig) -> Mapping[str, int]:
         """Fill an empty folder as the makers ship it.
 
+        Args:
+            root: the folder; only this is written to.
+            config: patients, seed, site and size of the films.
+
         Returns:
             how often what occurs among what was written, in the words of
             ``pacx.data.checks.record_counts`` ("films", "films:train", "present:Edema" ...), counted while writing.
