@@ -19,6 +19,7 @@ from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.ecg_signal.readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
+from pacx.models.device import AUTOMATIC
 
 _WFDB_HEADER = ".hea"
 OptionsT = TypeVar("OptionsT")
@@ -48,8 +49,8 @@ class EmbedCall:
     num_workers: int = 2
     """Processes that decode films; never changes a number."""
 
-    device: str = "cpu"
-    """Of torch: cpu, cuda, cuda:1 ...; an export (pacx export) runs in ONNX Runtime on the processor."""
+    device: str = AUTOMATIC
+    """Where an encoder folder runs (cpu, cuda, cuda:1), by default a GPU if there is one; exports use the processor."""
 
     max_bad_fraction: float = 0.001
     """Stop when more films than this share cannot be read; those that cannot are named in OUT.quarantine.json."""

@@ -16,6 +16,7 @@ from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
 from pacx.inference.heads import load_heads
 from pacx.inference.predictions import check_table_path, columns, write_table
+from pacx.models.device import AUTOMATIC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,8 @@ class PredictCall:
     precision: Precision = Precision.FP32
     """Which graph of an export."""
 
-    device: str = "cpu"
-    """Of torch, for an encoder folder: cpu, cuda, cuda:1 ..."""
+    device: str = AUTOMATIC
+    """Where an encoder folder runs (cpu, cuda, cuda:1), by default a GPU if there is one; exports use the processor."""
 
     batch_size: int = 32
     """Films per forward pass."""

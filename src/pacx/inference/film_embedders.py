@@ -4,21 +4,23 @@ from pathlib import Path
 
 from pacx.inference.export_folder import Precision, is_export_folder
 from pacx.inference.film_files import FilmEmbedder
+from pacx.models.device import AUTOMATIC, chosen_device
 
 
 def open_film_embedder(
-    folder: Path, *, precision: Precision = Precision.FP32, device: str = "cpu", num_threads: int = 0
+    folder: Path, *, precision: Precision = Precision.FP32, device: str = AUTOMATIC, num_threads: int = 0
 ) -> FilmEmbedder:
     """Open an export or an encoder folder.
 
     Args:
         folder: what ``pacx export`` or ``pacx train`` wrote.
         precision: which graph of an export; an encoder folder has none, and is run in single precision.
-        device: of torch; an export runs on the processor.
+        device: of torch, by default a GPU if there is one; an export runs on the processor.
         num_threads: of ONNX Runtime; 0 = as many as there are cores.
 
     Raises:
         ModelError: the folder is not whole, or lacks what was asked for.
+        UsageError: torch has no such device here.
     """
     if is_export_folder(folder):
         from pacx.inference.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
@@ -29,6 +31,7 @@ def open_film_embedder(
         )
     from pacx.inference.encoder import load_encoder
 
+    device = chosen_device(device)
     encoder = load_encoder(folder, device=device)
     return FilmEmbedder(
         run=encoder.embed_squares,

@@ -8,11 +8,16 @@ import torch
 
 import pacx
 from pacx.core.errors import UsageError
+from pacx.core.preprocessing import Preprocessing
 from pacx.evaluation.comparison import Comparison
+from pacx.inference.film_embedders import open_film_embedder
 from pacx.models.device import chosen_device
+from pacx.models.encoders.folder import save_encoder
+from pacx.models.vit import random_vit
+from pacx.models.vit_config import Pooling, ViTConfig
 
 SOURCES = sorted(Path(pacx.__file__).parent.rglob("*.py"))
-DECIDED = {"evaluation", "recipes"}
+DECIDED = {"evaluation", "recipes", "audits", "suite", "demo", "reporting"}
 """Rooms whose functions take the device that was chosen."""
 
 
@@ -22,6 +27,17 @@ def test_a_gpu_is_taken_where_there_is_one(has_gpu: bool, device: str, monkeypat
     assert chosen_device() == device
     assert Comparison(dataset="d").device == device
     assert chosen_device("cpu") == "cpu"
+
+
+def test_films_are_embedded_where_the_one_place_says(tmp_path: Path) -> None:
+    vit = random_vit(ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=1, num_heads=4), seed=0)
+    contract = Preprocessing(image_size_px=32)
+    save_encoder(
+        vit, tmp_path / "encoder", preprocessing=contract, pooling=Pooling.CLASS_TOKEN, card="#", provenance={}
+    )
+    assert open_film_embedder(folder).identity.startswith(f"torch {chosen_device()} ")
+    with pytest.raises(UsageError, match="device gpu cannot be used"):
+        open_film_embedder(folder, device="gpu")
 
 
 @pytest.mark.parametrize("asked", ["gpu", "cuda:99", "meta", "mps:7"])
