@@ -159,6 +159,7 @@ def test_the_advice_is_no_circle() -> None:
     assert extra_of("sklearn", "train", REQUIREMENTS) == "train"
     assert extra_of("wandb", "train", REQUIREMENTS) == "track"
     assert extra_of("somebody_elses", "train", REQUIREMENTS) is None
+    assert extra_of("starlette", "serve") == "serve", "fastapi brings it, and is imported after it"
 
 
 def test_the_installed_package_says_the_same_of_its_extras() -> None:

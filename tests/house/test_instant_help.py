@@ -64,6 +64,8 @@ WRONG = {
     "audit class-tokne": "did you mean class-token",
     "convert ecgfonder": "did you mean ecgfounder",
     "report": "nothing to report on",
+    "report nothing.json": "nothing.json does not exist",
+    "evaluate knn --pack nowhere --encoders random --out rows.json": "nowhere is not a pack",
     "predict": "required",
     "export": "required",
     "export pyproject.toml --out pyproject.toml": "is the encoder itself",

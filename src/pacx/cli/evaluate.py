@@ -87,6 +87,9 @@ def _say(rows: Sequence[ResultRow], headline: str) -> None:
 def _evaluate(protocol: Protocol[Any], call: EvaluateCall[Any]) -> None:
     """Run a protocol; rows, pictures and remarks."""
     from pacx.data.packs.pack import Pack
+
+    pack = Pack.open(call.pack)  # told before what runs encoders is opened
+
     from pacx.models.encoders.by_name import open_encoders
     from pacx.reporting.pictures import draw
 
@@ -99,7 +102,7 @@ def _evaluate(protocol: Protocol[Any], call: EvaluateCall[Any]) -> None:
         device=chosen_device(call.device),
     )
     encoders = {each.name: each.encoder for each in open_encoders(call.encoders, seed)}
-    films = EncodedPack(pack=Pack.open(call.pack), encoders=encoders, folders=call.folders)
+    films = EncodedPack(pack=pack, encoders=encoders, folders=call.folders)
     if missing := protocol.lacks(films, call.settings):
         raise UsageError(f"{protocol.name} on {call.pack} lacks {missing}; give it, or choose another pack or protocol")
     outcome = protocol.run(films, call.settings, comparison)

@@ -59,6 +59,9 @@ def main(words: Sequence[str]) -> None:
         return
     if not call.results:
         raise UsageError("nothing to report on; give results.json files or folders that hold one, or --verify")
+    for path in call.results:  # told before what draws a page is opened
+        if not path.exists():
+            raise UsageError(f"{path} does not exist; give a results.json, a folder that holds one, or a run's")
     from pacx.reporting.report import write_report
 
     write_report(call.results, call.out, tables_folder=call.tables)

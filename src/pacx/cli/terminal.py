@@ -35,7 +35,7 @@ def explained(*, is_debug: bool = False) -> Iterator[None]:
         complain(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        complain("interrupted; what was finished is on disk, run the same command again to go on")
+        complain("interrupted; what was finished is on disk, the same command goes on (pacx train: with --resume)")
         sys.exit(130)
 
 

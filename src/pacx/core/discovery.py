@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from pacx.core.errors import PluginError, UsageError
+from pacx.core.extras import extra_of
 from pacx.core.progress import announce
 
 T = TypeVar("T")
@@ -112,7 +113,11 @@ def discover_listed(package_name: str, attribute: str, kind: type[T]) -> Plugins
     loaders: dict[str, Callable[[], T]] = {}
     summaries: dict[str, str] = {}
     for module, source in _modules_with(package_name, attribute):
-        tree = ast.parse(source)
+        try:
+            tree = ast.parse(source)
+        except SyntaxError as error:
+            _say_once(str(_unusable(module.rpartition(".")[2], module, error)))
+            continue
         defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         for member in _members(tree, attribute):
             name = _assigned_name(defined[member]) or member.replace("_", "-")
@@ -166,7 +171,7 @@ def _load(name: str, load: Callable[[], Any], kind: type[T], where: str) -> T:
     try:
         plugin = load()
     except ModuleNotFoundError as error:
-        if where.startswith("pacx."):  # ours: the command knows which extra brings it
+        if where.startswith("pacx.") and extra_of(str(error.name).partition(".")[0], ""):  # the command gives advice
             raise
         raise _unusable(name, where, error) from error
     except Exception as error:  # a stranger's file may do anything while it is imported

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from importlib import metadata
 
-_IMPORTED_AS = {"sklearn": "scikit-learn"}
-"""Libraries whose import name is not the name they are installed by."""
+_IMPORTED_AS = {"sklearn": "scikit-learn", "starlette": "fastapi"}
+"""Libraries whose import name is not the name they are installed by, or that another one brings."""
 
 _NOT_FOR_USERS = "dev"
 

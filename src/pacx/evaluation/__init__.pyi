@@ -11,6 +11,8 @@ from .probes.linear_probe import linear_probe as linear_probe
 from .probes.logistic import logistic_regression as logistic_regression
 from .probes.low_data import low_data as low_data
 from .probes.neighbours import nearest_neighbours as nearest_neighbours
+from .protocol import EncodedPack as EncodedPack
+from .protocol import Outcome as Outcome
 from .protocol import Protocol as Protocol
 from .results import ResultRow as ResultRow
 from .results import read_rows as read_rows

@@ -48,6 +48,14 @@ class EncodedPack:
         encoders: by name; of a protocol that does not run them, their films may have another size than the pack's.
         folders: of those encoders that are folders of ours, into which heads can be kept.
         kept: embeddings of every film by encoder, where they have been made before; None = they are made when needed.
+
+    Example:
+        >>> import pacx
+        >>> from pacx.data import Pack
+        >>> from pacx.evaluation import EncodedPack
+        >>> films = EncodedPack(pack=Pack.open("packs/films"), encoders={"mae": pacx.load_encoder("runs/mae/encoder")})
+        >>> films.features("cpu")["mae"].shape[0] == len(films.pack)
+        True
     """
 
     pack: "Pack"
@@ -97,6 +105,12 @@ class Outcome:
         rows: its result rows.
         remarks: sentences for whoever called it.
         drawing: what can be drawn of it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pacx.evaluation import Outcome, read_rows
+        >>> Outcome(rows=read_rows(Path("results.json")), remarks=("measured before",)).rows[0].protocol
+        'linear-probe'
     """
 
     rows: Sequence[ResultRow]

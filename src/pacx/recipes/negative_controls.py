@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pacx.core.errors import UsageError
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
-from pacx.recipes.distill import DistillRun, distill
+from pacx.recipes.distill import DistillRun, distill, distill_tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,4 +81,20 @@ def distill_age_and_sex() -> AgeAndSexRun:
     )
 
 
-RECIPES = (distill_shuffled_pairs, distill_random_targets, distill_age_and_sex)
+def distill_tiny_shuffled_pairs() -> ShuffledPairsRun:
+    """The same for two CPU cores: distill-tiny with the training films' targets exchanged among them."""
+    return distill_tiny().taught_otherwise(ShuffledPairsRun, out=Path("runs/distill-tiny-shuffled-pairs"))
+
+
+def distill_tiny_random_targets() -> RandomTargetsRun:
+    """The same for two CPU cores: distill-tiny towards noise."""
+    return distill_tiny().taught_otherwise(RandomTargetsRun, out=Path("runs/distill-tiny-random-targets"))
+
+
+RECIPES = (
+    distill_shuffled_pairs,
+    distill_random_targets,
+    distill_age_and_sex,
+    distill_tiny_shuffled_pairs,
+    distill_tiny_random_targets,
+)

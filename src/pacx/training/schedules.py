@@ -49,7 +49,7 @@ def learning_rate(config: TrainingConfig, num_batches: int) -> LearningRate:
     if warmup >= num_steps:
         raise UsageError(
             f"the warm-up takes {warmup} steps but the run has {num_steps} ({config.epochs} epochs of {num_batches}); "
-            "shorten the warm-up or train longer"
+            "shorten the warm-up (--training.warmup-epochs or --training.warmup-steps) or train longer"
         )
     return LearningRate(
         peak=config.learning_rate,

@@ -3,8 +3,12 @@ from pathlib import Path
 
 import pytest
 
+import pacx.data.datasets
+import pacx.recipes
 from pacx.core.discovery import discover, discover_listed
 from pacx.core.errors import PluginError
+from pacx.data.dataset import datasets
+from pacx.recipes.run import all_recipes
 
 
 @pytest.fixture
@@ -51,6 +55,21 @@ def test_a_broken_plugin_is_named_with_its_error_and_the_others_work(
     assert "plug-in 'bad' of plugins_under_test.bad cannot be imported (ZeroDivisionError: division by zero)" in said
     with pytest.raises(PluginError, match="'bad'"):
         found["bad"]
+
+
+def test_a_broken_file_in_a_room_of_ours_is_named_and_the_others_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a person puts a dataset and a recipe of his own into the checkout."""
+    (tmp_path / "unwell.py").write_text("import a_library_that_nobody_has\nDATASET = 1\n")
+    (tmp_path / "unread.py").write_text("def half(:\n\nRECIPES = (half,)\n")
+    for room in (pacx.data.datasets, pacx.recipes):
+        monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
+    assert "nih14" in datasets().usable()
+    assert "mae-tiny" in all_recipes()
+    said = capsys.readouterr().err
+    assert "plug-in 'unwell' of pacx.data.datasets.unwell cannot be imported (ModuleNotFoundError" in said
+    assert "plug-in 'unread' of pacx.recipes.unread cannot be imported (SyntaxError" in said
 
 
 def test_lists_are_read_without_opening_a_file(package: Path) -> None:

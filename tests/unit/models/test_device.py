@@ -32,9 +32,8 @@ def test_a_gpu_is_taken_where_there_is_one(has_gpu: bool, device: str, monkeypat
 def test_films_are_embedded_where_the_one_place_says(tmp_path: Path) -> None:
     vit = random_vit(ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=1, num_heads=4), seed=0)
     contract = Preprocessing(image_size_px=32)
-    save_encoder(
-        vit, tmp_path / "encoder", preprocessing=contract, pooling=Pooling.CLASS_TOKEN, card="#", provenance={}
-    )
+    folder = tmp_path / "encoder"
+    save_encoder(vit, folder, preprocessing=contract, pooling=Pooling.CLASS_TOKEN, card="#", provenance={})
     assert open_film_embedder(folder).identity.startswith(f"torch {chosen_device()} ")
     with pytest.raises(UsageError, match="device gpu cannot be used"):
         open_film_embedder(folder, device="gpu")

@@ -160,7 +160,7 @@ def _is_reusable(out: Path, source_fingerprint: str, *, overwrite: bool) -> bool
         return False
     if Pack.open(out).manifest.source_fingerprint != source_fingerprint:
         raise UsageError(
-            f"{out} is a pack made from other files or with other options; choose another folder, or overwrite it"
+            f"{out} is a pack made from other files or with other options; choose another folder, or give --overwrite"
         )
     return True
 
