@@ -94,7 +94,7 @@ class LogisticConfig:
 
     Args:
         strengths: scikit-learn's C to choose from, one for all labels, by macro validation AUROC (the first of equals);
-            the penalty is |w|^2 / 2 against C times the summed loss, on features of unit variance.
+            the penalty is ``|w|^2 / 2`` against C times the summed loss, on features of unit variance.
         max_iterations: of L-BFGS; scikit-learn warns where it was not enough.
         seed: of the bootstrap; nothing else is random.
 
