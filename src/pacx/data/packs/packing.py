@@ -160,7 +160,8 @@ def _is_reusable(out: Path, source_fingerprint: str, *, overwrite: bool) -> bool
         return False
     if Pack.open(out).manifest.source_fingerprint != source_fingerprint:
         raise UsageError(
-            f"{out} is a pack made from other files or with other options; choose another folder, or give --overwrite"
+            f"{out} is a pack made from other files or with other options; choose another folder, or overwrite it "
+            "(--overwrite)"
         )
     return True
 
