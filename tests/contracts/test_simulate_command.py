@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pacx.cli import simulate
+from pacx.cli.verbs import simulate
 from pacx.core.artifacts import read_json
 from pacx.core.errors import UsageError
 from pacx.core.twin_file import twin_counts

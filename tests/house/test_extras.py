@@ -108,7 +108,8 @@ def test_export_exports_and_serve_predicts_without_torch(trained: Path) -> None:
 
 def test_serve_starts_its_server_modules() -> None:
     code = (
-        HIDE.partition("from pacx.cli.main")[0] + "import pacx.serving.app, pacx.serving.http_server, pacx.cli.predict"
+        HIDE.partition("from pacx.cli.main")[0]
+        + "import pacx.serving.app, pacx.serving.http_server, pacx.cli.verbs.predict"
     )
     asked = json.dumps([hidden_from({"serve"}), []])
     done = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, check=False)

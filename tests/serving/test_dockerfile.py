@@ -6,8 +6,8 @@ import re
 
 from dockerfile import ROOT, all_of, instructions, pip_words
 
-from pacx.cli.serve import ServeCall
 from pacx.cli.terminal import parse
+from pacx.cli.verbs.serve import ServeCall
 
 
 def test_it_runs_as_nobody_in_particular_and_keeps_nothing() -> None:

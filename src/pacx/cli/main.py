@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     try:
         with explained(is_debug=is_debug):
-            importlib.import_module(f"pacx.cli.{verb}").main(rest)
+            importlib.import_module(f"pacx.cli.verbs.{verb}").main(rest)
     except ModuleNotFoundError as error:
         if is_debug or (error.name or "").partition(".")[0] == "pacx":
             raise

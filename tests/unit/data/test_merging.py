@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pacx.cli import data as command
+from pacx.cli.verbs import data as command
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.images.decode import Decoding

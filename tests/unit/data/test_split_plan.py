@@ -80,7 +80,7 @@ def test_the_released_codes_splits_are_marked_loudly() -> None:
 
 
 def test_the_policy_is_an_option_and_reaches_the_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from pacx.cli import data as command
+    from pacx.cli.verbs import data as command
 
     write_films(tmp_path / "films", 12)
     words = ["--root", str(tmp_path / "films"), "--out", str(tmp_path / "pack"), "--image-size-px", "16"]

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from pacx.audits.audit import in_words
 from pacx.audits.masks import RULE, PreMaskedAudit
 from pacx.audits.probes import BY_FILM, BY_PATIENT, GAP, SEEN, UNSEEN, SplitsAudit
-from pacx.cli.audit import all_audits
 from pacx.cli.main import main
+from pacx.cli.verbs.audit import all_audits
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pacx.cli import predict
+from pacx.cli.verbs import predict
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.inference.answers import ModelAnswer

@@ -9,8 +9,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from pacx.cli.predict import say_quarantined
 from pacx.cli.terminal import parse, say
+from pacx.cli.verbs.predict import say_quarantined
 from pacx.core.artifacts import staged_file
 from pacx.core.discovery import like
 from pacx.core.errors import UsageError

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Generic
 
 import tyro
 
-from pacx.cli import evaluate_all
 from pacx.cli.terminal import choose, say
+from pacx.cli.verbs import evaluate_all
 from pacx.core.errors import UsageError
 from pacx.core.provenance import provenance
 from pacx.evaluation.comparison import Comparison
