@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.old_rows import is_old, upgraded
 
 MACRO = "macro"
@@ -175,6 +175,18 @@ def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
         'auroc'
     """
     write_json(path, rows_to_json(rows))
+
+
+def results_file(path: Path) -> Path:
+    """The file of rows that a path stands for: itself, or the ``results.json`` of a folder.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    if not file.exists():
+        raise UsageError(f"{file} does not exist; give a results.json, a folder that holds one, or a run's")
+    return file
 
 
 def read_rows(path: Path) -> list[ResultRow]:

@@ -12,12 +12,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pacx.core.artifacts import read_json, write_text
-from pacx.core.errors import UsageError
 from pacx.evaluation.evidence.attention import PROTOCOL as ATTENTION
 from pacx.evaluation.evidence.attention import UNIFORM
 from pacx.evaluation.evidence.deletion import PROTOCOL as DELETION
 from pacx.evaluation.probes.alignment import CHANCE, CONSTANT
-from pacx.evaluation.results import read_rows
+from pacx.evaluation.results import read_rows, results_file
 from pacx.models.encoders.names import ABLATIONS, IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.curves import draw_label_efficiency, draw_training
@@ -271,10 +270,7 @@ def write_report(
     """
     run_folders = [path for path in results if is_run(path)]
     measured = [path for path in results if path not in run_folders]
-    files = [path / "results.json" if path.is_dir() else path for path in measured]
-    for file in files:
-        if not file.exists():
-            raise UsageError(f"{file} does not exist; give a results.json, a folder that holds one, or a run's")
+    files = [results_file(path) for path in measured]
     folder = next((path for path in measured if path.is_dir()), None)
     rows = read_all(read_rows(file) for file in files)
     runs = Section(anchor="runs", title="Runs", tables=run_tables([read_run(path) for path in run_folders]))

@@ -10,6 +10,7 @@ import tyro
 
 from pacx.cli.terminal import parse, say
 from pacx.core.errors import UsageError
+from pacx.evaluation.results import results_file
 from pacx.suite.verification import Depth, Verdict, verify
 
 
@@ -59,9 +60,9 @@ def main(words: Sequence[str]) -> None:
         return
     if not call.results:
         raise UsageError("nothing to report on; give results.json files or folders that hold one, or --verify")
-    for path in call.results:  # told before what draws a page is opened
-        if not path.exists():
-            raise UsageError(f"{path} does not exist; give a results.json, a folder that holds one, or a run's")
+    for path in call.results:  # told before what draws a page is opened; whether a folder is a run, that knows
+        if not path.is_dir():
+            results_file(path)
     from pacx.reporting.report import write_report
 
     write_report(call.results, call.out, tables_folder=call.tables)
