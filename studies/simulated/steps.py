@@ -181,7 +181,7 @@ class BaselineStep(StudyStep):
 
     @property
     def named(self) -> str:
-        """The step's own name, as ``StudyStep`` asks."""
+        """The encoder it is about, as in result rows."""
         return str(self.world.subject(self.encoder))
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
@@ -219,7 +219,7 @@ class Stage2Step(StudyStep):
 
     @property
     def named(self) -> str:
-        """The step's own name, as ``StudyStep`` asks."""
+        """The encoder it is about, as in result rows."""
         return str(self.condition.subject)
 
     @property
@@ -266,7 +266,7 @@ class MaskStep(StudyStep):
 
     @property
     def named(self) -> str:
-        """The step's own name, as ``StudyStep`` asks."""
+        """The encoder it is about, as in result rows."""
         return self.encoder
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:

@@ -126,9 +126,9 @@ def discover_listed(package_name: str, attribute: str, kind: type[T]) -> Plugins
     return Plugins(loaders, summaries)
 
 
-def like(word: str, names: Iterable[str]) -> str:
-    """The names that look most like a word, as the end of a sentence; empty where none does."""
-    close = difflib.get_close_matches(word, list(names))
+def like(word: str, names: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The names that look most like a word, as the end of a sentence; empty where none is like it by ``cutoff``."""
+    close = difflib.get_close_matches(word, list(names), cutoff=cutoff)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -8,12 +8,11 @@ library: help is shown at once, and what a protocol computes with is imported in
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pacx.core.discovery import discover
+from pacx.core.discovery import discover, like
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
 
@@ -195,9 +194,7 @@ def unknown_protocol(word: str, known: Sequence[str]) -> str:
     """One sentence about a word that is no protocol, with what was meant by it."""
     if word in _FORMER_NAMES:
         return f"'{word}' is called {_FORMER_NAMES[word]} now"
-    near = get_close_matches(word, known, cutoff=0.4)
-    meant = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-    return f"'{word}' is no protocol; {meant}"
+    return f"'{word}' is no protocol{like(word, known, cutoff=0.4) or '; there are ' + ', '.join(known)}"
 
 
 _FORMER_NAMES = {"probe": "linear-probe", "segment": "segmentation", "align": "alignment", "rollout": "attention"}
