@@ -7,6 +7,8 @@ from pacx.core.errors import DataError
 MIN_SIDE_PX = 16
 MAX_IMAGE_PX = 100_000_000
 DAMAGED = "the file is damaged or truncated"
+ONE_GREY = "it shows one grey only"
+"""No film does: its pixels lie outside its window, were never written, or are of something else."""
 
 
 class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the file
