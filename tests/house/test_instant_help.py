@@ -111,3 +111,9 @@ def test_importing_the_package_imports_nothing_else_of_it() -> None:
     code += f"assert not {set(HEAVY)!r} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_python_dash_m_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "pacx", "trian"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "did you mean train" in done.stderr
