@@ -16,6 +16,8 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 
 _DICOM_AT, _DICOM_START = 128, b"DICM"
 _NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
+_BMP_HEADER = slice(14, 18)
+_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)  # the headers Pillow reads; two letters alone say little
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # TEM, RST0 to RST7, SOI and EOI stand alone
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
@@ -49,16 +51,20 @@ def kind_of(data: bytes) -> FileKind | None:
     """
     if data[_DICOM_AT:_NUM_BYTES_TOLD_BY] == _DICOM_START:
         return FileKind.DICOM
-    return next((kind for start, kind in STARTS.items() if data.startswith(start)), None)
+    kind = next((kind for start, kind in STARTS.items() if data.startswith(start)), None)
+    if kind is FileKind.BMP and int.from_bytes(data[_BMP_HEADER], "little") not in _BMP_HEADER_SIZES:
+        return None
+    return kind
 
 
 def kind_of_file(path: Path) -> FileKind | None:
-    """``kind_of`` a file on disk; None also where it cannot be opened."""
-    try:
-        with path.open("rb") as file:
-            return kind_of(file.read(_NUM_BYTES_TOLD_BY))
-    except OSError:
-        return None
+    """``kind_of`` a file on disk.
+
+    Raises:
+        OSError: it cannot be opened, so nobody knows.
+    """
+    with path.open("rb") as file:
+        return kind_of(file.read(_NUM_BYTES_TOLD_BY))
 
 
 def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:

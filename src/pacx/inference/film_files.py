@@ -25,7 +25,9 @@ from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.data.decoded_films import DecodedFilm, Film, decoded_films
 from pacx.data.file_kinds import FILM_SUFFIXES
-from pacx.data.film_folders import files_below
+from pacx.data.file_names import as_text
+from pacx.data.film_folders import candidates_below, films_among, may_be_film
+from pacx.data.folder_walk import FolderFiles, counted, is_folder
 from pacx.data.images.array_rows import ImageRef
 
 _WORK = "work.json"
@@ -68,40 +70,61 @@ class Expanded(NamedTuple):
     notes: list[str]
 
 
-def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> Expanded:
+def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = ()) -> Expanded:
     """The files that paths stand for: themselves; of a folder everything below it that fits; of a pattern its matches.
+
+    Args:
+        words: files, folders and patterns.
+        suffixes: how the files looked for end; by default films are looked for, which their content may tell, and DICOM
+            objects that are no films are left out.
 
     Raises:
         UsageError: a path is not there, or there is nothing to embed.
+        DataError: a folder or a file cannot be opened.
     """
+
+    def fits(path: Path) -> bool:
+        return path.name.lower().endswith(suffixes) if suffixes else may_be_film(path)
+
+    def look_through(folder: Path, pattern: str = "") -> FolderFiles:
+        below = candidates_below(folder, fits, suffixes=suffixes or FILM_SUFFIXES, pattern=pattern)
+        found.extend(ImageRef.parse(name, folder).file for name in below.chosen)
+        return below
+
     found: list[Path] = []
     notes: list[str] = []
     for word in words:
-        if word.is_dir():
-            below = files_below(word, lambda file: file.name.lower().endswith(suffixes))
-            found += [word / name for name in below.chosen]
+        if is_folder(word):
+            below = look_through(word)
             if below.passed_over:
-                notes.append(f"passed over in {word}: {below}")
+                notes.append(f"passed over in {as_text(word)}: {counted(below.passed_over)}")
         elif ImageRef.parse(word).is_there():
             found.append(word)
-        elif matches := _matches(word):
-            found += matches
-        else:
-            raise UsageError(f"{word} does not exist; give files, folders or patterns that do")
+        elif not look_through(*_split(word)).chosen:
+            raise UsageError(f"{as_text(word)} does not exist; give files, folders or patterns that do")
+    if not suffixes:
+        sorted_out = films_among([str(path) for path in found])
+        found = [Path(path) for path in sorted_out.films]
+        notes += sorted_out.notes
     if not found:
-        raise UsageError(
-            "; ".join([f"nothing to embed: no file ending in {', '.join(suffixes)} in what was given", *notes])
-        )
+        what = f"file ending in {', '.join(suffixes)}" if suffixes else "film"
+        raise UsageError("; ".join([f"nothing to embed: no {what} in what was given", *notes]))
     return Expanded(list(dict.fromkeys(found)), notes)
 
 
-def _matches(pattern: Path) -> list[Path]:
-    """The files that a pattern such as ``films/**/*.dcm`` stands for; the shell expands only what is not in quotes."""
-    first = next((place for place, part in enumerate(pattern.parts) if glob.has_magic(part)), None)
-    if first is None:
-        return []
-    below = Path(*pattern.parts[:first])
-    return sorted(path for path in below.glob(str(Path(*pattern.parts[first:]))) if path.is_file())
+def _split(word: Path) -> tuple[Path, str]:
+    """The folder that a pattern such as ``films/**/*.dcm`` starts from, and the rest.
+
+    The shell expands only what is not in quotes.
+
+    Raises:
+        UsageError: it is no pattern, or there is no such folder.
+    """
+    first = next((place for place, part in enumerate(word.parts) if glob.has_magic(part)), 0)
+    folder = Path(*word.parts[:first])
+    if not glob.has_magic(str(word)) or not is_folder(folder):
+        raise UsageError(f"{as_text(word)} does not exist; give files, folders or patterns that do")
+    return folder, "/".join(word.parts[first:])
 
 
 @contextmanager
@@ -169,7 +192,7 @@ def _embed(
     max_bad_fraction: float,
     num_workers: int,
 ) -> FilmEmbeddings:
-    films = [Film(str(file), ImageRef.parse(file)) for file in files]
+    films = [Film(as_text(file), ImageRef.parse(file)) for file in files]
     chunks = {
         folder / f"{start:09d}.npz": films[start : start + batch_size] for start in range(0, len(films), batch_size)
     }

@@ -14,7 +14,8 @@ from dicom_files import LOSSLESS, LOSSY, SECRET, dicom, lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from pacx.data.images.decode import Decoding, UnreadableImage, decode_grey, grey_from_bytes
-from pacx.data.images.dicom import HeaderNumbers, grey_from_dicom
+from pacx.data.images.dicom import grey_from_dicom
+from pacx.data.images.headers import read_object
 
 RAMP = np.add.outer(np.arange(40) * 50, np.arange(48) * 45)  # 0 ... 4065: twelve bits
 
@@ -187,7 +188,7 @@ def test_a_deflated_file_is_refused_unopened_wherever_its_header_says_so(tmp_pat
             grey_from_bytes(data)
         (tmp_path / "bomb.dcm").write_bytes(data)
         began = time.process_time()
-        assert HeaderNumbers().of(tmp_path / "bomb.dcm") == (0, 0)
+        assert read_object(tmp_path / "bomb.dcm").patient == ""
         assert time.process_time() - began < 0.5
 
 
@@ -226,7 +227,7 @@ def test_a_value_that_breaks_the_standard_is_neither_logged_nor_warned_of(
     path.write_bytes(data)
     with caplog.at_level(logging.DEBUG, logger="pydicom"):
         assert np.array_equal(grey_from_bytes(data), rounded(RAMP / 4095))
-        assert HeaderNumbers().of(path) == (1, 1)
+        assert read_object(path).study == "Doe^Jane"
         assert caplog.text == ""
         with pytest.warns(UserWarning, match="Doe"):  # what others would see of this file
             _ = pydicom.dcmread(path).StudyInstanceUID

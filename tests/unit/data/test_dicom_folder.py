@@ -58,6 +58,6 @@ def test_a_folder_level_may_name_the_patient(export: Path) -> None:
 
 
 def test_a_folder_without_dicom_files_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "film.dcm").write_bytes(b"short")
-    with pytest.raises(DataError, match=r"passed over: 1 of other kinds \(such as 'film\.dcm'\)"):
+    (tmp_path / "film.png").write_bytes(b"short")
+    with pytest.raises(DataError, match=r"there are 1 of other kinds \(such as 'film\.png'\)"):
         DATASET.read(tmp_path, DicomFolderOptions())

@@ -1,70 +1,218 @@
-"""The films below a folder: in one order, hidden and linked ones passed over by name, whoever asks."""
+"""The films below a folder: in one order, the same for every verb, and nothing lost or added in silence."""
 
 import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import dicom
+from PIL import Image
 
+from pacx.core.errors import DataError, UsageError
+from pacx.data.checks.doctor import examine
 from pacx.data.datasets.dicom_folder import DATASET as DICOM_FOLDER
 from pacx.data.datasets.folder import DATASET as FOLDER
-from pacx.data.film_folders import files_below, has_film_ending, is_dicom_film
+from pacx.data.film_folders import films_below, has_film_ending, may_be_dicom_film
+from pacx.data.folder_walk import files_below
 from pacx.inference.film_files import expanded
 
-FILMS = ["a.DCM", "a/2.dcm", "a/b/x.dcm", "b.dcm"]
+FILMS = ["UID.1.2.3", "a.DCM", "a/2.dcm", "a/b/x.dcm", "b.dcm", "linked/d.dcm"]
+PIXELS = np.arange(400, dtype=np.uint8).reshape(20, 20)
+FILM = dicom(PIXELS, bits_stored=8)
+
+
+def write(path: Path, data: bytes = FILM) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@contextmanager
+def closed(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder or file that may not be opened, by a user who is not root; seen from the folder of films."""
+    monkeypatch.chdir(next(folder for folder in place.parents if folder.name == "films"))
+    user = os.geteuid()
+    place.resolve().chmod(0)
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        os.seteuid(user)
+        place.resolve().chmod(0o700)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     root = tmp_path / "films"
-    film = dicom(np.zeros((20, 20), np.uint8), bits_stored=8)
-    for name in [*FILMS, "a/b/.x.dcm", ".trash/c.dcm", "DICOMDIR", "UID.1.2.3"]:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(film)
+    for name in [*FILMS[:-1], "a/b/.x.dcm", ".trash/c.dcm", "__MACOSX/a/2.dcm", "Thumbs.db", "DICOMDIR"]:
+        write(root / name)
     (root / "notes.txt").write_text("no film")
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "d.dcm").write_bytes(film)
-    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "README").write_text("no film")
+    write(tmp_path / "elsewhere" / "d.dcm")
+    (root / "linked").symlink_to("../elsewhere")
+    tmp_path.chmod(0o755)
     return root
 
 
 def test_whatever_is_not_chosen_is_named(folder: Path) -> None:
-    by_name = files_below(folder, has_film_ending)
-    assert list(by_name.chosen) == FILMS
-    assert by_name.passed_over == {
+    below = films_below(folder)
+    assert list(below.files.films) == FILMS
+    assert below.passed_over == {
         "hidden": (".trash", "a/b/.x.dcm"),
-        "linked folders": ("linked",),
-        "of other kinds": ("DICOMDIR", "UID.1.2.3", "notes.txt"),
+        "left by an operating system": ("Thumbs.db", "__MACOSX"),
+        "of other kinds": ("DICOMDIR", "README", "notes.txt"),
     }
-    assert str(by_name) == (
-        "2 hidden (such as '.trash'), 1 linked folders (such as 'linked'), 3 of other kinds (such as 'DICOMDIR')"
+    assert below.notes == ()
+    assert str(files_below(folder, has_film_ending)) == (
+        "2 hidden (such as '.trash'), 2 left by an operating system (such as 'Thumbs.db'), "
+        "4 of other kinds (such as 'DICOMDIR')"
     )
-    by_content = files_below(folder, is_dicom_film)
-    assert by_content.chosen == ("UID.1.2.3", *FILMS)
-    assert by_content.passed_over["of other kinds"] == ("DICOMDIR", "notes.txt")
-
-
-def test_a_name_that_is_no_utf_8_can_be_said(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"t\xe9rax")).write_bytes(b"")
-    assert str(files_below(tmp_path, has_film_ending)).encode() == b"1 of other kinds (such as 't\\udce9rax')"
 
 
 def test_every_reader_of_folders_gives_the_same_films_in_the_same_order(folder: Path) -> None:
-    (folder / "UID.1.2.3").unlink()
     for dataset in (FOLDER, DICOM_FOLDER):
         assert dataset.read(folder, dataset.options_type()).table["image_path"].tolist() == FILMS
     assert expanded([folder]).files == [folder / name for name in FILMS]
+    assert sorted(expanded([folder / "**"]).files) == sorted(folder / name for name in FILMS)
 
 
-def test_a_folder_that_cannot_be_opened_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "a" / "b").chmod(0)
-    monkeypatch.chdir(folder)
-    user = os.geteuid()
-    try:
-        if user == 0:
-            os.seteuid(65534)  # root opens every folder
-        assert files_below(Path(), has_film_ending).passed_over["folders that cannot be opened"] == ("a/b",)
-    finally:
-        os.seteuid(user)
-        (folder / "a" / "b").chmod(0o700)
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*", ["UID.1.2.3", "a.DCM", "b.dcm"]),
+        ("*.dcm", ["b.dcm"]),
+        ("**/*.dcm", ["a/2.dcm", "a/b/x.dcm", "b.dcm", "linked/d.dcm"]),
+        ("*/*.dcm", ["a/2.dcm", "linked/d.dcm"]),
+        ("a/**/x.*", ["a/b/x.dcm"]),
+        ("[ab]/?.dcm", ["a/2.dcm"]),
+    ],
+)
+def test_patterns_find_what_walking_finds(folder: Path, pattern: str, names: list[str]) -> None:
+    assert expanded([folder / pattern]).files == [folder / name for name in names]
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(folder: Path) -> None:
+    assert expanded([write(folder / "film[1].dcm")]).files == [folder / "film[1].dcm"]
+
+
+def test_a_pattern_opens_only_the_folders_on_its_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed(folder / "a" / "b", monkeypatch):
+        assert expanded([Path("*.dcm"), Path("a/*.dcm")]).files == [Path("b.dcm"), Path("a/2.dcm")]
+        with pytest.raises(DataError, match="a/b cannot be opened"):
+            expanded([Path("a/**/*.dcm")])
+
+
+@pytest.mark.parametrize("ending", ["", ".5", ".IMA", ".xyz", ".PNG"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "DICOM"])
+def test_content_decides_where_a_name_says_nothing(tmp_path: Path, kind: str, ending: str) -> None:
+    if kind == "DICOM":
+        write(tmp_path / f"film{ending}")
+    else:
+        Image.fromarray(PIXELS).save(tmp_path / f"film{ending}", kind)
+    (tmp_path / f"BMI{ending.lower().replace('.png', '')}").write_text("BMI of every patient, which is no BMP picture")
+    assert films_below(tmp_path).files.films == (f"film{ending}",)
+
+
+def test_a_circle_ends_and_a_folder_is_taken_once_where_it_lies(tmp_path: Path) -> None:
+    for name in ("store/n/1.dcm", "films/own/0.dcm", "films/z/2.dcm"):
+        write(tmp_path / name)
+    films = tmp_path / "films"
+    for link, target in [
+        ("own/circle", ".."),
+        ("own/self", "."),
+        ("above", "../.."),
+        ("n", "../store/n"),
+        ("store", "../store"),  # holds n, which was walked through by its own link
+        ("a", "z"),  # the real folder comes later in the order
+    ]:
+        (films / link).symlink_to(target)
+    (tmp_path / "store" / "back").symlink_to(films)
+    below = films_below(films)
+    assert below.files.films == ("n/1.dcm", "own/0.dcm", "z/2.dcm")
+    assert below.passed_over == {
+        "links back to a folder above": ("above", "own/circle", "own/self"),
+        "reached a second time by a link": ("a", "store/back", "store/n"),
+    }
+    assert below.notes == ("Passed over: 3 reached a second time by a link (such as 'a').",)
+
+
+def test_a_linked_film_is_taken_once(tmp_path: Path) -> None:
+    write(tmp_path / "store/1.dcm")
+    write(tmp_path / "films/.annex/blob")
+    write(tmp_path / "films/z.dcm")
+    for link, target in [
+        ("one.dcm", "../store/1.dcm"),
+        ("two.dcm", "../store/1.dcm"),
+        ("a.dcm", "z.dcm"),
+        ("from-annex.dcm", ".annex/blob"),
+    ]:
+        (tmp_path / "films" / link).symlink_to(target)
+    below = films_below(tmp_path / "films")
+    assert below.files.films == ("from-annex.dcm", "one.dcm", "z.dcm")
+    assert below.passed_over["reached a second time by a link"] == ("a.dcm", "two.dcm")
+
+
+def test_links_that_lead_nowhere_are_named_and_films_among_them_are_bad_ones(tmp_path: Path) -> None:
+    write(tmp_path / "1.dcm")
+    for link, target in [("2.dcm", "gone.dcm"), ("IM3", "gone"), ("4.png", "4.png")]:
+        (tmp_path / link).symlink_to(target)
+    below = films_below(tmp_path)
+    assert below.files.films == ("1.dcm", "2.dcm", "4.png")
+    assert below.notes == ("Passed over: 1 links that lead nowhere (such as 'IM3').",)
+
+
+def test_pipes_and_sockets_are_never_opened(tmp_path: Path) -> None:
+    write(tmp_path / "1.dcm")
+    os.mkfifo(tmp_path / "pipe.dcm")
+    (tmp_path / "to-the-pipe.dcm").symlink_to("pipe.dcm")
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(os.path.relpath(tmp_path / "socket.dcm"))  # a short name, as sockets need
+        below = films_below(tmp_path)
+    assert below.files.films == ("1.dcm",)
+    assert below.passed_over == {"neither files nor folders": ("pipe.dcm", "socket.dcm", "to-the-pipe.dcm")}
+
+
+@pytest.mark.parametrize("name", ["a/b", "a/2.dcm", "UID.1.2.3", "linked"])
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda root: FOLDER.read(root, FOLDER.options_type()),
+        lambda root: DICOM_FOLDER.read(root, DICOM_FOLDER.options_type()),
+        lambda root: expanded([root]),
+    ],
+    ids=["folder", "dicom-folder", "embed"],
+)
+def test_what_may_not_be_opened_is_an_error_that_names_it(
+    folder: Path, name: str, look: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed(folder / name, monkeypatch), pytest.raises(DataError, match=f"^{name} cannot be opened"):
+        look(Path())
+
+
+def test_the_doctor_finds_a_closed_folder_at_fault(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed(folder / "a" / "b", monkeypatch):
+        found = examine(FOLDER, Path(), FOLDER.options_type(), state=tmp_path / "state", num_samples=1)
+    assert not found.is_green
+    assert "a/b cannot be opened (Permission denied)" in found.issues[0].message
+
+
+def test_a_name_that_is_no_utf_8_is_a_film_under_a_name_that_is(tmp_path: Path) -> None:
+    raw = write(tmp_path / os.fsdecode(b"t\xf3rax.dcm"))
+    write(tmp_path / "a.dcm")
+    assert films_below(tmp_path).files.films == ("a.dcm", r"t\xf3rax.dcm")
+    assert expanded([tmp_path]).files == [tmp_path / "a.dcm", raw]
+    with pytest.raises(UsageError, match=r"n\\xf3ne does not exist"):
+        expanded([tmp_path / os.fsdecode(b"n\xf3ne")])
+
+
+def test_dicom_files_are_known_by_content_and_damaged_ones_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "1.csv")
+    write(tmp_path / "2.dcm", b"")
+    write(tmp_path / "3.png", b"\x89PNG\r\n\x1a\n")
+    assert films_below(tmp_path, may_be_dicom_film).files.films == ("1.csv", "2.dcm")

@@ -186,7 +186,7 @@ def test_missing_places_are_named(films: Path, tmp_path: Path) -> None:
         read(films, csv=tmp_path / "other.csv")
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "notes.txt").write_text("")
-    with pytest.raises(DataError, match=r"holds no image.*1 of other kinds \(such as 'notes\.txt'\)"):
+    with pytest.raises(DataError, match=r"holds no film.*1 of other kinds \(such as 'notes\.txt'\)"):
         read(tmp_path / "bare")
     with pytest.raises(DataError, match="no sub-folder with images"):
         read(films, labels_from_subfolders=True)

@@ -4,13 +4,15 @@ Nothing of a header becomes a record: patients and studies are numbered in the o
 in the sorted directory. Labels come from nowhere; films with a table beside them are read by ``folder``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacx.core.errors import DataError, UsageError
-from pacx.core.progress import progress
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.film_folders import files_below, is_dicom_film
+from pacx.data.film_folders import films_below, may_be_dicom_film, require_films
+from pacx.data.folder_walk import is_folder
+from pacx.data.images.dicom_objects import DicomObject
 from pacx.data.records import Records
 
 
@@ -44,37 +46,29 @@ class DicomFolder(Dataset[DicomFolderOptions]):
     options_type = DicomFolderOptions
 
     def read(self, root: Path, options: DicomFolderOptions) -> Records:
-        """Find the DICOM files below a folder by their content.
+        """Find the films among the DICOM files below a folder, which are known by their content.
 
         Raises:
             UsageError: the folder is not there.
-            DataError: it holds no DICOM file, or a file lies above the level that names the patient.
+            DataError: it holds no film, a folder or file in it cannot be opened, or a file lies above the level that
+                names the patient.
         """
         import pandas as pd
 
-        from pacx.data.images.dicom import HeaderNumbers
-
-        if not root.is_dir():
+        if not is_folder(root):
             raise UsageError(f"{root} is not a folder; give the folder that holds the DICOM files")
-        below = files_below(root, is_dicom_film)
-        paths = below.chosen
-        if not paths:
-            raise DataError(
-                f"no file below {root} is a DICOM film; passed over: {below}; films of other kinds are read by folder"
-            )
-        notes: tuple[str, ...] = ()
-        numbers = HeaderNumbers()
-        patients, studies = [], []
-        with progress("reading headers", len(paths), "files") as bar:
-            for path in paths:
-                patient, study = numbers.of(root / path)
-                patients.append(f"patient-{patient:06d}" if patient else path)
-                studies.append(f"study-{study:06d}" if study else "")
-                bar.advance()
+        folder = films_below(root, may_be_dicom_film)
+        require_films(folder, root, "DICOM films; pictures of other kinds are read by folder")
+        paths, objects, notes = folder.files.films, folder.files.objects, folder.notes
+        said = [objects.get(path, DicomObject()) for path in paths]
+        studies = [f"study-{number:06d}" if number else "" for number in _numbered([each.study for each in said])]
+        numbers = _numbered([each.patient for each in said])
+        patients = [f"patient-{number:06d}" if number else path for number, path in zip(numbers, paths, strict=True)]
         if options.patient_folder is not None:
             patients = [_folder_at(path, options.patient_folder, root) for path in paths]
-        elif num_alone := sum(patient == path for patient, path in zip(patients, paths, strict=True)):
-            notes = (f"{num_alone} of {len(paths)} headers name no patient; each such film counts as its own patient.",)
+        elif num_alone := numbers.count(0):
+            alone = f"{num_alone} of {len(paths)} headers name no patient; each such film counts as its own patient."
+            notes = (alone, *notes)
         table = pd.DataFrame(
             {
                 "sample_id": paths,
@@ -89,6 +83,12 @@ class DicomFolder(Dataset[DicomFolderOptions]):
 
 
 DATASET = DicomFolder()
+
+
+def _numbered(values: Sequence[str]) -> list[int]:
+    """Numbers from 1 in the order in which values come, 0 for a blank one, so that no identifier becomes a record."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(value, len(numbers) + 1) if value else 0 for value in values]
 
 
 def _folder_at(path: str, level: int, root: Path) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.file_kinds import FILM_SUFFIXES
-from pacx.data.film_folders import files_below, has_film_ending
+from pacx.data.film_folders import films_below, require_films
+from pacx.data.folder_walk import is_folder
 from pacx.data.images.array_rows import ImageRef
 from pacx.data.records import MASK_PREFIX, Records, shown
 
@@ -114,7 +114,7 @@ class FolderDataset(Dataset[FolderOptions]):
             DataError: no image is found, the csv names missing files, a sample id occurs twice, a value is not one of
                 those expected.
         """
-        if not root.is_dir():
+        if not is_folder(root):
             raise UsageError(f"{root} is not a folder; give the folder that holds the images")
         csv = options.csv or root / "index.csv"
         if options.csv or csv.is_file():
@@ -154,12 +154,9 @@ def _one_hot(findings: Sequence[Sequence[str] | None], names: Sequence[str]) -> 
 def _from_tree(root: Path, options: FolderOptions) -> Records:
     import pandas as pd
 
-    below = files_below(root, has_film_ending)
-    paths = below.chosen
-    if not paths:
-        raise DataError(
-            f"{root} holds no image; expected files ending in {', '.join(FILM_SUFFIXES)}; passed over: {below}"
-        )
+    folder = films_below(root)
+    require_films(folder, root, "PNG, JPEG, TIFF, BMP or DICOM files")
+    paths = folder.files.films
     tops = [path.partition("/")[0] if "/" in path else None for path in paths]
     is_divided = all(top is not None and top.lower() in _SPLIT_WORDS for top in set(tops))
     split = _splits([str(top) for top in tops], str(root)) if is_divided else _blank(len(paths))
@@ -181,7 +178,7 @@ def _from_tree(root: Path, options: FolderOptions) -> Records:
         "split": pd.Series(split, dtype=str),
     }
     table = pd.DataFrame({**columns, **labels})
-    return Records(table, tuple(labels), (), root, _own_patient_note(len(paths), len(paths)))
+    return Records(table, tuple(labels), (), root, (*_own_patient_note(len(paths), len(paths)), *folder.notes))
 
 
 class _CsvReader:

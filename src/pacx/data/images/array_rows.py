@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import sha256_of
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from pacx.data.file_names import as_text, on_disk
 from pacx.data.images.unreadable import UnreadableImage, check_size
 
 _ROW = re.compile(r"(.+\.npy)#(\d+)")
@@ -39,10 +40,10 @@ class ImageRef:
 
     @classmethod
     def parse(cls, name: str | Path, root: Path = Path()) -> "ImageRef":
-        """Read a name, relative to ``root`` or absolute."""
-        path = root / name
+        """Read a name, relative to ``root`` or absolute; one that is no valid text is named by ``as_text``."""
+        path, name = on_disk(root / name), as_text(name)
         match = _ROW.fullmatch(path.name)
-        return cls(str(name), path.with_name(match[1]), int(match[2])) if match else cls(str(name), path, None)
+        return cls(name, path.with_name(match[1]), int(match[2])) if match else cls(name, path, None)
 
     def is_there(self) -> bool:
         """Whether there is a file that may hold the image; whether it does, only decoding tells."""

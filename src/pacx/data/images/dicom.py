@@ -9,57 +9,24 @@ for 16-bit PNG files. Header values never enter a message, a log or a record: th
 """
 
 import io
-import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing, get_decoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from pacx.data.images.codestreams import DECODERS, declared_size
+from pacx.data.images.headers import object_of, silence
 from pacx.data.images.unreadable import DAMAGED, UnreadableImage, check_size
 
 _FAR = 1e12
 """Darker and brighter than any window: what they come out as is its black and its white."""
 _MAX_LUT_ENTRIES = 2**16
 _ROWS_PER_BLOCK = 256
-_NUMBERED = ("PatientID", "StudyInstanceUID")
-_is_reading: ContextVar[bool] = ContextVar("is_reading", default=False)
-
-
-class HeaderNumbers:
-    """Tells patients and studies apart by numbering them as they come, so that no identifier leaves the reader."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, dict[str, int]] = {name: {} for name in _NUMBERED}
-
-    def of(self, path: Path) -> tuple[int, int]:
-        """The number of the patient and of the study of a DICOM file, from 1; 0 where its header does not say."""
-        with _silence():
-            try:
-                if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                    return 0, 0
-                dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_NUMBERED))
-                values = [str(dataset.get(name) or "").strip() for name in _NUMBERED]
-            except Exception:  # a damaged header; decoding will name the file
-                return 0, 0
-        patient, study = (self._number(name, value) for name, value in zip(_NUMBERED, values, strict=True))
-        return patient, study
-
-    def _number(self, name: str, value: str) -> int:
-        if not value:
-            return 0
-        numbers = self._numbers[name]
-        return numbers.setdefault(value, len(numbers) + 1)
 
 
 def grey_from_dicom(data: bytes, *, allow_burned_in: bool = False) -> NDArray[np.uint8]:
@@ -77,7 +44,7 @@ def grey_from_dicom(data: bytes, *, allow_burned_in: bool = False) -> NDArray[np
 
     Source: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT, windows), C.7.6.3.1.2 (photometric interpretation).
     """
-    with _silence():
+    with silence():
         try:
             dataset = _parsed(data)
             _check_header(dataset, allow_burned_in=allow_burned_in)
@@ -94,24 +61,6 @@ def grey_from_dicom(data: bytes, *, allow_burned_in: bool = False) -> NDArray[np
             raise UnreadableImage(DAMAGED) from None
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep pydicom's warnings and log lines, which quote header values, from everybody."""
-    for name in ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils"):
-        logging.getLogger(name).addFilter(_passes)  # adding a filter that is there already changes nothing
-    token = _is_reading.set(True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        _is_reading.reset(token)
-
-
-def _passes(record: logging.LogRecord) -> bool:
-    return not _is_reading.get()
-
-
 def _parsed(data: bytes) -> Dataset:
     # A few kilobytes may inflate to gigabytes while the file is parsed; no radiograph comes so. The name is looked for
     # everywhere, because where the parser finds its header's end is the file's own word.
@@ -121,6 +70,8 @@ def _parsed(data: bytes) -> Dataset:
 
 
 def _check_header(dataset: Dataset, *, allow_burned_in: bool) -> None:
+    if other := object_of(dataset).other_than_film:
+        raise UnreadableImage(f"the DICOM object is no chest film: {other}")
     if not dataset.get("PixelData"):
         raise UnreadableImage("the DICOM file holds no pixel data")
     if int(dataset.get("NumberOfFrames") or 1) != 1:

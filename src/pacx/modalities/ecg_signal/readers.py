@@ -16,6 +16,8 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
+from pacx.data.file_names import on_disk
+from pacx.data.folder_walk import files_below
 from pacx.modalities.ecg_signal.recordings import (
     EcgRecordings,
     EcgUnit,
@@ -31,7 +33,8 @@ from pacx.modalities.symile import admissions, mapped
 from pacx.modalities.targets import named
 
 _FULL_SCALE_UNITS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3}
-_WFDB_SUFFIXES = (".hea", ".dat", ".mat")
+_HEADER_SUFFIX = ".hea"
+_WFDB_SUFFIXES = (_HEADER_SUFFIX, ".dat", ".mat")
 
 
 def _wfdb_record(path: Path) -> tuple[NDArray[np.float64], float]:
@@ -203,7 +206,8 @@ def open_recordings(path: Path, *, max_bad_fraction: float = 0.0) -> EcgRecordin
         DataError: it is at fault.
     """
     if path.is_dir():
-        files = sorted(path.rglob("*.hea"))
+        below = files_below(path, lambda file: file.suffix == _HEADER_SUFFIX)
+        files = [on_disk(path / name) for name in below.chosen]
         if not files:
             raise UsageError(f"{path} has no WFDB record (.hea) in it; give a folder that has")
         return read_wfdb(files, max_bad_fraction=max_bad_fraction)
