@@ -32,7 +32,7 @@ def explained(*, is_debug: bool = False) -> Iterator[None]:
     except PacxError as error:
         if is_debug:
             raise
-        complain(str(error))
+        complain("; ".join([str(error), *getattr(error, "__notes__", ())]))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         complain("interrupted; what was finished is on disk, the same command goes on (pacx train: with --resume)")

@@ -111,25 +111,33 @@ def staged_directory(path: Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+def partial_folder(path: Path) -> Path:
+    """Where ``resumable_directory`` keeps what is done until ``path`` is whole."""
+    return path.with_name(f"{_PARTIAL}{path.name}")
+
+
 @contextlib.contextmanager
 def resumable_directory(path: Path) -> Iterator[Path]:
-    """``staged_directory`` for long work: a kill leaves the partial folder, and the next call yields it again.
+    """``staged_directory`` for long work: whatever ends it early leaves the partial folder, for the next call.
 
-    The folder's name is a function of ``path`` alone, so whoever fills it must first see whether what it holds is of
-    the same work. An error removes it; a kill or an interrupt does not. Only one process may be at it at a time.
+    A kill, an interrupt, a full disk, a dead worker: what is done has cost hours and is as good as before. Whoever
+    fills the folder empties it where nothing in it is worth keeping; an empty one is removed. Its name is a function of
+    ``path`` alone, so he must first see whether what it holds is of the same work. Only one process may be at it at a
+    time.
 
     Raises:
         UsageError: another process is writing ``path`` right now.
-        ArtifactError: the operating system refused (no space, no permission); nothing is left behind.
+        ArtifactError: the operating system refused (no space, no permission); the partial folder stays.
     """
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    partial = partial_folder(path)
     try:
         partial.mkdir(parents=True, exist_ok=True)
         with _held(partial):
             try:
                 yield partial
-            except Exception:
-                _discard(partial)
+            except BaseException:
+                with contextlib.suppress(OSError):  # it holds work
+                    partial.rmdir()
                 raise
             _sync_tree(partial)
             retired = _partial_beside(path)
@@ -139,9 +147,11 @@ def resumable_directory(path: Path) -> Iterator[Path]:
             _discard(retired)
             _sync(path.parent)
     except OSError as error:
-        raise ArtifactError(
+        refused = ArtifactError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another place, then run again"
-        ) from error
+        )
+        refused.__notes__ = getattr(error, "__notes__", [])
+        raise refused from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_files import dicom
+from film_folders import write_films
 from PIL import Image
 
 from pacx.core.artifacts import read_json, resumable_directory, sha256_of
@@ -92,10 +93,11 @@ def test_bad_files_are_quarantined_with_reason_and_hash(records: Records, tmp_pa
     mask.write_bytes(mask.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"3 of 70 films cannot be used, more than the 0\.10% allowed: films/002\.png"):
         packed(records, tmp_path / "pack")
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    assert not (tmp_path / "pack").exists()
 
     pack = packed(records, tmp_path / "pack", max_bad_fraction=3 / 70)
     assert len(pack) == 67
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "source"]
     assert [(bad.sample_id, bad.file, bad.sha256) for bad in pack.quarantined] == [
         ("s2", films[2], sha256_of(records.root / films[2])),
         ("s35", "masks/035.png", sha256_of(mask)),
@@ -110,9 +112,10 @@ def test_bad_files_are_quarantined_with_reason_and_hash(records: Records, tmp_pa
 def test_nothing_readable_is_an_error_whatever_is_allowed(records: Records, tmp_path: Path) -> None:
     for path in (records.root / "films").iterdir():
         path.write_bytes(b"no film")
-    with pytest.raises(DataError, match="none of 70 films can be used"):
+    with pytest.raises(DataError, match="none of 70 films can be used") as raised:
         packed(records, tmp_path / "pack", max_bad_fraction=1.0)
-    assert not (tmp_path / "pack").exists()
+    assert not hasattr(raised.value, "__notes__")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"], "there is nothing to keep"
 
 
 def test_an_identical_pack_is_reused_and_another_is_not_touched(records: Records, tmp_path: Path) -> None:
@@ -165,7 +168,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_at_once(records: Records, 
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from pacx.core.errors import ArtifactError
+from pacx.cli.terminal import explained
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.packs.files import recomputed_fingerprint
@@ -174,10 +177,8 @@ source, out, limit, num_workers, size_px = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 records = DATASET.read(Path(source), FolderOptions())
 preprocessing = Preprocessing(image_size_px=int(size_px))
-try:
+with explained():
     pack_records(records, Path(out), num_workers=int(num_workers), preprocessing=preprocessing)
-except ArtifactError as error:
-    sys.exit(str(error))
 """
 
 
@@ -185,13 +186,103 @@ def script(source: Path, out: Path, limit: int, num_workers: int, size_px: int =
     return [sys.executable, "-W", "error", "-c", SCRIPT, *map(str, (source, out, limit, num_workers, size_px))]
 
 
-def test_a_full_disk_leaves_nothing_behind(records: Records, tmp_path: Path) -> None:
+def test_a_full_disk_costs_nothing_of_what_was_decoded(records: Records, tmp_path: Path) -> None:
+    """The kernel's limit on a file's size stands in for a full disk: the write fails half way, for real."""
     out = tmp_path / "packs" / "pack"
+    plain = DATASET.read(records.root, FolderOptions())
+    whole = contents(packed(plain, tmp_path / "whole").path)
     done = subprocess.run(script(records.root, out, 20_000, 1), capture_output=True, text=True)
-    assert re.match(r"cannot write .*pack: File too large; free space or choose another place", done.stderr), (
-        done.stderr
-    )
-    assert list(out.parent.iterdir()) == []
+    assert re.match(
+        r"pacx: cannot write .*pack: File too large; free space .*; 32 films are kept; run the same command again",
+        done.stderr,
+    ), done.stderr
+    assert [path.name for path in out.parent.iterdir()] == [".partial-pack"]
+    swap_for_black(records.root / "films/000.png")
+    assert contents(packed(plain, out).path) == whole, "the first films were decoded again"
+    assert [path.name for path in out.parent.iterdir()] == ["pack"]
+
+
+@pytest.mark.parametrize("limit", range(0, 41_000, 1000))
+def test_a_disk_that_is_full_at_any_moment_leaves_what_can_be_gone_on_with(
+    records: Records, tmp_path: Path, limit: int
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = contents(packed(records, tmp_path / "whole", max_bad_fraction=1).path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        packed(records, tmp_path / "pack")
+    except (ArtifactError, OSError):
+        pass
+    else:
+        assert limit >= max(map(len, whole.values()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert contents(packed(records, tmp_path / "pack").path) == whole
+
+
+def swap_for_black(film: Path) -> None:
+    """Another film in its place, of the same size and time: whoever decodes it again cannot hide it."""
+    about, length = film.stat(), len(film.read_bytes())
+    black = io.BytesIO()
+    Image.new("L", (48, 40)).save(black, format="PNG")
+    film.write_bytes(black.getvalue().ljust(length, b"\0"))
+    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def test_a_larger_share_of_bad_films_is_allowed_without_decoding_again(records: Records, tmp_path: Path) -> None:
+    (records.root / "films/069.jpg").write_bytes(b"")
+    whole = contents(packed(records, tmp_path / "whole", max_bad_fraction=0.1).path)
+    with pytest.raises(DataError, match="1 of 70") as raised:
+        packed(records, tmp_path / "pack", num_workers=2)
+    assert raised.value.__notes__ == ["69 films are kept; run the same command again to go on"]
+    for name in records.table["image_path"][:69]:
+        swap_for_black(records.root / name)
+    assert contents(packed(records, tmp_path / "pack", max_bad_fraction=0.1).path) == whole
+
+
+@pytest.mark.parametrize("bad", ["002.png", "041.jpg", "069.jpg"])
+def test_mended_films_are_decoded_and_no_others(records: Records, tmp_path: Path, bad: str) -> None:
+    whole = contents(packed(records, tmp_path / "whole").path)
+    film = records.root / "films" / bad
+    right, times = film.read_bytes(), film.stat()
+    film.write_bytes(right[:30])
+    for _ in range(3):  # and calls between that change nothing lose nothing
+        with pytest.raises(DataError, match="1 of 70") as raised:
+            packed(records, tmp_path / "pack")
+        assert raised.value.__notes__ == ["69 films are kept; run the same command again to go on"]
+    film.write_bytes(right)
+    os.utime(film, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for other in (records.root / "films").iterdir():
+        if other != film:
+            swap_for_black(other)
+    assert contents(packed(records, tmp_path / "pack").path) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "source", "whole"]
+
+
+def test_a_film_whose_rights_were_wrong_is_looked_at_again(records: Records, tmp_path: Path) -> None:
+    """Nothing of the file changes that a fingerprint sees; a link to nowhere stands in for a file without rights."""
+    film = records.root / "films/050.png"
+    whole = contents(packed(records, tmp_path / "whole").path)
+    right = film.rename(tmp_path / "elsewhere.png")
+    film.symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match="1 of 70"):
+        packed(records, tmp_path / "pack")
+    right.rename(tmp_path / "nowhere.png")
+    swap_for_black(records.root / "films/048.png")
+    assert contents(packed(records, tmp_path / "pack").path) == whole
+
+
+def test_another_table_of_the_same_films_decodes_nothing_again(records: Records, tmp_path: Path) -> None:
+    """A label corrected, a row left out, another order: what was decoded before the call was ended is taken."""
+    (records.root / "films/060.png").write_bytes(b"")
+    with pytest.raises(DataError, match="1 of 70"):
+        packed(records, tmp_path / "pack")
+    corrected = records.table.assign(Mass=1.0).iloc[np.r_[50:60, 5:40, 61:70]].reset_index(drop=True)
+    other = Records(corrected, records.label_names, records.mask_names, records.root)
+    whole = contents(packed(other, tmp_path / "whole").path)
+    for film in (records.root / "films").iterdir():
+        swap_for_black(film)
+    assert contents(packed(other, tmp_path / "pack").path) == whole
 
 
 def children_of(pid: int) -> list[Path]:
@@ -199,17 +290,24 @@ def children_of(pid: int) -> list[Path]:
     return [Path("/proc") / child for child in listed]
 
 
-def killed(records: Records, out: Path, *, num_workers: int, size_px: int) -> list[Path]:
-    """Pack in another process and kill it once the first films are on the disk; returns its workers."""
-    process = subprocess.Popen(script(records.root, out, resource.RLIM_INFINITY, num_workers, size_px))
+def packing(records: Records, out: Path, *, num_workers: int, size_px: int) -> "subprocess.Popen[bytes]":
+    """Packing in another process, whose first films are on the disk."""
+    command = script(records.root, out, resource.RLIM_INFINITY, num_workers, size_px)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 300
     while not any(path.read_bytes().count(b"\n") >= 2 for path in out.parent.glob(".partial-*/journal.jsonl")):
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, "it ended before anything could happen to it"
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    return process
+
+
+def killed(records: Records, out: Path, *, num_workers: int, size_px: int) -> list[Path]:
+    """Pack in another process and kill it once the first films are on the disk; returns its workers."""
+    process = packing(records, out, num_workers=num_workers, size_px=size_px)
     workers = children_of(process.pid)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not out.exists()
     return workers
 
@@ -233,13 +331,7 @@ def test_killed_it_goes_on_to_the_same_bytes(records: Records, tmp_path: Path) -
     assert contents(pack_records(plain, out, preprocessing=large, num_workers=2).path) == whole
     assert [path.name for path in out.parent.iterdir()] == ["pack"]
 
-    # Films decoded before the kill are not decoded again: one that was blackened since (same size, same time) stays.
-    film = records.root / records.table["image_path"][0]
-    about, length = film.stat(), len(film.read_bytes())
-    black = io.BytesIO()
-    Image.new("L", (48, 40)).save(black, format="PNG")
-    film.write_bytes(black.getvalue().ljust(length, b"\0"))
-    os.utime(film, ns=(about.st_atime_ns, about.st_mtime_ns))
+    swap_for_black(records.root / records.table["image_path"][0])  # decoded before the kill, and not again
     assert contents(pack_records(plain, tmp_path / "again" / "pack", preprocessing=large).path) == whole
 
 
@@ -256,10 +348,47 @@ def test_a_chunk_that_is_not_as_the_journal_says_is_decoded_anew(records: Record
     assert contents(pack_records(plain, out, preprocessing=large).path) == whole
 
 
-def test_what_other_work_left_behind_is_packed_anew(records: Records, tmp_path: Path) -> None:
+def test_other_options_do_not_cost_the_work_of_a_night(records: Records, tmp_path: Path) -> None:
     out = tmp_path / "packs" / "pack"
     killed(records, out, num_workers=1, size_px=600)
-    assert contents(packed(records, out).path) == contents(packed(records, tmp_path / "alone").path)
+    held = contents(out.parent / ".partial-pack")
+    with pytest.raises(UsageError, match=r"\.partial-pack holds \d+ films of a pack that was begun with other options"):
+        packed(records, out)
+    assert contents(out.parent / ".partial-pack") == held
+    assert contents(packed(records, out, overwrite=True).path) == contents(packed(records, tmp_path / "alone").path)
+
+
+def test_a_decoding_worker_that_is_killed_costs_nothing_of_what_was_decoded(tmp_path: Path) -> None:
+    """As the kernel kills one for want of memory."""
+    out = tmp_path / "packs" / "pack"
+    large = Preprocessing(image_size_px=600)
+    plain = DATASET.read(write_films(tmp_path / "many", 300).root, FolderOptions())
+    process = packing(plain, out, num_workers=2, size_px=600)
+    for child in children_of(process.pid):
+        if b"spawn_main" in (child / "cmdline").read_bytes():
+            os.kill(int(child.name), signal.SIGKILL)
+            break
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert re.search(rb"a worker process died.*fewer than 2 processes; \d+ films are kept; run the same command", said)
+    swap_for_black(plain.root / "films/000.png")
+    kept = pack_records(plain, out, preprocessing=large)
+    assert kept.images[0].any(), "it was decoded again"
+    assert [path.name for path in out.parent.iterdir()] == ["pack"]
+
+
+def test_a_disk_that_is_away_is_no_bad_film(records: Records, tmp_path: Path) -> None:
+    """A link to a file that the kernel refuses to read stands in for a disk with an error, or a server that is gone."""
+    film = records.root / "films/050.png"
+    whole = contents(packed(records, tmp_path / "whole").path)
+    film.rename(tmp_path / "elsewhere.png")
+    film.symlink_to("/proc/self/mem")
+    with pytest.raises(DataError, match=r"050.png cannot be read: Input/output error") as raised:
+        packed(records, tmp_path / "pack", max_bad_fraction=1)
+    assert raised.value.__notes__ == ["32 films are kept; run the same command again to go on"]
+    film.unlink()
+    (tmp_path / "elsewhere.png").rename(film)
+    assert contents(packed(records, tmp_path / "pack").path) == whole
 
 
 def test_two_processes_do_not_write_one_pack(records: Records, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pacx.core.randomness import sample_keys
 from pacx.data.dataset import Issue
 from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
 from pacx.data.images.array_rows import ImageRef
-from pacx.data.packs.sources import films, images, source_fingerprint
+from pacx.data.packs.sources import SourceStamps, films, images
 from pacx.data.records import Records, shown
 
 _FILES_AT_ONCE = 4096
@@ -77,7 +77,7 @@ def unreadable_films(
     num_films = len(records)
     num_checked = num_films if num_samples is None else min(num_samples, num_films)
     rows = np.unique(np.linspace(0, num_films - 1, num_checked).round().astype(np.int64))
-    with _State(state, f"{source_fingerprint(records)} {num_checked}") as checked:
+    with _State(state, f"{SourceStamps.of(records).fingerprint} {num_checked}") as checked:
         num_done = min(len(checked.chunks) * FILMS_AT_ONCE, len(rows))
         decoded = decoded_films(films(records, rows[num_done:]), size_px=0, num_workers=num_workers)
         with progress("reading films", len(rows), "films") as bar:

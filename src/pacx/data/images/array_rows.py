@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import sha256_of
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pacx.data.file_names import as_text, on_disk
-from pacx.data.images.unreadable import UnreadableImage, check_size
+from pacx.data.images.unreadable import UnreadableImage, check_size, require_disk
 
 _ROW = re.compile(r"(.+\.npy)#(\d+)")
 _TOLERANCE = 1e-3
@@ -53,10 +53,15 @@ class ImageRef:
             return False
 
     def stamp(self) -> str:
-        """Size and time of the file, which change with it; "none" where it is not there."""
+        """Size and time of the file, which change with it; "none" where it is not there.
+
+        Raises:
+            DataError: its disk or server does not answer.
+        """
         try:
             status = self.file.stat()
-        except OSError:
+        except OSError as error:
+            require_disk(error, self.file)
             return "none"
         return f"{status.st_size} {status.st_mtime_ns}"
 
@@ -104,6 +109,7 @@ def _mapped(file: Path, row: int) -> NDArray[np.float32]:
             warnings.simplefilter("error")
             array = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
+        require_disk(error, file)
         raise UnreadableImage(f"the array file cannot be opened ({error.strerror or 'it is cut short'})") from None
     except Exception:
         # Damaged headers are parsed as Python: nearly anything is raised, and its message may quote the file.

@@ -28,7 +28,7 @@ from PIL import Image
 
 from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.array_rows import ImageRef, grey_from_array_row
-from pacx.data.images.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size
+from pacx.data.images.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size, require_disk
 
 MASK_IGNORE = 255
 """In a decoded mask: this pixel is unknown and counts neither way."""
@@ -163,6 +163,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        require_disk(error, path)
         raise UnreadableImage(f"the file cannot be opened ({error.strerror})", path) from error
 
 

@@ -1,5 +1,6 @@
 """Why a file cannot become a film, and how large a film may be: what every reader of image files agrees on."""
 
+import errno
 from pathlib import Path
 
 from pacx.core.errors import DataError
@@ -9,6 +10,17 @@ MAX_IMAGE_PX = 100_000_000
 DAMAGED = "the file is damaged or truncated"
 ONE_GREY = "it shows one grey only"
 """No film does: its pixels lie outside its window, were never written, or are of something else."""
+_OF_THE_FILE = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENXIO,
+    errno.EINVAL,
+)
 
 
 class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the file
@@ -17,6 +29,19 @@ class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the 
     def __init__(self, reason: str, path: Path | str | None = None) -> None:
         super().__init__(f"{path}: {reason}" if path else reason)
         self.reason = reason
+
+
+def require_disk(error: OSError, path: Path) -> None:
+    """Refuse to call a film bad whose disk or server does not answer, or for which this machine has no room.
+
+    Raises:
+        DataError: the error says something of the machine, and nothing of the file (a stale handle, a read error).
+    """
+    if error.errno is not None and error.errno not in _OF_THE_FILE:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}; the disk, the server or the memory behind it is at fault, "
+            "not the film: run again when that is mended, or leave the film out"
+        ) from error
 
 
 class TooLargeImage(UnreadableImage):

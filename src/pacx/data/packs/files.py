@@ -1,25 +1,31 @@
-"""The pixel files of a pack while they are written: they grow chunk by chunk, and survive a kill.
+"""The pixel files of a pack while they are written: they grow chunk by chunk, and survive whatever ends the writing.
 
-`decoded chunk -> images.npy, masks.npy, journal line`. A journal line says how a chunk ended and what its bytes sum to;
-whoever finds the folder again keeps the chunks whose bytes are there as the journal says, and goes on after them.
+`decoded chunk -> images.npy, masks.npy, journal line`. A journal line says of which films a chunk is, how it ended and
+what its bytes sum to; whoever finds the folder again keeps the chunks whose bytes are there as the journal says, and
+goes on after them. The journal is removed last of all, by ``forget_journal``, when the pack has its name.
 """
 
 import hashlib
+import io
 import json
+import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx import __version__
 from pacx.core.artifacts import sha256_of
+from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.quarantine import Quarantined
 from pacx.data.images.decode import Decoding
+from pacx.data.packs.earlier import Earlier, aside, forget, set_aside
 from pacx.data.packs.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack
 from pacx.data.packs.sources import hash_table
 
@@ -27,7 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_JOURNAL_FILE = "journal.jsonl"
+JOURNAL_FILE = "journal.jsonl"
+_FILES = (IMAGES_FILE, MASKS_FILE, JOURNAL_FILE)
 _ROWS_PER_GROUP = 4096
 _FILMS_AT_ONCE = 256
 
@@ -49,6 +56,9 @@ class Origin:
 class Chunk:
     """A few films decoded: those read, in order, and those not."""
 
+    films: list[str]
+    """What each is known by: words of their sources (``SourceStamps.films``)."""
+
     images: NDArray[np.uint8]
     """(n, S, S)."""
 
@@ -68,11 +78,17 @@ class _ArrayFile:
     num_rows: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
-    def write_header(self) -> None:
-        # numpy pads the header so that the first number may grow in place.
-        self.file.seek(0)
+    def header(self) -> bytes:
+        """What stands before the first row; numpy pads it so that the number of rows may grow in place."""
+        written = io.BytesIO()
         shape = (self.num_rows, *self.row_shape)
-        np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(written, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return written.getvalue()
+
+    def write_header(self) -> None:
+        """Say how many rows there are, and stand before the first of them."""
+        self.file.seek(0)
+        self.file.write(self.header())
 
     def take(self, rows: NDArray[np.uint8]) -> None:
         self.digest.update(np.ascontiguousarray(rows).data)
@@ -93,22 +109,29 @@ class _ArrayFile:
 class PackFiles:
     """The growing files of one pack."""
 
-    def __init__(self, images: BinaryIO, masks: BinaryIO, journal: BinaryIO, size_px: int, num_masks: int) -> None:
+    def __init__(self, opened: Sequence[BinaryIO], size_px: int, num_masks: int) -> None:
+        images, masks, self._journal = opened
         self._images = _ArrayFile(images, (size_px, size_px))
         self._masks = _ArrayFile(masks, (num_masks, size_px, size_px))
-        self._journal = journal
+        self.films: list[str] = []
         self.num_chunks = 0
         self.kept: list[bool] = []
         self.bad: list[Quarantined] = []
+        self.earlier = Earlier()
         self.histogram: NDArray[np.int64] = np.zeros(256, np.int64)
         """(256,), pixels of each grey."""
+
+    @property
+    def num_kept(self) -> int:
+        """Films that need not be decoded again, whatever ends the work."""
+        return sum(self.kept) + len(self.earlier)
 
     def append(self, chunk: Chunk) -> None:
         """Write what was decoded, then the line that says so."""
         self._images.append(chunk.images)
         self._masks.append(chunk.masks)
         bad = [asdict(entry) for entry in chunk.bad]
-        line = {"kept": chunk.kept, "bad": bad, "sum": _sum(chunk.images, chunk.masks)}
+        line = {"films": chunk.films, "kept": chunk.kept, "bad": bad, "sum": _sum(chunk.images, chunk.masks)}
         for file in (self._images.file, self._masks.file):
             file.flush()
         self._journal.write(json.dumps(line).encode() + b"\n")
@@ -117,18 +140,19 @@ class PackFiles:
 
     def _count(self, chunk: Chunk) -> None:
         self.num_chunks += 1
+        self.films += chunk.films
         self.kept += chunk.kept
         self.bad += chunk.bad
         self.histogram += np.bincount(chunk.images.ravel(), minlength=256)
 
-    def resume(self, made_from: str) -> None:
-        """Take up what an earlier process left, if it was packing the same; else begin."""
-        first = (made_from + "\n").encode()
+    def resume(self, work: str) -> None:
+        """Keep the whole chunks of this work; where there are none, begin."""
+        first = f"{work}\n".encode()
         self._images.write_header()
         self._masks.write_header()
         end = len(first)
         if self._journal.readline() == first:
-            for chunk in self._chunks_left():
+            for chunk in self.whole_chunks():
                 end = self._journal.tell()
                 self._images.take(chunk.images)
                 self._masks.take(chunk.masks)
@@ -143,19 +167,45 @@ class PackFiles:
             array.file.seek(array.num_rows * int(np.prod(array.row_shape)), 1)
             array.file.truncate()
 
-    def _chunks_left(self) -> Iterator[Chunk]:
-        """The chunks that are wholly on the disk."""
-        while (line := self._journal.readline()).endswith(b"\n"):
-            try:
-                entry = json.loads(line)
-            except ValueError:  # the power went, and the line's bytes never reached the disk
-                return
+    def whole_chunks(self) -> Iterator[Chunk]:
+        """The chunks that are wholly on the disk, from where the files stand."""
+        for entry in _entries(self._journal):
             num_kept = sum(entry["kept"])
             images, masks = self._images.read(num_kept), self._masks.read(num_kept)
             if len(images) < num_kept or len(masks) < num_kept or _sum(images, masks) != entry["sum"]:
                 return
             bad = [Quarantined(**film) for film in entry["bad"]]
-            yield Chunk(images, masks, entry["kept"], bad)
+            yield Chunk(entry["films"], images, masks, entry["kept"], bad)
+
+    def take_earlier(self, folder: Path) -> None:
+        """Find what calls decoded whose work was set aside in ``folder``, the latest first; drop what holds no more."""
+        known = set(self.films)
+        for place in sorted(aside(folder), key=lambda each: each.stat().st_mtime_ns, reverse=True):
+            words = self._earlier_words(place)
+            if known.issuperset(words):
+                shutil.rmtree(place)
+                continue
+            images, masks = (
+                _mapped(place / name, len(array.header()), (len(words), *array.row_shape))
+                for name, array in ((IMAGES_FILE, self._images), (MASKS_FILE, self._masks))
+            )
+            self.earlier.add(words, images, masks, known)
+            known.update(words)
+
+    def _earlier_words(self, place: Path) -> list[str]:
+        """The films whose pixels are whole there, row by row."""
+        with ExitStack() as opened:
+            files = [opened.enter_context(_read_write(place / name)) for name in _FILES]
+            there = PackFiles(files, self._images.row_shape[0], self._masks.row_shape[0])
+            files[2].readline()
+            for file, array in zip(files, (self._images, self._masks), strict=False):
+                file.seek(len(array.header()))
+            return [
+                word
+                for chunk in there.whole_chunks()
+                for word, is_kept in zip(chunk.films, chunk.kept, strict=True)
+                if is_kept
+            ]
 
     def finish(self) -> tuple[str, str]:
         """Write the lengths; returns the SHA-256 of the images' pixels and of the masks'."""
@@ -164,30 +214,110 @@ class PackFiles:
         return self._images.digest.hexdigest(), self._masks.digest.hexdigest()
 
 
+def _mapped(path: Path, offset: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if not np.prod(shape):  # of no byte there can be no map
+        return np.empty(shape, np.uint8)
+    return np.memmap(path, np.uint8, "r", offset, shape)
+
+
 def _sum(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> int:
     return zlib.crc32(np.ascontiguousarray(masks).data, zlib.crc32(np.ascontiguousarray(images).data))
 
 
+def _entries(journal: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The lines of a journal that are whole, after the first."""
+    while (line := journal.readline()).endswith(b"\n"):
+        try:
+            yield json.loads(line)
+        except ValueError:  # the power went, and the line's bytes never reached the disk
+            return
+
+
 @contextmanager
-def pack_files(folder: Path, origin: Origin, work: str) -> Iterator[PackFiles]:
-    """Open the growing files of a pack in ``folder``, and go on where an earlier process was killed.
+def pack_files(
+    folder: Path,
+    origin: Origin,
+    work: str,
+    films: Sequence[str],
+    *,
+    is_bearable: Callable[[Sequence[Quarantined]], bool],
+    is_anew: bool = False,
+) -> Iterator[PackFiles]:
+    """Open the growing files of a pack in ``folder``, and go on where an earlier call ended.
+
+    What ends this one leaves the files; they go only where they hold no film.
 
     Args:
         folder: where they are, or will be.
         origin: what the pack is made from.
-        work: what is done with it, in a word; what other work, or work of another origin, left behind is overwritten.
+        work: what is done with it, in a word.
+        films: the words by which its films are known, in the order in which they are written.
+        is_bearable: whether an earlier call's bad films may stay as they are; if not, they are looked at again.
+        is_anew: remove what other work left in the folder.
+
+    Raises:
+        UsageError: the folder holds films of other work.
     """
     size_px, num_masks = origin.preprocessing.image_size_px, len(origin.mask_names)
+    contract = (__version__, origin.mask_names, asdict(origin.preprocessing), asdict(origin.decoding))
+    work = f"{work} {hashlib.sha256(repr(contract).encode()).hexdigest()}"
+    if _other_work(folder, work, is_anew=is_anew):
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        forget(folder)
+    elif not _is_continued(folder, films, is_bearable):
+        set_aside(folder, _FILES)
     with ExitStack() as opened:
-        images, masks, journal = (
-            opened.enter_context(_read_write(folder / name)) for name in (IMAGES_FILE, MASKS_FILE, _JOURNAL_FILE)
-        )
-        files = PackFiles(images, masks, journal, size_px, num_masks)
-        files.resume(f"{work} {origin.source_fingerprint}")
-        yield files
-    (folder / _JOURNAL_FILE).unlink()
+        files = PackFiles([opened.enter_context(_read_write(folder / name)) for name in _FILES], size_px, num_masks)
+        files.resume(work)
+        files.take_earlier(folder)
+        try:
+            yield files
+        except BaseException as error:
+            if files.num_kept:
+                error.add_note(f"{files.num_kept:,} films are kept; run the same command again to go on")
+            else:
+                for name in _FILES:
+                    (folder / name).unlink()
+                forget(folder)
+            raise
+    forget(folder)
     if not num_masks:
         (folder / MASKS_FILE).unlink()
+
+
+def forget_journal(folder: Path) -> None:
+    """Remove the journal of a pack that is whole and has its name."""
+    (folder / JOURNAL_FILE).unlink(missing_ok=True)
+
+
+def _other_work(folder: Path, work: str, *, is_anew: bool) -> bool:
+    """Whether what the folder holds is worth nothing for this work; refuses to touch what is worth something."""
+    try:
+        with (folder / JOURNAL_FILE).open("rb") as journal:
+            if journal.readline() == f"{work}\n".encode():
+                return False
+            num_kept = sum(sum(entry["kept"]) for entry in _entries(journal))
+    except FileNotFoundError:
+        return True
+    if num_kept and not is_anew:
+        raise UsageError(
+            f"{folder} holds {num_kept:,} films of a pack that was begun with other options, or by another version of "
+            "PaCX; give those options again, choose another folder for this pack, or remove that one"
+        )
+    return True
+
+
+def _is_continued(folder: Path, films: Sequence[str], is_bearable: Callable[[Sequence[Quarantined]], bool]) -> bool:
+    """Whether the films in the journal are the first of these."""
+    written: list[str] = []
+    bad: list[Quarantined] = []
+    with (folder / JOURNAL_FILE).open("rb") as journal:
+        journal.readline()
+        for entry in _entries(journal):
+            written += entry["films"]
+            bad += [Quarantined(**film) for film in entry["bad"]]
+    return written == list(films[: len(written)]) and is_bearable(bad)
 
 
 def _read_write(path: Path) -> BinaryIO:

@@ -14,7 +14,7 @@ from pacx.core.artifacts import read_json, resumable_directory, sha256_of, write
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
 from pacx.core.quarantine import require_few_bad
-from pacx.data.packs.files import Chunk, Origin, finished, pack_files
+from pacx.data.packs.files import Chunk, Origin, finished, forget_journal, pack_files
 from pacx.data.packs.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, mapped
 from pacx.data.packs.packing import SHARD_FILE, Shard
 
@@ -50,10 +50,16 @@ class _ShardFolder:
         masks: NDArray[np.uint8] = np.empty((num_rows, 0, size_px, size_px), np.uint8)
         if num_masks:
             masks = mapped(self.path / MASKS_FILE, (num_rows, num_masks, size_px, size_px))
-        yield Chunk(images[:0], masks[:0], [], list(self.manifest.quarantined))
+        yield Chunk([], images[:0], masks[:0], [], list(self.manifest.quarantined))
+        words = self.words
         for start in range(0, num_rows, _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            yield Chunk(images[rows], masks[rows], [True] * len(images[rows]), [])
+            yield Chunk(words[rows], images[rows], masks[rows], [True] * len(images[rows]), [])
+
+    @property
+    def words(self) -> list[str]:
+        """What its films are known by: which row of which shard."""
+        return [f"{self.manifest.fingerprint[:16]} {row}" for row in range(self.manifest.num_images)]
 
 
 def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float = 0.001) -> Pack:
@@ -68,7 +74,7 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
         UsageError: a folder is no shard, or ``out`` is taken.
         DataError: shards are missing, double, damaged, or made from different files or with different options; or too
             many films are unreadable.
-        ArtifactError: the pack could not be written whole; nothing is left behind.
+        ArtifactError: the pack could not be written whole.
     """
     import pandas as pd
 
@@ -87,9 +93,10 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
         decoding=first.decoding,
         source_fingerprint=first.source_fingerprint,
     )
+    words = [word for opened in shards for word in opened.words]
     with resumable_directory(out) as folder:
         with (
-            pack_files(folder, origin, f"merge {len(shards)}") as files,
+            pack_files(folder, origin, "merge", words, is_bearable=lambda bad: True) as files,
             progress("merging", num_films, "films") as shown,
         ):
             done = files.num_chunks
@@ -101,6 +108,7 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
             table = pd.concat([pd.read_parquet(opened.path / RECORDS_FILE) for opened in shards], ignore_index=True)
             manifest = finished(folder, origin, table, files)
         write_json(folder / MANIFEST_FILE, manifest.to_json())
+    forget_journal(out)
     return Pack.open(out)
 
 

@@ -6,6 +6,7 @@ the number of films beyond the table itself.
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,13 +46,38 @@ def images(records: Records) -> Iterator[tuple[str, ImageRef]]:
                     yield column, ImageRef.parse(name, records.root)
 
 
-def source_fingerprint(records: Records) -> str:
-    """SHA-256 over the records and the size and time of every file they name."""
-    digest = hashlib.sha256(repr((records.label_names, records.mask_names, records.notes, records.dataset)).encode())
-    hash_table(records.table, digest)
-    for _, image in images(records):
-        digest.update(f"{image.stamp()}\n".encode())
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class SourceStamps:
+    """What the records and the files behind them were when they were looked at, each file once.
+
+    Attributes:
+        fingerprint: SHA-256 over the records and the size and time of every file they name.
+        films: one word per film, over its id and the names, sizes and times of its files: two films of one word have
+            the same pixels.
+    """
+
+    fingerprint: str
+    films: list[str]
+
+    @classmethod
+    def of(cls, records: Records) -> "SourceStamps":
+        """Look at every file."""
+        digest = hashlib.sha256(
+            repr((records.label_names, records.mask_names, records.notes, records.dataset)).encode()
+        )
+        hash_table(records.table, digest)
+        films = [_word("", name) for name in records.table["sample_id"]]
+        for column in image_columns(records):
+            for start in range(0, len(records), _ROWS_AT_ONCE):
+                for row, name in enumerate(records.table[column].iloc[start : start + _ROWS_AT_ONCE], start):
+                    stamp = f"{ImageRef.parse(name, records.root).stamp()}\n" if name else ""
+                    digest.update(stamp.encode())
+                    films[row] = _word(films[row], name, stamp)
+        return cls(digest.hexdigest(), films)
+
+
+def _word(*parts: str) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def hash_table(table: "pd.DataFrame", digest: "hashlib._Hash") -> None:
