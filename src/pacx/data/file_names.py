@@ -24,3 +24,8 @@ def on_disk(path: Path) -> Path:
         return path
     raw = Path(_ESCAPED_BYTE.sub(lambda byte: chr(_SURROGATES + int(byte[1], 16)), str(path)))
     return raw if os.path.lexists(raw) else path
+
+
+def from_latin_1(text: str) -> str:
+    """The same name with its odd bytes taken for Latin-1, as Windows of the West wrote accents."""
+    return _ESCAPED_BYTE.sub(lambda byte: chr(int(byte[1], 16)), text)

@@ -40,7 +40,7 @@ class FilmFiles:
         films: paths as they came.
         objects: what the headers of DICOM films say, by path.
         left_out: DICOM objects that are no films, by what they are.
-        num_unprocessed_alone: studies of which there are detector values FOR PROCESSING and no film.
+        num_unprocessed_alone: patients of whom there are detector values FOR PROCESSING and no film.
     """
 
     films: tuple[str, ...]
@@ -57,7 +57,7 @@ class FilmFiles:
         notes = [f"{num} DICOM files that are no chest films are left out: {counted(self.left_out)}."]
         if self.num_unprocessed_alone:
             notes.append(
-                f"{self.num_unprocessed_alone} studies hold images FOR PROCESSING and no film; ask the archive for "
+                f"{self.num_unprocessed_alone} patients have images FOR PROCESSING and no film; ask the archive for "
                 "those FOR PRESENTATION."
             )
         return tuple(notes)
@@ -177,18 +177,18 @@ def films_among(paths: Sequence[str], root: Path = Path()) -> FilmFiles:
     films: list[str] = []
     objects: dict[str, DicomObject] = {}
     left_out: defaultdict[str, list[str]] = defaultdict(list)
-    studies: defaultdict[str, set[str]] = defaultdict(set)
+    owners: defaultdict[str, set[str]] = defaultdict(set)
     for path, found in _with_objects(paths, root):
         what = found.other_than_film if found else ""
         if found:
-            studies[what].add(found.study)
+            owners[what].add(found.patient or found.study)
         if what:
             left_out[f"{what}s"].append(path)
             continue
         films.append(path)
         if found:
             objects[path] = found
-    alone = studies[FOR_PROCESSING] - studies[""] - {""}
+    alone = owners[FOR_PROCESSING] - owners[""] - {""}
     return FilmFiles(tuple(films), objects, {what: tuple(left_out[what]) for what in sorted(left_out)}, len(alone))
 
 

@@ -132,10 +132,10 @@ def test_what_is_no_film_is_left_out_and_counted_by_kind_by_every_verb(export: P
         assert "2 CT images" in notes[0]
 
 
-def test_a_study_with_detector_values_alone_is_told(export: Path) -> None:
+def test_a_patient_with_detector_values_alone_is_told(export: Path) -> None:
     (export / "b/DX0").unlink()
     notes = films_among(["a/CR0", "b/DX1"], export).notes
-    assert notes[1].startswith("1 studies hold images FOR PROCESSING and no film; ask the archive")
+    assert notes[1].startswith("1 patients have images FOR PROCESSING and no film; ask the archive")
     (export / "a/CR0").unlink()
     with pytest.raises(DataError, match="1 FOR PROCESSING X-ray images"):
         DICOM_FOLDER.read(export, DICOM_FOLDER.options_type())

@@ -7,7 +7,7 @@ film. It refuses to guess at labels: a label column is named, or asked for as "*
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +16,14 @@ from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.film_folders import films_below, require_films
 from pacx.data.folder_walk import is_folder
-from pacx.data.images.array_rows import ImageRef
 from pacx.data.records import MASK_PREFIX, Records, shown
+from pacx.data.table_paths import named_files
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 _IMAGE_COLUMNS = ("file", "image_path", "image", "path", "filename")
-_IMAGE_FOLDER = "images"
 _EVERY_LABEL = "*"
 _LABEL_VALUES = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0, "": np.nan, "-1": np.nan, "-1.0": np.nan}
 _SPLIT_WORDS = {
@@ -188,6 +187,7 @@ class _CsvReader:
         self._root, self._csv, self._options = root, csv, options
         self._raw = self._filtered(self._read_text())
         self._used: set[str] = set()
+        self._notes: list[str] = []
 
     def records(self) -> Records:
         import pandas as pd
@@ -214,7 +214,7 @@ class _CsvReader:
         table = pd.DataFrame(
             {**columns, **{MASK_PREFIX + name: paths for name, paths in masks.items()}, **labels, **others}
         )
-        notes = _own_patient_note(num_rows, patients.count(""))
+        notes = (*_own_patient_note(num_rows, patients.count("")), *self._notes)
         return Records(table, tuple(labels), tuple(masks), self._root, notes)
 
     def _read_text(self) -> "pd.DataFrame":
@@ -271,26 +271,9 @@ class _CsvReader:
 
     def _existing(self, files: Sequence[str], column: str) -> list[str]:
         """Paths relative to the root, all of them there; a blank one stays blank."""
-        first = next((file for file in files if file), "")
-        in_sub_folder = not self._is_there(first) and self._is_there(f"{_IMAGE_FOLDER}/{first}")
-        prefix = PurePosixPath(_IMAGE_FOLDER if in_sub_folder else "")
-        paths = [(prefix / self._relative(file)).as_posix() if file else "" for file in files]
-        missing = [path for path in paths if path and not self._is_there(path)]
-        if missing:
-            raise DataError(
-                f"column '{column}' of {self._csv} names {len(missing)} files that are not in {self._root}: "
-                f"{shown(missing)}; correct the paths or leave those rows out"
-            )
-        return paths
-
-    def _is_there(self, file: str) -> bool:
-        return ImageRef.parse(file, self._root).is_there()
-
-    def _relative(self, file: str) -> str:
-        path = Path(file)
-        return (
-            path.relative_to(self._root).as_posix() if path.is_absolute() and path.is_relative_to(self._root) else file
-        )
+        found = named_files(files, self._root, f"column '{column}' of {self._csv}")
+        self._notes += found.notes
+        return found.paths
 
     def _masks(self) -> dict[str, list[str]]:
         columns = {
