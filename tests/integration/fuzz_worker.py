@@ -7,6 +7,7 @@ Run as a process of its own by test_fuzz.py, so that its memory can be measured 
 
 import io
 import json
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,12 +92,14 @@ def csv() -> Iterator[bytes]:
 
 
 KINDS: dict[str, Callable[[], Iterator[bytes]]] = {"png": png, "jpg": jpeg, "dcm": dicom, "npy": npy, "csv": csv}
-HUGE = {
-    "png": lambda data: data[:16] + b"\x7f\xff\xff\xff" * 2 + data[24:],
-    "jpg": lambda data: _after(data, (b"\xff\xc0", b"\xff\xc2"), 5, b"\xff\xff\xff\xff"),
-    "dcm": lambda data: _after(data, (b"\x28\0\x10\0US\x02\0",), 8, b"\xff\xff"),
-    "npy": lambda data: data.replace(b"(2, 3,", b"(2000000000, 3,").replace(b"(1, 3,", b"(1000000000, 3,"),
-    "csv": lambda data: data + b"x" * 5_000_000 + b"\n",
+BARELY_TOO_LARGE = (10_001, 10_000)
+"""Height and width, a little over the 100 megapixels that a film may have."""
+LARGER_THAN_IT_IS = {
+    "png": lambda data: data[:16] + struct.pack(">II", *BARELY_TOO_LARGE[::-1]) + data[24:],
+    "jpg": lambda data: _after(data, (b"\xff\xc0", b"\xff\xc2"), 5, struct.pack(">HH", *BARELY_TOO_LARGE)),
+    "dcm": lambda data: _after(data, (b"\x28\0\x10\0US\x02\0",), 8, struct.pack("<H", BARELY_TOO_LARGE[0])),
+    "npy": lambda data: data.replace(b"(2, 3,", b"(9, 3,").replace(b"(1, 3,", b"(9, 3,"),
+    "csv": lambda data: data + b"x" * 200_000 + b"\n",
 }
 
 
@@ -111,7 +114,7 @@ def damaged(data: bytes, kind: str, way: int, random: np.random.Generator) -> by
     if way == 0:
         return data[:place]
     if way == 1:
-        return HUGE[kind](data)
+        return LARGER_THAN_IT_IS[kind](data)
     if way == 2:
         return data[:place] + data[place + 1 + int(random.integers(64)) :]
     if way == 3:

@@ -2,7 +2,6 @@
 
 import logging
 import struct
-import time
 import traceback
 import zlib
 from pathlib import Path
@@ -121,7 +120,7 @@ BAD_HEADERS = {
     "more than one frame": {"NumberOfFrames": 3},
     "is not grey": {"PhotometricInterpretation": "PALETTE COLOR"},
     "neither 8 nor 16 bits": {"BitsAllocated": 32, "BitsStored": 32},
-    "more than 100 megapixels": {"Rows": 60000, "Columns": 60000},
+    "more than 100 megapixels": {"Rows": 10_001, "Columns": 10_000},
     "10 x 40 pixels, expected at least 16": {"Columns": 10},
     "fewer or more pixels": {"Rows": 4000},
     "leaves no contrast": {"RescaleSlope": 0, "RescaleIntercept": 0},
@@ -164,32 +163,24 @@ def _pixel_data(data: bytes) -> bytes:
     return data[start : data.rindex(b"\xfe\xff\xdd\xe0")]
 
 
-def test_a_deflated_file_is_refused_unopened() -> None:
-    plain = dicom(RAMP.astype(np.uint16), bits_stored=12, syntax=ImplicitVRLittleEndian)
-    meta_end = 144 + struct.unpack_from("<I", plain, 140)[0]
-    bomb = zlib.compress(bytes(10**7))
-    syntax = DeflatedExplicitVRLittleEndian.encode()
-    element = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
-    with pytest.raises(UnreadableImage, match="deflated DICOM files are not read"):
-        grey_from_bytes(bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(element)) + element + bomb)
-    assert meta_end < len(plain)
-
-
-def test_a_deflated_file_is_refused_unopened_wherever_its_header_says_so(tmp_path: Path) -> None:
+def test_a_deflated_file_is_refused_unopened_wherever_its_header_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr("pydicom.dcmread", lambda *arguments, **_: opened.append(arguments))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = packer.compress(bytes(10**7)) + packer.flush()
+    deflated = packer.compress(b"an honest film's header and pixels") + packer.flush()
     syntax = DeflatedExplicitVRLittleEndian.encode()
     element = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
     more = struct.pack("<HH2sH", 2, 0x12, b"UI", 4) + b"1.2\0"  # an even length has no padding: the next tag follows
     for length in (len(element + more), 0, 12):
         group = struct.pack("<HH2sHI", 2, 0, b"UL", 4, length)
-        data = bytes(128) + b"DICM" + group + element + more + bomb
+        data = bytes(128) + b"DICM" + group + element + more + deflated
         with pytest.raises(UnreadableImage, match="deflated DICOM files are not read"):
             grey_from_bytes(data)
-        (tmp_path / "bomb.dcm").write_bytes(data)
-        began = time.process_time()
-        assert read_object(tmp_path / "bomb.dcm").patient == ""
-        assert time.process_time() - began < 0.5
+        (tmp_path / "film.dcm").write_bytes(data)
+        assert read_object(tmp_path / "film.dcm").patient == ""
+        assert not opened
 
 
 def test_header_values_never_leave_the_reader(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 A file that is two things at once (a DICOM file that begins as a picture or a program, a picture with something behind
 its end) is refused: another program would see in it what this one does not. So is a JPEG of more scans than any camera
-writes, which is a way to keep a decoder busy for minutes.
+writes, each of which costs a decoder its time again.
 """
 
 import struct
