@@ -167,7 +167,8 @@ def test_a_deflated_file_is_refused_unopened_wherever_its_header_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    monkeypatch.setattr("pydicom.dcmread", lambda *arguments, **_: opened.append(arguments))
+    for reader in ("pydicom.dcmread", "pacx.data.images.headers.read_partial"):
+        monkeypatch.setattr(reader, lambda *arguments, **_: opened.append(arguments))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     deflated = packer.compress(b"an honest film's header and pixels") + packer.flush()
     syntax = DeflatedExplicitVRLittleEndian.encode()
