@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import SECRET, dicom
 from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
@@ -149,14 +150,14 @@ def test_row_order_of_the_table_is_kept(films: Path) -> None:
         ("file,sample_id\na.png,s\nb.jpg,s\n", {}, DataError, "1 sample ids occur more than once: s"),
         ("file\na.png\na.png\n", {}, DataError, "one row per film"),
         ("file,e\na.png,2\n", {"label_columns": ("e",)}, DataError, "values other than 1, 0, -1 and blank"),
-        ("file,e\na.png,yes\n", {"label_columns": ("e",)}, DataError, "such as 'yes'"),
+        ("file,e\na.png,mild\n", {"label_columns": ("e",)}, DataError, "such as 'mild'"),
         ("file,e\na.png,x\n", {"label_columns": ("*",)}, DataError, "no column of 1, 0 and blank"),
         ("file,e\na.png,1\n", {"label_columns": ("f",)}, UsageError, "no column 'f'; it has file, e"),
         ("file,e\na.png,1\n", {"where": ("f=1",)}, UsageError, "no column 'f'; it has file, e"),
-        ("file,e\na.png,1\n", {"patient_column": "f"}, UsageError, "no column 'f'; it has file, e"),
+        ("file,e\na.png,1\n", {"patient_column": "f"}, UsageError, "no column 'f'; it has 'file', 'e'"),
         ("file,e\na.png,Mass|No Finding\n", {"finding_column": "e"}, DataError, "1 rows .* join 'No Finding'"),
         ("file,e\na.png,No Finding\n", {"finding_column": "e"}, DataError, "no finding besides"),
-        ("file,split\na.png,holdout\n", {}, DataError, "holds holdout; expected train, val, test"),
+        ("file,split\na.png,external\n", {}, DataError, "holds external; expected train, val, test"),
         ("picture\na.png\n", {}, UsageError, "image_column; it has picture"),
         ("file\n", {}, DataError, "has no row"),
         ("", {}, DataError, "cannot be read as a comma-separated table"),
@@ -197,3 +198,119 @@ def test_contradictory_options_are_refused() -> None:
         FolderOptions(label_columns=("a",), finding_column="b")
     with pytest.raises(UsageError, match="form name=value"):
         FolderOptions(where=("origin",))
+
+
+PEOPLE = "a.png,{0}\nb.jpg,{0}\nc.PNG,{1}\nd.tiff,{1}\n"
+
+
+@pytest.mark.parametrize("name", ["PatientID", "Patient ID", "subject_id", "patientId", "MRN", "participant", "pid"])
+def test_patients_are_found_under_any_usual_name(films: Path, name: str) -> None:
+    records = read(films, f"file,{name}\n" + PEOPLE.format("7.0", "8"))
+    assert column(records, "patient_id") == ["7", "7", "8", "8"]
+    assert records.notes == (f"{films}/index.csv: patient_id is column '{name}'",)
+
+
+def test_two_columns_of_patients_are_asked_about(films: Path) -> None:
+    table = "file,PatientID,subject_id\na.png,1,2\n"
+    with pytest.raises(UsageError, match="'PatientID', 'subject_id'; say which with --patient-column COLUMN"):
+        read(films, table)
+    assert column(read(films, table, patient_column="subject_id"), "patient_id") == ["2"]
+
+
+def test_a_column_that_may_name_patients_stops_until_somebody_says_so(films: Path) -> None:
+    table = "file,patient_ref\n" + PEOPLE.format("x", "y")
+    with pytest.raises(UsageError, match="'patient_ref'; say which with --patient-column COLUMN, or --no-patients"):
+        read(films, table)
+    assert column(read(films, table, patient_column="patient_ref"), "patient_id") == ["x", "x", "y", "y"]
+    records = read(films, table, no_patients=True)
+    assert column(records, "patient_id") == column(records, "sample_id")
+    assert records.notes[0].startswith("Every image had no patient id")
+
+
+def test_folders_named_like_patients_stop_until_somebody_says_so(films: Path) -> None:
+    for number, name in [("01", "a.png"), ("01", "b.jpg"), ("02", "c.PNG"), ("02", "d.tiff")]:
+        (films / f"patient{number}").mkdir(exist_ok=True)
+        (films / name).rename(films / f"patient{number}" / name)
+    table = "Path\npatient01/a.png\npatient02/c.PNG\n"
+    for given in (None, table):
+        with pytest.raises(UsageError, match="say --patient-folder 1, or --no-patients"):
+            read(films, given)
+        assert set(column(read(films, given, patient_folder=1), "patient_id")) == {"patient01", "patient02"}
+        records = read(films, given, no_patients=True)
+        assert column(records, "patient_id") == column(records, "sample_id")
+        (films / "index.csv").unlink(missing_ok=True)
+
+
+def test_words_for_unknown_are_no_patients_views_and_numbers_but_may_be_samples(films: Path) -> None:
+    records = read(
+        films,
+        "file,sample_id,patient_id,view,age,dose,edema\na.png,NA,NA,NA,NA,1.5,NA\n"
+        "b.jpg,none,p,PA,061Y,NA,1\nc.PNG,3.0,N/A,n/a,6M,.,0\nd.tiff,4,null,.,>89,2,0.0\n",
+        label_columns=("edema",),
+    )
+    assert column(records, "sample_id") == ["NA", "none", "3", "4"]
+    assert column(records, "patient_id") == ["NA", "p", "3", "4"]
+    assert column(records, "view") == ["", "PA", "", ""]
+    assert same(column(records, "age"), [np.nan, 61, 0.5, 89])
+    assert same(column(records, "dose"), [1.5, np.nan, np.nan, 2])
+    assert same(column(records, "edema"), [np.nan, 1, 0, 0])
+    assert records.notes[0].startswith("3 of 4 images had no patient id")
+
+
+def test_sex_and_age_have_our_names_whatever_the_table_calls_them(films: Path) -> None:
+    records = read(films, "file,Patient Gender,Patient Age,ViewPosition\na.png,F,047Y,AP\nb.jpg,NA,old,PA\n")
+    assert column(records, "sex") == ["F", ""]
+    assert same(column(records, "age"), [47, np.nan])
+    assert column(records, "view") == ["AP", "PA"]
+    assert "1 cells of column 'Patient Age' are no age in years and count as unknown." in records.notes
+
+
+def test_splits_are_found_by_name_or_by_what_a_column_holds(films: Path) -> None:
+    halves = "a.png,Training\nb.jpg,VALIDATE\nc.PNG,hold-out\nd.tiff,NA\n"
+    for name in ("split", "Split", "subset", "Partition", "dataset_split", "Use"):
+        records = read(films, f"file,{name}\n{halves}")
+        assert column(records, "split") == ["train", "val", "test", ""]
+    assert f"{films}/index.csv: split is column 'Use', by what it holds." in records.notes
+    records = read(films, "file,fold\na.png,0\nb.jpg,1\n")
+    assert column(records, "split") == ["", ""]
+    assert f"{films}/index.csv: fold is not taken for the split; it holds no word for one." in records.notes
+    assert same(column(records, "fold"), [0, 1])
+    with pytest.raises(UsageError, match="2 columns that hold splits: one, two; say which with --split-column"):
+        read(films, "file,one,two\na.png,train,test\nb.jpg,test,train\n")
+    with pytest.raises(UsageError, match=r"column is_test of .* may say which films train"):
+        read(films, "file,is_test\na.png,1\nb.jpg,0\n")
+    with pytest.raises(DataError, match=r"split column 'subset' of .* holds external; expected train"):
+        read(films, "file,subset\na.png,train\nb.jpg,external\n")
+
+
+def test_rounded_ids_are_refused_and_not_shown(films: Path) -> None:
+    with pytest.raises(DataError, match="2 ids that a spreadsheet rounded") as caught:
+        read(films, "file,patient_id\na.png,2.00E+07\nb.jpg,2.00E+07\n")
+    assert "E+07" not in str(caught.value)
+
+
+def test_a_table_that_was_not_read_is_told(films: Path) -> None:
+    (films / "Data_Entry.csv").write_text("file,patient_id\na.png,1\n")
+    assert any(note.startswith("Data_Entry.csv in ") for note in read(films).notes)
+
+
+def test_patients_of_dicom_films_are_those_of_their_headers(films: Path) -> None:
+    pixels = np.zeros((8, 8), np.uint16)
+    for name, patient in [("e.dcm", "x"), ("f.dcm", "x"), ("g.dcm", "y")]:
+        (films / name).write_bytes(
+            dicom(pixels, bits_stored=12, PatientID=f"{SECRET}-{patient}", StudyInstanceUID="1.2")
+        )
+    expected = ["a.png", "b.jpg", "c.PNG", "d.tiff", "patient-000001", "patient-000001", "patient-000002"]
+    records = read(films)
+    assert column(records, "patient_id") == expected
+    assert column(records, "study_id") == [*[""] * 4, *["study-000001"] * 3]
+    assert records.notes[0].startswith("4 of 7 images had no patient id")
+    assert column(read(films, no_patients=True), "patient_id") == column(records, "sample_id")
+    assert column(read(films, "file\n" + "\n".join(column(records, "sample_id"))), "patient_id") == expected
+
+
+def test_contradictory_ways_to_tell_patients_are_refused() -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        FolderOptions(patient_column="who", no_patients=True)
+    with pytest.raises(UsageError, match="is level 1"):
+        FolderOptions(patient_folder=0)

@@ -178,17 +178,17 @@ def column_roles(
         free = [name for name in names if name not in others and name not in taken.values()]
         if role in given:
             taken[role] = given[role]
-        elif candidates := _candidates(role, free):
+        elif found := candidates(role, free):
             if no_patients and role is Role.PATIENT:
-                passed_over += candidates
+                passed_over += found
                 continue
-            if role in _ONE_ONLY and candidates[0] not in _own(role) and len(candidates) > 1:
+            if role in _ONE_ONLY and found[0] not in _own(role) and len(found) > 1:
                 raise UsageError(
-                    f"{place} has {len(candidates)} columns that may be the {role.value}: {_listed(candidates)}; "
+                    f"{place} has {len(found)} columns that may be the {role.value}: {_listed(found)}; "
                     f"{_say_which(role, options)}"
                 )
-            taken[role] = candidates[0]
-            passed_over += candidates[1:] if role in _ONE_ONLY else []
+            taken[role] = found[0]
+            passed_over += found[1:] if role in _ONE_ONLY else []
     if Role.PATIENT in wanted and Role.PATIENT not in taken and not no_patients:
         free = [name for name in names if name not in {*used, *given.values(), *taken.values()}]
         if likely := [name for name in free if _may_name_patients(name)]:
@@ -203,7 +203,7 @@ def _own(role: Role) -> tuple[str, ...]:
     return _OWN.get(role, (role.value,))
 
 
-def _candidates(role: Role, names: Sequence[str]) -> list[str]:
+def candidates(role: Role, names: Sequence[str]) -> list[str]:
     """The columns that may have a role, the likeliest first: our own spelling, then known ones in their order."""
     known = {spelling: place for place, spelling in enumerate(_SPELLINGS[role])}
     own = [name for name in _own(role) if name in names]

@@ -4,15 +4,15 @@ Nothing of a header becomes a record: patients and studies are numbered in the o
 in the sorted directory. Labels come from nowhere; films with a table beside them are read by ``folder``.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import UsageError
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.film_folders import films_below, may_be_dicom_film, require_films
 from pacx.data.folder_walk import is_folder
-from pacx.data.images.dicom_objects import DicomObject
+from pacx.data.own_films.film_tree import FilmTree
+from pacx.data.own_films.people import people_of_headers
 from pacx.data.records import Records
 
 
@@ -60,21 +60,19 @@ class DicomFolder(Dataset[DicomFolderOptions]):
         folder = films_below(root, may_be_dicom_film)
         require_films(folder, root, "DICOM films; pictures of other kinds are read by folder")
         paths, objects, notes = folder.files.films, folder.files.objects, folder.notes
-        said = [objects.get(path, DicomObject()) for path in paths]
-        studies = [f"study-{number:06d}" if number else "" for number in _numbered([each.study for each in said])]
-        numbers = _numbered([each.patient for each in said])
-        patients = [f"patient-{number:06d}" if number else path for number, path in zip(numbers, paths, strict=True)]
+        people = people_of_headers(paths, objects)
+        patients = people.patients
         if options.patient_folder is not None:
-            patients = [_folder_at(path, options.patient_folder, root) for path in paths]
-        elif num_alone := numbers.count(0):
+            patients = FilmTree(root, paths).patients_at(options.patient_folder)
+        elif num_alone := patients.count(""):
             alone = f"{num_alone} of {len(paths)} headers name no patient; each such film counts as its own patient."
             notes = (alone, *notes)
         table = pd.DataFrame(
             {
                 "sample_id": paths,
                 "image_path": paths,
-                "patient_id": patients,
-                "study_id": studies,
+                "patient_id": [patient or path for patient, path in zip(patients, paths, strict=True)],
+                "study_id": people.studies,
                 "view": "",
                 "split": "",
             }
@@ -83,16 +81,3 @@ class DicomFolder(Dataset[DicomFolderOptions]):
 
 
 DATASET = DicomFolder()
-
-
-def _numbered(values: Sequence[str]) -> list[int]:
-    """Numbers from 1 in the order in which values come, 0 for a blank one, so that no identifier becomes a record."""
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(value, len(numbers) + 1) if value else 0 for value in values]
-
-
-def _folder_at(path: str, level: int, root: Path) -> str:
-    folders = Path(path).parts[:-1]
-    if len(folders) < level:
-        raise DataError(f"{path} lies above folder level {level} of {root}, which was said to name the patient")
-    return "/".join(folders[:level])

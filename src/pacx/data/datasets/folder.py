@@ -1,8 +1,9 @@
 """Any directory of images, with a csv or without: how a person's own films enter.
 
-With a csv, each row is a film; columns with conventional names (file, sample_id, patient_id, study_id, view, split,
-mask:NAME) are found by themselves, others are named by the options. Without one, every image below the folder is a
-film. It refuses to guess at labels: a label column is named, or asked for as "*", and holds 1, 0 or nothing.
+With a csv, each row is a film; the columns of files, samples, patients, studies, views and splits are found by their
+usual names, others are named by the options. Without one, every image below the folder is a film. It refuses to guess
+at labels: a label column is named, or asked for as "*". A table with a column that may name the patients, or a tree
+that is divided in part, is refused until somebody says what is meant.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pacx.core.errors import DataError, UsageError
+from pacx.core.tables.cells import known
+from pacx.core.tables.column_roles import NO_PATIENTS, Role, candidates, column_roles
+from pacx.core.tables.ids import is_rounded, whole_number_id
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.film_folders import films_below, require_films
+from pacx.data.film_folders import films_among, films_below, require_films
 from pacx.data.folder_walk import is_folder
+from pacx.data.own_films.columns import ages, numbers_or_text
+from pacx.data.own_films.film_tree import FilmTree
+from pacx.data.own_films.label_cells import findings_of, label_value, label_values, one_hot
+from pacx.data.own_films.people import own_patient_note, people_of_paths
+from pacx.data.own_films.split_words import are_splits, is_flag_of_split, split_of
+from pacx.data.own_films.text_table import read_text_table
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.table_paths import named_files
 
@@ -23,14 +31,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_IMAGE_COLUMNS = ("file", "image_path", "image", "path", "filename")
 _EVERY_LABEL = "*"
-_LABEL_VALUES = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0, "": np.nan, "-1": np.nan, "-1.0": np.nan}
-_SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-    "": "",
+_ROLES = (Role.PATH, Role.SAMPLE, Role.PATIENT, Role.STUDY, Role.SPLIT, Role.VIEW, Role.SEX, Role.AGE)
+_OPTIONS = {
+    Role.PATH: "--image-column",
+    Role.SAMPLE: "--sample-id-column",
+    Role.PATIENT: "--patient-column",
+    Role.STUDY: "--study-column",
+    Role.VIEW: "--view-column",
+    Role.SPLIT: "--split-column",
 }
 
 
@@ -41,25 +50,31 @@ class FolderOptions:
     Args:
         csv: the table; by default ``index.csv`` in the folder where there is one, else no table at all.
         image_column: paths of the films, relative to the folder or to its ``images`` sub-folder; by default the first
-            of file, image_path, image, path, filename that the table has.
+            of file, image_path, image, path, filename that the table has, or one of their other spellings.
         sample_id_column: a unique name per film; default sample_id, or the film's path.
-        patient_column: default patient_id; without one every film is its own patient, and the records say so.
-        study_column: default study_id.
-        view_column: default view.
-        split_column: default split; train, val or test (valid, validation, dev ... are understood), or blank.
-        label_columns: one column per label holding 1, 0, or blank for unknown (-1, CheXpert's "uncertain", is unknown
-            too). "*" takes every column not otherwise used that holds nothing else.
-        finding_column: one column of findings joined by ``separator``, in place of label_columns; each finding becomes
-            a label. A blank cell is unknown for all of them.
+        patient_column: default patient_id in any usual spelling (PatientID, subject_id, MRN ...).
+        patient_folder: which folder level below the root names the patient, in place of patient_column: 1 is the first.
+        no_patients: nobody knows the patients: every film counts as its own, and results say so. Only needed where a
+            column or folder looks as if it named them.
+        study_column: default study_id in any usual spelling.
+        view_column: default view, likewise.
+        split_column: default split, likewise; train, val or test in any usual spelling (Training, validate, dev,
+            hold-out ...), or blank.
+        label_columns: one column per label holding 1 or 0, yes or no, true or false, positive or negative, or blank for
+            unknown (-1, CheXpert's "uncertain", is unknown too). "*" takes every column not otherwise used that holds
+            nothing else.
+        finding_column: one column of findings joined by ``separator``, or a list as Python writes one, in place of
+            label_columns; each finding becomes a label. A blank cell is unknown for all of them.
         separator: between two findings of one film.
-        negative_value: the finding that stands for none; it becomes no label.
+        negative_value: the finding that stands for none; it becomes no label. Default "No Finding", in any spelling.
         mask_columns: masks by name, "lung=COLUMN" each, besides the columns named ``mask:NAME``.
         where: "column=value" each; rows that do not match are left out. Values of one column are alternatives.
         labels_from_subfolders: without a table, the first sub-folder below the folder (below train/val/test, if the
             folder is divided so) names the film's class, and each class is a label.
 
     Raises:
-        UsageError: label and finding columns are both given, or a mask or condition is not of the form name=value.
+        UsageError: label and finding columns are both given, patients are told in two ways, or a mask or condition is
+            not of the form name=value.
 
     Example:
         >>> from pacx.data import FolderOptions, pack_dataset
@@ -73,13 +88,15 @@ class FolderOptions:
     image_column: str | None = None
     sample_id_column: str | None = None
     patient_column: str | None = None
+    patient_folder: int | None = None
+    no_patients: bool = False
     study_column: str | None = None
     view_column: str | None = None
     split_column: str | None = None
     label_columns: tuple[str, ...] = ()
     finding_column: str | None = None
     separator: str = "|"
-    negative_value: str = "No Finding"
+    negative_value: str | None = None
     mask_columns: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
     labels_from_subfolders: bool = False
@@ -87,6 +104,10 @@ class FolderOptions:
     def __post_init__(self) -> None:
         if self.label_columns and self.finding_column:
             raise UsageError("label_columns and finding_column are both given; give the one the table has")
+        if sum((self.patient_column is not None, self.patient_folder is not None, self.no_patients)) > 1:
+            raise UsageError(f"--patient-column, --patient-folder and {NO_PATIENTS} exclude each other; give one")
+        if self.patient_folder is not None and self.patient_folder < 1:
+            raise UsageError(f"patient_folder is {self.patient_folder}; the first folder below the root is level 1")
         for option in (*self.where, *self.mask_columns):
             if not all(part.strip() for part in option.partition("=")):
                 raise UsageError(f"'{option}' is not of the form name=value")
@@ -126,58 +147,40 @@ class FolderDataset(Dataset[FolderOptions]):
 DATASET = FolderDataset()
 
 
-def _blank(num_rows: int) -> list[str]:
-    return [""] * num_rows
-
-
-def _splits(words: Sequence[str], place: str) -> list[str]:
-    lowered = [word.strip().lower() for word in words]
-    unknown = sorted({word for word, low in zip(words, lowered, strict=True) if low not in _SPLIT_WORDS})
-    if unknown:
-        raise DataError(f"{place} holds {shown(unknown)}; expected train, val, test or blank")
-    return [_SPLIT_WORDS[low] for low in lowered]
-
-
-def _own_patient_note(num_rows: int, num_alone: int) -> tuple[str, ...]:
-    if not num_alone:
-        return ()
-    whose = "Every image" if num_alone == num_rows else f"{num_alone} of {num_rows} images"
-    return (f"{whose} had no patient id and counts as its own patient: films of one person may lie in two splits.",)
-
-
-def _one_hot(findings: Sequence[Sequence[str] | None], names: Sequence[str]) -> dict[str, list[float]]:
-    """One float column per name; None means that nothing is known of that film."""
-    return {name: [np.nan if row is None else float(name in row) for row in findings] for name in names}
-
-
 def _from_tree(root: Path, options: FolderOptions) -> Records:
     import pandas as pd
 
     folder = films_below(root)
     require_films(folder, root, "PNG, JPEG, TIFF, BMP or DICOM files")
     paths = folder.files.films
-    tops = [path.partition("/")[0] if "/" in path else None for path in paths]
-    is_divided = all(top is not None and top.lower() in _SPLIT_WORDS for top in set(tops))
-    split = _splits([str(top) for top in tops], str(root)) if is_divided else _blank(len(paths))
+    tree = FilmTree(root, paths)
+    split = tree.splits()
+    notes = folder.notes
     labels: dict[str, list[float]] = {}
     if options.labels_from_subfolders:
-        folders = [path.split("/")[is_divided:-1] for path in paths]
-        classes = [parts[0] if parts else None for parts in folders]
-        names = sorted({name for name in classes if name is not None})
-        if not names:
-            raise DataError(f"{root} has no sub-folder with images to take labels from; expected one per class")
-        labels = _one_hot([None if name is None else [name] for name in classes], names)
-    names_of_films, blank = pd.Series(paths, dtype=str), pd.Series(_blank(len(paths)), dtype=str)
+        classes = tree.classes()
+        labels = one_hot(
+            [None if name is None else [name] for name in classes],
+            sorted({name for name in classes if name is not None}),
+        )
+        if num_without := classes.count(None):
+            notes += (f"{num_without} films lie in no folder of a class and have no label.",)
+    people = people_of_paths(
+        tree, folder.files.objects, folder_level=options.patient_folder, no_patients=options.no_patients
+    )
+    if tables := sorted(path.name for path in root.iterdir() if path.suffix.lower() in (".csv", ".tsv", ".xlsx")):
+        notes += (f"{shown(tables)} in {root} was not read; --csv names a table of the films.",)
+    names, patients = pd.Series(paths, dtype=str), people.patients
     columns = {
-        "sample_id": names_of_films,
-        "image_path": names_of_films,
-        "patient_id": names_of_films,
-        "study_id": blank,
-        "view": blank,
+        "sample_id": names,
+        "image_path": names,
+        "patient_id": pd.Series([patient or path for patient, path in zip(patients, paths, strict=True)], dtype=str),
+        "study_id": pd.Series(people.studies, dtype=str),
+        "view": pd.Series([""] * len(paths), dtype=str),
         "split": pd.Series(split, dtype=str),
     }
     table = pd.DataFrame({**columns, **labels})
-    return Records(table, tuple(labels), (), root, (*_own_patient_note(len(paths), len(paths)), *folder.notes))
+    return Records(table, tuple(labels), (), root, (*own_patient_note(patients), *people.notes, *notes))
 
 
 class _CsvReader:
@@ -185,59 +188,74 @@ class _CsvReader:
 
     def __init__(self, root: Path, csv: Path, options: FolderOptions) -> None:
         self._root, self._csv, self._options = root, csv, options
-        self._raw = self._filtered(self._read_text())
-        self._used: set[str] = set()
-        self._notes: list[str] = []
+        table = read_text_table(csv)
+        self._notes = list(table.notes)
+        self._raw = self._filtered(table.cells)
+        masks = [str(name) for name in self._raw if str(name).startswith(MASK_PREFIX)]
+        conditions = (option.partition("=") for option in options.mask_columns)
+        self._mask_columns = {name.removeprefix(MASK_PREFIX): name for name in masks}
+        self._mask_columns |= {name: column for name, _, column in conditions}
+        findings = (options.finding_column,) if options.finding_column else ()
+        self._used = {*self._mask_columns.values(), *findings, *options.label_columns} - {_EVERY_LABEL}
+        for column in self._used:
+            self._require(column, self._raw)
+        named = {
+            Role.PATH: options.image_column,
+            Role.SAMPLE: options.sample_id_column,
+            Role.PATIENT: options.patient_column,
+            Role.STUDY: options.study_column,
+            Role.VIEW: options.view_column,
+            Role.SPLIT: options.split_column,
+        }
+        names = list(self._raw.columns)
+        # a column "set" or "fold" may hold something else
+        guesses = [
+            name for name in candidates(Role.SPLIT, names) if name not in (Role.SPLIT.value, options.split_column)
+        ]
+        hollow = [name for name in guesses if name not in self._used and not any(map(split_of, self._raw[name]))]
+        if hollow:
+            self._notes.append(f"{csv}: {shown(hollow)} is not taken for the split; it holds no word for one.")
+        self._roles = column_roles(
+            names,
+            _ROLES,
+            place=str(csv),
+            named=named,
+            options=_OPTIONS,
+            used={*self._used, *hollow},
+            no_patients=options.no_patients or options.patient_folder is not None,
+        )
+        self._used |= set(self._roles.columns.values())
+        self._notes += self._roles.notes
 
     def records(self) -> Records:
         import pandas as pd
 
-        options = self._options
         files, image_column = self._files()
-        num_rows = len(files)
-        patients = self._text(options.patient_column, "patient_id") or _blank(num_rows)
-        ids = self._text(options.sample_id_column, "sample_id") or files
+        paths = self._existing(files, image_column)
+        ids = self._samples(files)
+        patients, studies = self._people(paths)
         columns: dict[str, Sequence[object]] = {
             "sample_id": ids,
-            "image_path": self._existing(files, image_column),
+            "image_path": paths,
             "patient_id": [patient or sample for patient, sample in zip(patients, ids, strict=True)],
-            "study_id": self._text(options.study_column, "study_id") or _blank(num_rows),
-            "view": self._text(options.view_column, "view") or _blank(num_rows),
-            "split": _splits(
-                self._text(options.split_column, "split") or _blank(num_rows), f"the split column of {self._csv}"
-            ),
+            "study_id": studies,
+            "view": self._known(Role.VIEW),
+            "split": self._splits(),
         }
-        masks = self._masks()
+        masks = {MASK_PREFIX + name: self._existing(self._column(of), of) for name, of in self._mask_columns.items()}
         labels = self._labels()
         taken = self._used | set(columns) | set(labels)
-        others = {name: _numbers_or_text(self._raw[name]) for name in self._raw.columns if name not in taken}
-        table = pd.DataFrame(
-            {**columns, **{MASK_PREFIX + name: paths for name, paths in masks.items()}, **labels, **others}
-        )
-        notes = (*_own_patient_note(num_rows, patients.count("")), *self._notes)
-        return Records(table, tuple(labels), tuple(masks), self._root, notes)
-
-    def _read_text(self) -> "pd.DataFrame":
-        import pandas as pd
-
-        try:
-            table = pd.read_csv(self._csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except FileNotFoundError as error:
-            raise UsageError(f"{self._csv} is not there; give the path of the table") from error
-        except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors; their text may quote the file
-            raise DataError(
-                f"{self._csv} cannot be read as a comma-separated table in UTF-8 with a header line"
-            ) from error
-        if table.empty:
-            raise DataError(f"{self._csv} has no row; expected one per film")
-        return table.fillna("")
+        others = dict(self._other(name) for name in self._raw.columns if self._is_person(name) or name not in taken)
+        table = pd.DataFrame({**columns, **masks, **labels, **others})
+        notes = (*own_patient_note(patients), *self._notes)
+        return Records(table, tuple(labels), tuple(self._mask_columns), self._root, notes)
 
     def _filtered(self, table: "pd.DataFrame") -> "pd.DataFrame":
         wanted: dict[str, set[str]] = {}
         for condition in self._options.where:
             column, _, value = condition.partition("=")
             self._require(column, table)
-            wanted.setdefault(column, set()).add(value)
+            wanted.setdefault(column, set()).add(value.strip())
         for column, values in wanted.items():
             table = table[table[column].isin(values)]
         if table.empty:
@@ -248,24 +266,100 @@ class _CsvReader:
         if column not in table.columns:
             raise UsageError(f"{self._csv} has no column '{column}'; it has {shown(list(table.columns), 20)}")
 
-    def _text(self, named: str | None, conventional: str) -> list[str] | None:
-        """The values of the column an option names, or of the conventional one; None where there is none."""
-        if named is None and conventional not in self._raw.columns:
-            return None
-        return self._column(named or conventional)
-
     def _column(self, column: str) -> list[str]:
-        self._require(column, self._raw)
-        self._used.add(column)
-        return self._raw[column].str.strip().tolist()
+        return [str(cell) for cell in self._raw[column]]
+
+    def _known(self, role: Role) -> list[str]:
+        """The cells of a role, "" where they say that nothing is known or the table has no such column."""
+        column = self._roles.get(role)
+        return [""] * len(self._raw) if column is None else [known(cell) for cell in self._column(column)]
+
+    def _ids(self, role: Role) -> list[str]:
+        cells = [whole_number_id(cell) for cell in self._known(role)]
+        if num_rounded := sum(map(is_rounded, cells)):
+            raise DataError(
+                f"column '{self._roles.get(role)}' of {self._csv} holds {num_rounded} ids that a spreadsheet rounded; "
+                "export the table again with that column as text"
+            )
+        return cells
+
+    def _people(self, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Patient and study of each film, "" where not known."""
+        studies = self._ids(Role.STUDY)
+        if Role.PATIENT in self._roles:
+            return self._ids(Role.PATIENT), studies
+        people = people_of_paths(
+            FilmTree(self._root, paths),
+            films_among([path for path in paths if path], self._root).objects,
+            folder_level=self._options.patient_folder,
+            no_patients=self._options.no_patients,
+        )
+        self._notes += people.notes
+        return people.patients, [said or found for said, found in zip(studies, people.studies, strict=True)]
+
+    def _samples(self, files: list[str]) -> list[str]:
+        column = self._roles.get(Role.SAMPLE)
+        if column is None:
+            return files
+        ids = [whole_number_id(cell) for cell in self._column(column)]
+        is_own = column in (Role.SAMPLE.value, self._options.sample_id_column)
+        return ids if is_own or (len(set(ids)) == len(ids) and all(ids)) else files
+
+    def _split_column(self) -> str | None:
+        """The column of splits: by its name, or by its cells where it has a name that nobody knows."""
+        if Role.SPLIT in self._roles:
+            return self._roles.get(Role.SPLIT)
+        free = [str(name) for name in self._raw.columns if name not in self._used]
+        if flags := [name for name in free if is_flag_of_split(name) and self._is_label(self._column(name))]:
+            raise UsageError(
+                f"column {shown(flags)} of {self._csv} may say which films train and which judge; write it as a column "
+                "'split' of train, val and test, or leave it out"
+            )
+        found = [name for name in free if are_splits(self._column(name))]
+        if len(found) > 1:
+            raise UsageError(
+                f"{self._csv} has {len(found)} columns that hold splits: {shown(found)}; say which with --split-column"
+            )
+        if found:
+            self._used.add(found[0])
+            self._notes.append(f"{self._csv}: split is column '{found[0]}', by what it holds.")
+        return found[0] if found else None
+
+    def _splits(self) -> list[str]:
+        column = self._split_column()
+        if column is None:
+            return [""] * len(self._raw)
+        cells = self._column(column)
+        meant = {cell: split_of(cell) for cell in set(cells)}
+        unknown = sorted(cell for cell, split in meant.items() if split is None)
+        if unknown:
+            raise DataError(
+                f"the split column '{column}' of {self._csv} holds {shown(unknown)}; expected train, val, test or blank"
+            )
+        return [meant[cell] or "" for cell in cells]
+
+    def _is_person(self, column: str) -> bool:
+        return column in (self._roles.get(Role.SEX), self._roles.get(Role.AGE))
+
+    def _other(self, column: str) -> tuple[str, "Sequence[object] | pd.Series"]:
+        """Name and values of a column that passes through; sex and age have our names, whatever the table's are."""
+        values = numbers_or_text(self._raw[column])
+        name = next((role.value for role in (Role.SEX, Role.AGE) if column == self._roles.get(role)), column)
+        if values.dtype.kind in "if" or not self._is_person(column):
+            return name, values
+        if name == Role.SEX.value:
+            return name, self._known(Role.SEX)
+        years, num_bad = ages(self._column(column))
+        if num_bad:
+            self._notes.append(f"{num_bad} cells of column '{column}' are no age in years and count as unknown.")
+        return name, years
 
     def _files(self) -> tuple[list[str], str]:
-        named = self._options.image_column
-        column = named or next((name for name in _IMAGE_COLUMNS if name in self._raw.columns), None)
+        column = self._roles.get(Role.PATH)
         if column is None:
             raise UsageError(
-                f"{self._csv} has none of the columns {', '.join(_IMAGE_COLUMNS)}; name the one that holds the "
-                f"films' paths with image_column; it has {shown(list(self._raw.columns), 20)}"
+                f"{self._csv} has no column of files (file, image_path, image, path, filename or the like); name the "
+                f"one that holds the films' paths with image_column; it has {shown(list(self._raw.columns), 20)}"
             )
         return self._column(column), column
 
@@ -275,57 +369,26 @@ class _CsvReader:
         self._notes += found.notes
         return found.paths
 
-    def _masks(self) -> dict[str, list[str]]:
-        columns = {
-            str(name).removeprefix(MASK_PREFIX): str(name) for name in self._raw if str(name).startswith(MASK_PREFIX)
-        }
-        columns |= {
-            name: column for name, _, column in (option.partition("=") for option in self._options.mask_columns)
-        }
-        masks = {}
-        for name, column in columns.items():
-            masks[name] = self._existing(self._column(column), column)
-        return masks
-
     def _labels(self) -> dict[str, list[float]]:
-        if self._options.finding_column:
-            return self._labels_from_findings(self._options.finding_column)
-        names = list(self._options.label_columns)
+        options, place = self._options, str(self._csv)
+        if column := options.finding_column:
+            found, names, notes = findings_of(
+                column, self._column(column), place, separator=options.separator, negative=options.negative_value
+            )
+            self._notes += notes
+            return one_hot(found, names)
+        names = list(options.label_columns)
         if names == [_EVERY_LABEL]:
             free = [str(name) for name in self._raw.columns if name not in self._used]
-            names = [name for name in free if self._raw[name].isin(list(_LABEL_VALUES)).all() and any(self._raw[name])]
+            names = [name for name in free if self._is_label(self._column(name))]
             if not names:
                 raise DataError(f"{self._csv} has no column of 1, 0 and blank; its other columns are {shown(free, 20)}")
         labels = {}
         for name in names:
-            texts = self._column(name)
-            wrong = sorted({text for text in texts if text not in _LABEL_VALUES})
-            if wrong:
-                raise DataError(
-                    f"label column '{name}' of {self._csv} holds {len(wrong)} values other than 1, 0, -1 and blank, "
-                    f"such as '{wrong[0][:20]}'; a column of findings is read with finding_column"
-                )
-            labels[name] = [_LABEL_VALUES[text] for text in texts]
+            labels[name], notes = label_values(name, self._column(name), place)
+            self._notes += notes
         return labels
 
-    def _labels_from_findings(self, column: str) -> dict[str, list[float]]:
-        negative = self._options.negative_value
-        texts = self._column(column)
-        findings = [[part.strip() for part in text.split(self._options.separator) if part.strip()] for text in texts]
-        contradictory = sum(negative in row and len(row) > 1 for row in findings)
-        if contradictory:
-            raise DataError(
-                f"{contradictory} rows of {self._csv} join '{negative}' with a finding in column '{column}'"
-            )
-        names = sorted({finding for row in findings for finding in row} - {negative})
-        if not names:
-            raise DataError(f"column '{column}' of {self._csv} names no finding besides '{negative}'")
-        return _one_hot([row or None for row in findings], names)
-
-
-def _numbers_or_text(column: "pd.Series[str]") -> "pd.Series":
-    """A column that passes through: numbers where every filled cell is one."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(column.where(column != ""), errors="coerce")
-    return column if (numbers.isna() & (column != "")).any() or (column == "").all() else numbers
+    @staticmethod
+    def _is_label(cells: Sequence[str]) -> bool:
+        return any(map(known, cells)) and all(label_value(cell) is not None for cell in set(cells))
