@@ -5,21 +5,19 @@ belongs or an unknown code is refused in one sentence that names the file and th
 Reads plain and gzipped files, and keeps no more than the columns that are asked for.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pacx.core.errors import DataError
 from pacx.data.dataset import DatasetCard
+from pacx.data.text_tables import open_text_table
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 
 _HEADER_LINES = 1
@@ -112,22 +110,14 @@ def read_table(path: Path, columns: Sequence[str], *, card: DatasetCard, optiona
     Raises:
         DataError: the file is missing, is no such table, lacks a column or has no row.
     """
-    import pyarrow as pa
-
     if not path.is_file():
         raise missing(path, card)
-    try:
-        names = _column_names(path)
-        wanted = [name for name in (*columns, *optional) if name in names]
-        lacking = [name for name in columns if name not in names]
-        if lacking:
-            raise DataError(f"{path} lacks column '{lacking[0]}'; it has {', '.join(names)}")
-        twice = [name for name in wanted if names.count(name) > 1]
-        if twice:
-            raise DataError(f"{path} has two columns '{twice[0]}'; expected one")
-        frame = _read_text(path, names, wanted)
-    except (pa.ArrowInvalid, UnicodeDecodeError, OSError, csv.Error):  # their messages may quote the file
-        raise DataError(f"{path} cannot be read as a comma-separated table in UTF-8 with a header line") from None
+    table = open_text_table(path, delimiters=",")
+    wanted = [name for name in (*columns, *optional) if name in table.names]
+    lacking = [name for name in columns if name not in table.names]
+    if lacking:
+        raise DataError(f"{path} lacks column '{lacking[0]}'; it has {', '.join(table.names)}")
+    frame = table.all(wanted)
     if frame.empty:
         raise DataError(f"{path} has no row; expected at least one below the header")
     return SourceTable(path, frame)
@@ -136,50 +126,3 @@ def read_table(path: Path, columns: Sequence[str], *, card: DatasetCard, optiona
 def missing(path: Path, card: DatasetCard) -> DataError:
     """What to raise when a dataset's tree lacks a file or folder: it says how the tree should look."""
     return DataError(f"{path} is missing; the root of {card.name} is expected to hold {'; '.join(card.layout)}")
-
-
-def _column_names(path: Path) -> list[str]:
-    """The header's names; a nameless last column is only there when the rows have one too."""
-    import pyarrow as pa
-
-    with pa.input_stream(str(path), compression="detect") as raw:
-        lines = csv.reader(io.TextIOWrapper(cast(io.BufferedReader, raw), encoding="utf-8-sig", newline=""))
-        names = [name.strip() for name in next(lines, [])]
-        first_row = next(lines, names)
-    if len(first_row) == len(names) + 1 and not first_row[-1]:
-        return [*names, ""]
-    if len(first_row) == len(names) - 1 and not names[-1]:
-        return names[:-1]
-    return names
-
-
-def _read_text(path: Path, names: list[str], wanted: list[str]) -> "pd.DataFrame":
-    import pyarrow as pa
-    import pyarrow.csv
-
-    ragged: list[pa.csv.InvalidRow] = []
-
-    def note(row: "pa.csv.InvalidRow") -> str:
-        ragged.append(row)
-        return "error"
-
-    try:
-        table = pa.csv.read_csv(
-            path,
-            read_options=pa.csv.ReadOptions(column_names=names, skip_rows=_HEADER_LINES, use_threads=False),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted, strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid:
-        if not ragged:
-            raise
-        row = ragged[0]
-        place = f"line {row.number}" if row.number is not None else "a line"
-        raise DataError(
-            f"{path} has {row.actual_columns} fields in {place}, expected {row.expected_columns} as in the header; "
-            "the file is damaged or cut off, fetch it again"
-        ) from None
-    frame = table.to_pandas()
-    return frame.apply(lambda column: column.str.strip())
