@@ -89,8 +89,8 @@ def impute(table: Path | None, samples: Path | None, patients: int, epochs: int,
     from dataclasses import replace
 
     from pacx.modalities.labs import read_labs
-    from pacx.modalities.panel.long_tables import TableReading
     from pacx.modalities.panel.panels import PanelTable
+    from pacx.modalities.panel.reading import TableReading
     from pacx.models.panel.config import LAB_PANEL
     from pacx.recipes.labs import labs_tiny
     from pacx.simulation.patients.population import draw_physiology

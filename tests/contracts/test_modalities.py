@@ -26,7 +26,8 @@ from pacx.modalities.ecg import EcgOptions
 from pacx.modalities.labs import LabsOptions
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
 from pacx.modalities.panel.encoder import PanelEncoder
-from pacx.modalities.panel.panels import PercentileScaler, read_wide_csv
+from pacx.modalities.panel.panels import PercentileScaler
+from pacx.modalities.panel.wide_tables import read_wide_csv
 from pacx.modalities.targets import FrozenTargets
 from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
 from pacx.models.ecg.mae import EcgMaskedAutoencoder, save_ecg_mae

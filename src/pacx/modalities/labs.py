@@ -8,14 +8,20 @@ Source: paper appendix A.1.1; rajesh-lab/symile; specification of the ECG and la
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 
 from pacx.core.errors import DataError, UsageError
+from pacx.data.text_tables import open_text_table
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
-from pacx.modalities.panel.long_tables import TableReading, layout_of, read_long_table
-from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, read_wide_csv
+from pacx.modalities.panel.long_tables import layout_of, read_long_table
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
+from pacx.modalities.panel.reading import TableReading
+from pacx.modalities.panel.wide_tables import read_wide_table
+from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.symile import admissions, companion, mapped
 from pacx.models.panel.config import LAB_PANEL
 
@@ -32,7 +38,10 @@ class LabsOptions:
     Symile-MIMIC's labs_percentiles_SPLIT.npy."""
 
     reading: TableReading = field(default_factory=TableReading)
-    """Which samples of a long table."""
+    """Which samples of a long table, and how many values may be bad."""
+
+    patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
+    """Whose a row is."""
 
     missing: Missing = Missing.ZERO
     """What stands for a missing value: zero as in training, or the training mean as in the released code."""
@@ -58,21 +67,22 @@ def read_symile_labs(npy: Path) -> PanelPercentiles:
     return PanelPercentiles(LAB_PANEL, ids, *chosen)
 
 
-def read_labs(table: Path, reading: TableReading) -> PanelTable | PanelPercentiles:
+def read_labs(table: Path, reading: TableReading, patients: Patients = ANYBODY) -> PanelTable | PanelPercentiles:
     """Read labs from any of the tables above, recognised by suffix and header.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or a column may name the patients and nobody says whether it does.
         DataError: it is none of these tables, or is at fault.
     """
     if not table.is_file():
         raise UsageError(f"{table} is not a file; give a table of laboratory values")
     if table.suffix == ".npy":
         return read_symile_labs(table)
-    layout = layout_of(table, LAB_LAYOUTS)
+    opened = open_text_table(table)
+    layout = layout_of(opened, LAB_LAYOUTS)
     if layout is None:
-        return read_wide_csv(table, LAB_PANEL)
-    return read_long_table(table, LAB_PANEL, layout, lab_units(), reading)
+        return read_wide_table(opened, LAB_PANEL, reading, patients)
+    return read_long_table(opened, LAB_PANEL, layout, lab_units(), reading, patients)
 
 
 class Labs(Modality[LabsOptions]):
@@ -92,7 +102,7 @@ class Labs(Modality[LabsOptions]):
         from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 
         encoder = PanelEncoder.load(options.encoder, LAB_PANEL)
-        return PanelJob(encoder, read_labs(options.table, options.reading), options.missing)
+        return PanelJob(encoder, read_labs(options.table, options.reading, options.patients), options.missing)
 
 
 MODALITY = Labs()

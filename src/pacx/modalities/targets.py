@@ -77,6 +77,7 @@ class FrozenTargets:
         embeddings: (N, D) float32, finite, not the same for everybody.
         fingerprint: what the embeddings were made from (``target_fingerprint``).
         quarantined: samples that have no embedding, and why.
+        notes: what a reader of results has to know of how their recordings were read, one sentence each.
 
     Raises:
         DataError: shapes do not match, an id occurs twice, a value is not finite, or all rows are equal.
@@ -95,6 +96,7 @@ class FrozenTargets:
     embeddings: NDArray[np.float32]
     fingerprint: str
     quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
@@ -159,6 +161,7 @@ class FrozenTargets:
                 "embeddings_sha256": sha256_of(folder / "embeddings.npy"),
                 "sample_ids_sha256": sha256_of(folder / "sample_ids.npy"),
                 "quarantined": [{"sample_id": each.sample_id, "reason": each.reason} for each in self.quarantined],
+                "notes": list(self.notes),
             }
             write_json(folder / "manifest.json", manifest)
 
@@ -188,7 +191,8 @@ class FrozenTargets:
         sample_ids = tuple(np.load(path / "sample_ids.npy", allow_pickle=False).tolist())
         embeddings = np.load(path / "embeddings.npy", mmap_mode="r", allow_pickle=False)
         quarantined = tuple(Quarantined(**entry) for entry in manifest.get("quarantined", ()))
-        return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"], quarantined)
+        notes = tuple(manifest.get("notes", ()))
+        return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"], quarantined, notes)
 
 
 def open_targets(paths: Sequence[Path]) -> list[FrozenTargets]:
@@ -235,4 +239,5 @@ def _joined(parts: Sequence[FrozenTargets]) -> FrozenTargets:
         np.concatenate([part.embeddings for part in parts]),
         f"{made_by.pop()}-{content}",
         tuple(entry for part in parts for entry in part.quarantined),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

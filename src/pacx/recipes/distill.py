@@ -13,6 +13,7 @@ from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.recipes.rows import train_and_held_out
 from pacx.recipes.run import Run
+from pacx.recipes.samples import told
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import DistillTaskConfig, objective_by_name
 
@@ -75,6 +76,7 @@ class DistillRun(Run):
         fitting, held_out = train_and_held_out(pack, self.training.seed)
         targets = {target.modality: target for target in self.frozen_targets(pack, fitting)}
         task = DistillTask(pack, fitting, held_out, encoder, targets, chosen, self.training.seed)
+        task.notes = told(*(f"{name}: {note}" for name, target in targets.items() for note in target.notes))
         return train(task, self.training, self.out, resume=self.resume)
 
     def taught_otherwise(self, kind: type[RunT], **changes: Any) -> RunT:  # noqa: ANN401 - fields of ``kind``

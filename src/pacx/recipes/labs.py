@@ -6,8 +6,8 @@ from pathlib import Path
 import tyro
 
 from pacx.modalities.labs import read_labs
-from pacx.modalities.panel.long_tables import TableReading
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, joined
+from pacx.modalities.panel.reading import TableReading
 from pacx.recipes.panel_run import PanelRun
 from pacx.training.config import TrainingConfig
 
@@ -32,14 +32,14 @@ class LabsRun(PanelRun):
     says which samples train."""
 
     reading: TableReading = field(default_factory=TableReading)
-    """Which samples of a long table."""
+    """Which samples of a long table, and how many values may be bad."""
 
     out: Path = Path("runs/labs")
     """The run folder; the encoder ends up in OUT/labs, the targets in OUT/targets."""
 
     def read(self) -> PanelTable | PanelPercentiles:
         """The tables as one, whatever their kind."""
-        return joined([read_labs(table, self.reading) for table in self.table])
+        return joined([read_labs(table, self.reading, self.patients) for table in self.table])
 
 
 def labs() -> LabsRun:

@@ -3,12 +3,15 @@
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
+from pacx.modalities.patients import Patients
 from pacx.recipes.run import Run
-from pacx.recipes.samples import learning_rows
+from pacx.recipes.samples import learning_rows, samples_met, told
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import PanelTaskConfig
 
@@ -29,6 +32,12 @@ class PanelRun(Run):
 
     task: PanelTaskConfig = field(default_factory=PanelTaskConfig)
     """Sizes, and how values are hidden in training."""
+
+    patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
+    """Whose a row is."""
+
+    partial_pairs: bool = False
+    """Go on where fewer than half of the samples have a film in the pack, or fewer than half of its films a sample."""
 
     missing: Missing = Missing.ZERO
     """What stands for a missing value in the targets."""
@@ -52,8 +61,10 @@ class PanelRun(Run):
         from pacx.training.loop import train
         from pacx.training.tasks.panel import PanelTask
 
+        met = samples_met(self.pack, measured.sample_ids, is_partial=self.partial_pairs)
         fitting, held_out = learning_rows(self.pack, measured.sample_ids, measured.patient_ids, seed)
         task = PanelTask(measured, fitting, held_out, self.task, seed)
+        task.notes = told(*measured.notes, *met)
         summary = train(task, self.training, self.out, resume=self.resume)
         if is_first_process():  # several at once would replace each other's half of the folder
             encoder = PanelEncoder.load(self.out / measured.panel.name, measured.panel)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.progress import announce
+from pacx.core.tables.ids import how_they_would_meet, whole_number_id
 from pacx.data.packs.pack import Pack
 from pacx.data.splits import assign_splits
 
@@ -53,12 +54,14 @@ def rows_of_samples(pack: Pack, sample_ids: Sequence[str]) -> tuple[NDArray[np.i
     Raises:
         DataError: no sample belongs to one of the two.
     """
-    split = dict(zip(pack.sample_ids, pack.table["split"], strict=True))
-    of_sample = np.array([split.get(str(sample), "") for sample in sample_ids])
+    films = [whole_number_id(film) for film in pack.sample_ids]
+    split = dict(zip(films, pack.table["split"], strict=True))
+    of_sample = np.array([split.get(whole_number_id(sample), "") for sample in sample_ids])
     fitting, held_out = np.flatnonzero(of_sample == "train"), np.flatnonzero(of_sample == "val")
     if len(fitting) == 0 or len(held_out) == 0:
         raise DataError(
             f"of {len(sample_ids)} samples {len(fitting)} are in the training and {len(held_out)} in the validation "
-            f"split of {pack.path}; give the samples of both splits, with the pack's sample ids"
+            f"split of {pack.path}{how_they_would_meet(sample_ids, films)}; give the samples of both splits, with the "
+            "pack's sample ids"
         )
     return fitting, held_out

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import tyro
 
-from pacx.modalities.panel.panels import PanelTable, read_wide_csv
+from pacx.modalities.panel.panels import PanelTable
+from pacx.modalities.panel.reading import TableReading
+from pacx.modalities.panel.wide_tables import read_wide_csv
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.recipes.labs import labs, labs_tiny
 from pacx.recipes.panel_run import PanelRun
@@ -29,12 +31,17 @@ class VitalsRun(PanelRun):
     table: Path
     """A csv with sample_id and one column per vital sign, blank = not measured."""
 
+    max_bad_fraction: float = TableReading.max_bad_fraction
+    """Share of values that may be no numbers and then count as not measured."""
+
     out: Path = Path("runs/vitals")
     """The run folder; the encoder ends up in OUT/vitals, the targets in OUT/targets."""
 
     def read(self) -> PanelTable:
         """Read the csv; a column that is no vital sign of the panel is refused."""
-        return read_wide_csv(self.table, VITALS_PANEL)
+        return read_wide_csv(
+            self.table, VITALS_PANEL, TableReading(max_bad_fraction=self.max_bad_fraction), self.patients
+        )
 
 
 def vitals() -> VitalsRun:

@@ -290,6 +290,7 @@ class _Loop(Generic[B]):
             train=last.get(TRAIN, {}),
             validation=last.get(VALIDATION, {}),
             advice=self.task.advice(last.get(VALIDATION, {})),
+            notes=self.task.notes,
         )
         with self.whole.in_place():
             self.task.module.eval()

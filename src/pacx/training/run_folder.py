@@ -40,6 +40,7 @@ class TrainingSummary:
         train: the last means of loss and metrics.
         validation: the last validation.
         advice: what of it a person has to be told; "" where all is well.
+        notes: what a reader of the results has to know of the data that were trained on.
     """
 
     stage: str
@@ -51,6 +52,7 @@ class TrainingSummary:
     train: dict[str, float]
     validation: dict[str, float]
     advice: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ class RunFolder:
         raw = read_json(self.summary_path)
         for part in ("train", "validation"):
             raw[part] = {name: math.nan if value is None else value for name, value in raw[part].items()}
-        return TrainingSummary(**raw)
+        return TrainingSummary(**{**raw, "notes": tuple(raw.get("notes", ()))})
 
     def finish(self, summary: TrainingSummary) -> None:
         """Mark the run as finished; a metric that is not a number is written as null.

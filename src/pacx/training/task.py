@@ -52,6 +52,8 @@ class StageTask(ABC, Generic[B]):
     is_mean_over_samples: bool = False
     """Whether a batch's loss is the mean of its samples' losses, so that a batch may be taken in parts."""
     module: nn.Module
+    notes: tuple[str, ...] = ()
+    """What a reader of the results has to know of how the data were read; recipes set it, the summary keeps it."""
     weights_released: Mapping[str, str] = MappingProxyType({})
     """What a model card has to say of the weights besides what the task knows; the loop sets it."""
 

@@ -1,12 +1,14 @@
 """Labs: table, percentiles, mask polarity, embeddings; and the real MIMIC-III demo values."""
 
 import csv
+import gzip
 
 import numpy as np
 import pytest
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS
+from pacx.modalities.labs import read_labs
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.panels import (
@@ -15,8 +17,9 @@ from pacx.modalities.panel.panels import (
     PanelTable,
     PercentileScaler,
     check_observed_polarity,
-    read_wide_csv,
 )
+from pacx.modalities.panel.reading import TableReading
+from pacx.modalities.panel.wide_tables import read_wide_csv
 from pacx.models.panel.labs import LAB_PANEL, LabsDenoisingAutoencoder
 
 
@@ -173,14 +176,53 @@ def test_wide_csv_in_any_column_order(tmp_path):
 
 def test_broken_csv_is_named(tmp_path):
     path = tmp_path / "labs.csv"
-    with pytest.raises(DataError, match="is not a file"):
+    with pytest.raises(UsageError, match="is not a file"):
         read_wide_csv(path, LAB_PANEL)
     write_csv(path, ["sample_id", *LAB_ITEM_IDS[1:]], [])
     with pytest.raises(DataError, match="no column 50802"):
         read_wide_csv(path, LAB_PANEL)
     write_csv(path, ["sample_id", *LAB_ITEM_IDS], [["a", *["1"] * 49, "high"]])
-    with pytest.raises(DataError, match="52172 of sample a is not a number"):
+    with pytest.raises(DataError, match=r"\(the first in column 52172\): 1 of 50 values are no numbers"):
         read_wide_csv(path, LAB_PANEL)
+
+
+def test_a_wide_table_cut_off_in_its_last_row_is_refused_packed_or_not(tmp_path):
+    path = tmp_path / "labs.csv"
+    write_csv(path, ["sample_id", *LAB_ITEM_IDS], [[f"s{row}", *range(1, 51)] for row in range(40)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b"s39") + 9])
+    with pytest.raises(DataError, match=r"has 4 fields in line 41, expected 51 as in the header; .* cut off"):
+        read_labs(path, TableReading())
+    packed = tmp_path / "labs.csv.gz"
+    packed.write_bytes(gzip.compress(whole)[:-40])
+    with pytest.raises(DataError, match="damaged or cut off"):
+        read_labs(packed, TableReading())
+    packed.rename(tmp_path / "plain_name.csv").write_bytes(gzip.compress(whole))
+    assert len(read_labs(tmp_path / "plain_name.csv", TableReading())) == 40
+
+
+def test_rows_of_blanks_are_no_rows_and_a_row_without_its_id_is_refused(tmp_path):
+    path = tmp_path / "labs.csv"
+    rows = [["s1", *range(1, 51)], [""] * 51, ["NA", *range(1, 51)], [" "] * 51]
+    write_csv(path, ["sample_id", *LAB_ITEM_IDS], rows)
+    path.write_text(path.read_text() + "\n   \n,,\n")
+    assert read_labs(path, TableReading()).sample_ids == ("s1", "NA"), "a sample called NA is called NA"
+    write_csv(path, ["sample_id", *LAB_ITEM_IDS], [*rows, ["", *range(1, 51)]])
+    with pytest.raises(DataError, match="1 rows with values and no sample_id"):
+        read_labs(path, TableReading())
+
+
+def test_bad_cells_of_a_wide_table_are_counted_up_to_the_share_allowed(tmp_path):
+    path = tmp_path / "labs.csv"
+    values = ["<0.90", "4,2", "NULL", "haemolysed", "-999", *["1"] * 45]
+    write_csv(path, ["sample_id", "PatientID", *LAB_ITEM_IDS], [["1.0", "7.0", *values], ["2.0", "NA", *range(1, 51)]])
+    with pytest.raises(DataError, match=r"column 50818\): 2 of 100 values are no numbers \(1 stand for none"):
+        read_labs(path, TableReading())
+    table = read_labs(path, TableReading(max_bad_fraction=0.02))
+    assert (table.sample_ids, table.patient_ids) == (("1", "2"), ("7", "2"))
+    np.testing.assert_array_equal(table.values[0, :6], [0.9, 4.2, np.nan, np.nan, np.nan, 1])
+    assert table.notes[0] == "labs.csv: patient_id is column 'PatientID'"
+    assert "1 values are no numbers and count as not measured" in table.notes
 
 
 def test_embeddings_come_with_ids_and_a_fingerprint_of_what_made_them(table):

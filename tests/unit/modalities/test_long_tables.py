@@ -9,10 +9,13 @@ import pytest
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS
+from pacx.data import text_tables
+from pacx.data.text_tables import open_text_table
 from pacx.modalities.labs import read_labs
-from pacx.modalities.panel import long_tables
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
-from pacx.modalities.panel.long_tables import TableReading, folded, layout_of
+from pacx.modalities.panel.long_tables import folded, layout_of
+from pacx.modalities.panel.reading import TableReading
+from pacx.modalities.patients import Patients
 
 CREATININE, GLUCOSE, POTASSIUM, MCHC = 50912, 50931, 50971, 51249
 HEADER = "subject_id,hadm_id,itemid,charttime,value,valuenum,valueuom,flag"
@@ -31,17 +34,14 @@ def event(hadm, item, value, *, unit="mg/dL", hour=0, subject=1, day=5):
     return f"{subject},{hadm},{item},2150-01-{day:02d} {hour:02d}:00:00,{value},{value},{unit},"
 
 
-def test_the_earliest_number_counts_and_of_equal_times_the_first_listed(tmp_path):
+def test_the_earliest_number_counts_and_of_equal_times_the_first_listed(tmp_path, monkeypatch):
     lines = [
         event(7, CREATININE, 3.0, hour=9), event(7, CREATININE, 1.0, hour=2), event(7, CREATININE, 2.0, hour=2),
         event(7, GLUCOSE, "", hour=1), event(7, GLUCOSE, 120, hour=5), event(8, GLUCOSE, 90, subject=2),
     ]  # fmt: skip
-    for size in (1_000_000, 2):  # in one piece, and in pieces that divide a patient
-        long_tables._ROWS_AT_A_TIME, before = size, long_tables._ROWS_AT_A_TIME
-        try:
-            table = read_labs(write(tmp_path / "labevents.csv", lines), TableReading())
-        finally:
-            long_tables._ROWS_AT_A_TIME = before
+    for size in (1_000_000, 100):  # in one piece, and in pieces that divide a patient
+        monkeypatch.setattr(text_tables, "_BYTES_AT_A_TIME", size)
+        table = read_labs(write(tmp_path / "labevents.csv", lines), TableReading())
         assert table.sample_ids == ("7", "8")
         assert table.patient_ids == ("1", "2")
         assert table.values[:, column(CREATININE)].tolist()[0] == 1.0
@@ -87,14 +87,100 @@ def test_text_unknown_items_and_ownerless_rows_are_counted_not_guessed(tmp_path)
     lines = [
         event(7, CREATININE, "HEMOLYZED"), event(7, GLUCOSE, ">600"), event(7, POTASSIUM, 4, unit="mEq/L"),
         event(7, 51464, 1.0), event(7, 99999, 1.0), event("", POTASSIUM, 9, unit="mEq/L"), event(7, MCHC, "inf"),
+        event(8, POTASSIUM, "N/A"), event("NULL", POTASSIUM, 4),
     ]  # fmt: skip
-    table = read_labs(write(tmp_path / "a.csv", lines), TableReading())
+    path = write(tmp_path / "a.csv", lines)
+    with pytest.raises(DataError, match=r"2 of 7 values are no numbers; leave blank") as refused:
+        read_labs(path, TableReading())
+    table = read_labs(path, TableReading(max_bad_fraction=0.3))
+    assert table.sample_ids == ("7",)
     assert table.values[0, column(POTASSIUM)] == 4
-    assert np.isfinite(table.values).sum() == 1
-    assert "2 other items passed over" in table.notes
-    assert "3 values are no numbers and count as not measured" in table.notes
-    assert "1 rows belong to no sample" in table.notes
-    assert not any("HEMOLYZED" in note for note in table.notes), "no content of a cell is repeated"
+    assert table.values[0, column(GLUCOSE)] == 600, "a value above a limit is that limit"
+    assert np.isfinite(table.values).sum() == 2
+    assert table.notes == (
+        "9 rows, 7 of them of the 50 labs",
+        "2 other items passed over",
+        "2 rows belong to no sample",
+        "1 values are blank and count as not measured",
+        "2 values are no numbers and count as not measured",
+        "1 values are written as above or below a limit and count as that limit",
+    )
+    assert "HEMOLYZED" not in str(refused.value), "no content of a cell is repeated"
+
+
+@pytest.mark.parametrize("spell", [str, "{}.0".format, " {} ".format])
+def test_one_admission_is_one_sample_however_its_number_is_spelled(tmp_path, spell):
+    """Columns with a blank become floating-point in pandas and R, and 7 becomes 7.0."""
+    row = "{},{},{},2150-01-05 10:00,,{},mg/dL,"
+    lines = [row.format(spell(1), spell(7), spell(GLUCOSE), 90), row.format(1, 7, CREATININE, 1.1)]
+    samples = write(tmp_path / "samples.csv", [f"{spell(100)},{spell(7)}"], "sample_id,hadm_id")
+    path = write(tmp_path / "a.csv", lines)
+    for reading, sample in ((TableReading(), "7"), (TableReading(samples=samples), "100")):
+        table = read_labs(path, reading)
+        assert (table.sample_ids, table.patient_ids) == ((sample,), ("1",))
+        assert np.isfinite(table.values).sum() == 2
+
+
+def test_decimal_commas_are_decimal_and_semicolons_divide_cells(tmp_path):
+    values = [4.2, 138, 1.4, 0.9, 1250.5]
+    spelled = ["4,2", "138", "1,4", "0,90", "1250,5"]
+    header = HEADER.replace(",", ";")
+    lines = [f"1;{10 + n};{GLUCOSE};2150-01-05 10:00;;{text};mg/dL;" for n, text in enumerate(spelled)]
+    table = read_labs(write(tmp_path / "a.csv", lines, header), TableReading())
+    assert table.values[:, column(GLUCOSE)].tolist() == values
+    assert "4 values have a decimal comma" in table.notes
+    ambiguous = [line.replace(text, "1,250") for line, text in zip(lines, spelled, strict=True)]
+    with pytest.raises(DataError, match="5 of 5 values are no numbers"):
+        read_labs(write(tmp_path / "b.csv", ambiguous, header), TableReading())
+
+
+@pytest.mark.parametrize(("item", "value"), [(POTASSIUM, 9999999), (POTASSIUM, -999), (GLUCOSE, -1), (MCHC, 999.9)])
+def test_a_number_that_no_person_has_and_that_stands_for_none_is_bad(tmp_path, item, value):
+    lines = [event(7, item, value, unit=""), event(7, CREATININE, 1.0), event(8, CREATININE, 1.0)]
+    path = write(tmp_path / "a.csv", lines)
+    with pytest.raises(DataError, match=r"1 of 3 values are no numbers \(1 stand for none, such as -999 or 9999999\)"):
+        read_labs(path, TableReading())
+    table = read_labs(path, TableReading(max_bad_fraction=0.5))
+    assert np.isfinite(table.values).sum() == 2
+    assert "1 values such as -999 or 9999999 stand for none and count as not measured" in table.notes
+
+
+def test_rare_values_of_living_people_are_no_stand_ins(tmp_path):
+    rare = {50802: -30, 50868: -5, 51265: 999, 50910: 500_000, GLUCOSE: 2656, 50983: 198}
+    path = write(tmp_path / "a.csv", [event(7, item, value, unit="") for item, value in rare.items()])
+    table = read_labs(path, TableReading())
+    assert {item: table.values[0, column(item)] for item in rare} == rare
+
+
+@pytest.mark.parametrize("name", ["PatientID", "Patient ID", "SUBJECT_ID", "mrn"])
+def test_the_patient_is_found_by_any_usual_name_and_said(tmp_path, name):
+    lines = [event(7, GLUCOSE, 90), event(8, GLUCOSE, 91), event(9, GLUCOSE, 92, subject=2)]
+    path = write(tmp_path / "a.csv", lines, HEADER.replace("subject_id", name))
+    table = read_labs(path, TableReading())
+    assert table.patient_ids == ("1", "1", "2")
+    assert any(f"'{name}'" in note for note in table.notes) == (name != "SUBJECT_ID"), "the layout's own is not said"
+    alone = read_labs(path, TableReading(), Patients(no_patients=True))
+    assert len(set(alone.patient_ids)) == 3
+    assert "no column names the patients: every hadm_id counts as a person of its own" in alone.notes
+
+
+def test_a_column_that_may_name_the_patients_stops_the_call_until_somebody_says(tmp_path):
+    path = write(tmp_path / "a.csv", [event(7, GLUCOSE, 90)], HEADER.replace("subject_id", "klinik_patient"))
+    with pytest.raises(UsageError, match=r"klinik_patient.*say which with --patient-column COLUMN, or --no-patients"):
+        read_labs(path, TableReading())
+    assert read_labs(path, TableReading(), Patients(patient_column="klinik_patient")).patient_ids == ("1",)
+    assert read_labs(path, TableReading(), Patients(no_patients=True)).patient_ids == ("7",)
+
+
+def test_unknown_patients_are_people_of_their_own(tmp_path):
+    lines = [event(hadm, GLUCOSE, 90, subject=subject) for hadm, subject in ((7, "NA"), (8, ""), (9, 3), (10, "3.0"))]
+    assert read_labs(write(tmp_path / "a.csv", lines), TableReading()).patient_ids == ("7", "8", "3", "3")
+
+
+def test_ids_that_a_spreadsheet_rounded_are_refused(tmp_path):
+    path = write(tmp_path / "a.csv", [event("2.00E+07", GLUCOSE, 90), event("2.10E+07", GLUCOSE, 90)])
+    with pytest.raises(DataError, match=r"2 of 2 ids in column hadm_id .* are rounded numbers"):
+        read_labs(path, TableReading())
 
 
 def test_nothing_to_read_is_said_in_a_sentence(tmp_path):
@@ -109,7 +195,7 @@ def test_nothing_to_read_is_said_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match="no column hospital"):
         read_labs(write(tmp_path / "d.csv", [event(7, GLUCOSE, 1)]), TableReading(owner="hospital"))
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00nonsense")
-    with pytest.raises(DataError, match="not a readable csv"):
+    with pytest.raises(DataError, match="is written in UTF-16"):
         read_labs(tmp_path / "e.csv", TableReading())
 
 
@@ -192,7 +278,7 @@ def test_a_few_unreadable_times_count_last_and_are_noted_and_blank_ones_are_no_f
 def test_a_plain_long_table_goes_by_name_or_id(tmp_path):
     lines = ["a,Glucose,120,mg/dL,2150-01-01", "a,50912,1.2,,2150-01-01", "b,glucose,130,mg/dl,2150-01-01"]
     path = write(tmp_path / "a.csv", lines, "Patient_ID,Item,Value,Unit,Time")
-    assert layout_of(path, LAB_LAYOUTS).name == "long table"
+    assert layout_of(open_text_table(path), LAB_LAYOUTS).name == "long table"
     table = read_labs(path, TableReading())
     assert table.sample_ids == ("a", "b")
     assert table.values[:, column(GLUCOSE)].tolist() == [120, 130]

@@ -5,7 +5,7 @@ import pytest
 
 from pacx.core.errors import DataError
 from pacx.modalities.labs import read_labs
-from pacx.modalities.panel.long_tables import TableReading
+from pacx.modalities.panel.reading import TableReading
 
 
 @pytest.fixture

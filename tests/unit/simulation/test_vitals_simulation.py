@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pacx.core.errors import UsageError
-from pacx.modalities.panel.panels import read_wide_csv
+from pacx.modalities.panel.wide_tables import read_wide_csv
 from pacx.modalities.vitals import VITALS_PANEL
 from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.patients.population import draw_physiology

@@ -5,30 +5,66 @@ Leading zeros, prefixes and case are part of an id; where two sides differ only 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+from pacx.core.errors import DataError
+from pacx.core.tables.cells import known
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
+_POWER = re.compile(r"([1-9])(?:\.([0-9]+))?e\+([0-9]{2})")
 _ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+")
+_MOST_ROUNDED = 0.01
 _NUM_DIGITS_EXACT = 15
 
 
 def whole_number_id(text: str) -> str:
     """An id without blanks around it, and without the ``.0`` that a floating-point column adds to a whole number.
 
-    Everything else stays as it is: 007, 1.50, 1e7, and numbers of more digits than a floating-point number holds.
+    R writes 100000 as 1e+05, which is exact and read. Everything else stays as it is: 007, 1.50, 1e7, and numbers of
+    more digits than a floating-point number holds.
 
     Example:
         >>> [whole_number_id(text) for text in ("20000001.0", " 20000001", "007", "1.50", "s1")]
         ['20000001', '20000001', '007', '1.50', 's1']
     """
     stripped = text.strip()
-    whole = _WHOLE.fullmatch(stripped)
-    return whole[1] if whole and len(whole[1]) <= _NUM_DIGITS_EXACT else stripped
+    if (whole := _WHOLE.fullmatch(stripped)) and len(whole[1]) <= _NUM_DIGITS_EXACT:
+        return whole[1]
+    if (power := _POWER.fullmatch(stripped)) and len(power[2] or "") <= int(power[3]) < _NUM_DIGITS_EXACT:
+        return power[1] + (power[2] or "").ljust(int(power[3]), "0")
+    return stripped
 
 
-def is_rounded(text: str) -> bool:
-    """Whether an id is a rounded number (2.00E+07, as spreadsheets show long ones), so that its digits are lost."""
-    return _ROUNDED.fullmatch(text.strip()) is not None
+def require_whole_ids(ids: Iterable[str], place: str) -> None:
+    """Refuse ids that were written as rounded numbers (2.00E+07), so that many of them have become one.
+
+    One in a hundred may look so: R writes 100000 as 1e+05.
+
+    Args:
+        ids: as the table has them.
+        place: of the table, for the message.
+
+    Raises:
+        DataError: more than that are.
+    """
+    distinct = set(ids)
+    num_rounded = sum(_ROUNDED.fullmatch(text.strip()) is not None for text in distinct)
+    if num_rounded > max(1, _MOST_ROUNDED * len(distinct)) or num_rounded == len(distinct) > 0:
+        raise DataError(
+            f"{num_rounded} of {len(distinct)} ids in {place} are rounded numbers, as spreadsheets show long ones "
+            "(2.00E+07), so that nobody knows whose they are; export the table again with the ids as text"
+        )
+
+
+def persons(patients: Iterable[object], samples: Sequence[str]) -> tuple[str, ...]:
+    """Whose each sample is, (N,): where the patient is not known, the sample's own name stands for a person of its own.
+
+    Args:
+        patients: as a table or a caller has them, numbers and None among them; () where nobody is known.
+        samples: N ids.
+    """
+    told = [whole_number_id(known(str(patient))) for patient in patients] or [""] * len(samples)
+    return tuple(patient or sample for patient, sample in zip(told, samples, strict=True))
 
 
 _SPELLINGS: dict[str, Callable[[str], str]] = {

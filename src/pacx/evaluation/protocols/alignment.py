@@ -39,7 +39,8 @@ class Alignment(Protocol[AlignmentSettings]):
         data = AlignmentData.from_pack(films.pack, targets, dataset=comparison.dataset)
         left = f"{total - len(known)} of {total} films of {films.pack.path} have no target and are left out"
         rows = alignment(data, features, comparison, config=settings.align)
-        return Outcome(rows=rows, remarks=[left] if len(known) < total else [])
+        notes = [f"{target.modality}: {note}" for target in targets for note in target.notes]
+        return Outcome(rows=rows, remarks=[*notes, *([left] if len(known) < total else [])])
 
     def lacks(self, films: EncodedPack, settings: AlignmentSettings) -> str:
         """Targets of training and of test patients."""

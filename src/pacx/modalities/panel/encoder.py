@@ -104,7 +104,7 @@ class PanelJob(EmbeddingJob):
     @property
     def notes(self) -> tuple[str, ...]:
         """Those of the table."""
-        return self.measured.notes if isinstance(self.measured, PanelTable) else ()
+        return self.measured.notes
 
     @property
     def _scaler(self) -> PercentileScaler:
@@ -151,4 +151,4 @@ class PanelJob(EmbeddingJob):
             observed = torch.from_numpy(ready.observed[part]).to(settings.device)
             rows.append(model.encode(values, observed, zero_missing=self.missing is Missing.ZERO).cpu().numpy())
         embeddings = np.concatenate(rows).astype(np.float32)
-        return FrozenTargets(name, ready.sample_ids, embeddings, self.fingerprint, self._bad)
+        return FrozenTargets(name, ready.sample_ids, embeddings, self.fingerprint, self._bad, self.notes)

@@ -33,7 +33,7 @@ EICU_LAB = Layout(
     unit="labmeasurenamesystem", time="labresultoffset", hours_per_step=1 / 60, keys=_EICU_NAMES,
 )  # fmt: skip
 PLAIN_LONG = Layout(
-    name="long table", owner="patient_id", patient=None, item="item", value="value", unit="unit", time="time",
+    name="long table", owner=None, patient=None, item="item", value="value", unit="unit", time="time",
     hours_per_step=None, keys={**_BY_NAME, **_BY_ID},
 )  # fmt: skip
 LAB_LAYOUTS = (MIMIC_LABEVENTS, EICU_LAB, PLAIN_LONG)

@@ -3,13 +3,13 @@
 Layouts say what the columns of a known export are called; a table is recognised by its header. Of every quantity the
 earliest number counts, as in Symile-MIMIC, within a window around a sample's time where that is known. Units are
 converted where the factor is known, and values in other units are left out and counted; dates are read in one way
-only, year first, and others are counted: more than a few of either stop the call. Text where a number belongs, other
-items and rows without an owner are passed over and counted in the notes.
+only, year first, and others are counted; so is text where a number belongs, and a number that stands for none: more
+than a few of any of them stop the call. Other items and rows without an owner are passed over and counted in the notes.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError, UsageError
+from pacx.core.tables.cells import known
+from pacx.core.tables.column_roles import Role, column_roles
+from pacx.core.tables.column_roles import folded as folded_name
+from pacx.core.tables.ids import persons, require_whole_ids, whole_number_id
+from pacx.data.text_tables import TextTable, open_text_table, without_blank_rows
 from pacx.modalities.panel.panels import PanelTable
+from pacx.modalities.panel.reading import Losses, TableReading, are_stand_ins
+from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.targets import named
 from pacx.models.panel.config import Panel
 
@@ -25,18 +32,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_ROWS_AT_A_TIME = 1_000_000
 _EVENT_COLUMNS = ("owner", "patient", "quantity", "value", "hour")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What the columns of an export are called, in lower case.
+    """What the columns of an export are called; case, blanks and underscores do not count.
 
     Args:
         name: of the export.
-        owner: whose row it is, and hence what becomes the sample id: an admission, a stay, a patient.
-        patient: the person, where that is another column.
+        owner: whose row it is, and hence what becomes the sample id: an admission, a stay; None: a patient.
+        patient: the person, where that is another column and has a name of its own; a table may lack it.
         item: what was measured.
         value: the number.
         unit: its unit.
@@ -46,7 +52,7 @@ class Layout:
     """
 
     name: str
-    owner: str
+    owner: str | None
     patient: str | None
     item: str
     value: str
@@ -57,26 +63,8 @@ class Layout:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns it needs."""
-        return tuple(filter(None, (self.owner, self.patient, self.item, self.value, self.unit, self.time)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableReading:
-    """How a long table is turned into samples; nothing here matters to other tables."""
-
-    samples: Path | None = None
-    """A csv with sample_id and the owner column of the table, and if known time and patient_id; without it every
-    owner is a sample."""
-
-    owner: str | None = None
-    """The column that says whose a row is, if not the layout's own (hadm_id, patientunitstayid, patient_id)."""
-
-    window_h: float = 24.0
-    """Hours before and after a sample's time within which a measurement counts, where that time is known."""
-
-    max_bad_fraction: float = 0.001
-    """Stop when more values than this share are in a unit nobody can convert, or at a time nobody can read."""
+        """The columns by which it is recognised."""
+        return (*filter(None, (self.owner,)), self.item, self.value, self.unit, self.time)
 
 
 Units = Mapping[str, Mapping[str, float]]
@@ -89,75 +77,68 @@ def folded(unit: str) -> str:
     return text.replace("*", "^").removeprefix("x")
 
 
-@dataclass
-class _Tally:
-    """What was passed over, for the notes."""
-
-    rows: int = 0
-    known: int = 0
-    other_items: set[str] = field(default_factory=set)
-    ownerless: int = 0
-    no_number: int = 0
-    bad_times: int = 0
-    converted: Counter[tuple[str, str]] = field(default_factory=Counter)
-    bad_units: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def notes(self, panel: Panel) -> tuple[str, ...]:
-        said = [f"{self.rows:,} rows, {self.known:,} of them of the {len(panel)} {panel.name}"]
-        if self.other_items:
-            said.append(f"{len(self.other_items)} other items passed over")
-        if self.ownerless:
-            said.append(f"{self.ownerless:,} rows belong to no sample")
-        if self.no_number:
-            said.append(f"{self.no_number:,} values are no numbers and count as not measured")
-        if self.bad_times:
-            said.append(f"{self.bad_times:,} times cannot be read; such values count last, or not at all in a window")
-        for (name, unit), count in self.converted.most_common():
-            said.append(f"{count:,} values of {name} converted from {unit}")
-        for (name, unit), count in self.bad_units.most_common():
-            said.append(f"{count:,} values of {name} left out: unit '{unit}'")
-        return tuple(said)
+def layout_of(table: TextTable, layouts: tuple[Layout, ...]) -> Layout | None:
+    """The first layout all of whose columns a table has; None if it is of no known layout."""
+    names = {folded_name(name) for name in table.names}
+    return next((layout for layout in layouts if names.issuperset(map(folded_name, layout.columns))), None)
 
 
-def _header(path: Path) -> dict[str, str]:
+def _column(table: TextTable, name: str) -> str:
+    """The one column that is called so, in whatever spelling."""
+    found = [each for each in table.names if folded_name(each) == folded_name(name)]
+    if name in found:
+        return name
+    if len(found) != 1:
+        how = f"columns {named(found)}, which are one name" if found else f"no column {name}"
+        raise DataError(f"{table.path} has {how}; it has {', '.join(table.names)}")
+    return found[0]
+
+
+def _each(column: "pd.Series[str]", change: Callable[[str], str]) -> "pd.Series[str]":
+    """A column with every distinct text changed once."""
+    return column.map({text: change(text) for text in column.unique()})
+
+
+def _known_id(text: str) -> str:
+    return whole_number_id(known(text))
+
+
+def _columns(
+    table: TextTable, layout: Layout, reading: TableReading, patients: Patients
+) -> tuple[dict[str, str], list[str]]:
+    """The column of each role, and what notes have to say of the choice; without patients, owners stand for them."""
+    roles = {role: _column(table, getattr(layout, role)) for role in ("item", "value", "unit", "time")}
+    told = reading.owner or layout.owner
+    owner = None if told is None else _column(table, told)
+    is_person = owner is not None and Role.PATIENT in column_roles([owner], (Role.PATIENT,), place="")
+    used = [*roles.values(), *([owner] if owner and not is_person else [])]
+    usual = owner if is_person else layout.patient
+    known_as = next((each for each in table.names if usual and folded_name(each) == folded_name(usual)), None)
+    wanted = (Role.PATIENT, Role.SAMPLE)
+    found = patients.roles(table.names, wanted, place=table.path.name, used=used, usual=known_as)
+    patient = found.get(Role.PATIENT)
+    owner = owner or patient or found.get(Role.SAMPLE)
+    if owner is None:
+        raise UsageError(
+            f"{table.path} has no column that says whose a row is; name it with --reading.owner, it has "
+            f"{', '.join(table.names)}"
+        )
+    notes = [note for note in found.notes if patient not in (None, known_as)]
+    if patient is None and not reading.samples:
+        notes.append(f"no column names the patients: every {owner} counts as a person of its own")
+    return {**roles, "owner": owner, "patient": patient or owner}, notes
+
+
+def _chunks(table: TextTable, columns: Mapping[str, str]) -> "Iterator[pd.DataFrame]":
+    """The columns by role as text, a part of the rows at a time; a table of any size passes through the same memory."""
     import pandas as pd
 
-    if not path.is_file():
-        raise UsageError(f"{path} is not a file; give the table of measurements")
-    try:
-        names = pd.read_csv(path, nrows=0).columns
-    except (ValueError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} is not a readable csv file ({type(error).__name__}); export it again") from error
-    return {str(name).strip().casefold(): str(name) for name in names}
+    for chunk in table.chunks(list(columns.values())):
+        by_role = pd.DataFrame({role: chunk[name] for role, name in columns.items()})
+        yield without_blank_rows(by_role)
 
 
-def layout_of(path: Path, layouts: tuple[Layout, ...]) -> Layout | None:
-    """The first layout all of whose columns a table has; None if it is of no known layout.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it is no csv.
-    """
-    header = _header(path)
-    return next((layout for layout in layouts if set(layout.columns) <= header.keys()), None)
-
-
-def _chunks(path: Path, columns: Mapping[str, str]) -> "Iterator[pd.DataFrame]":
-    """The named columns as text, a million rows at a time; a table of any size passes through the same memory."""
-    import pandas as pd
-
-    spelled = _header(path)
-    absent = [name for name in columns.values() if name not in spelled]
-    if absent:
-        raise DataError(f"{path} has no column {named(absent)}; it has {named(spelled)}")
-    wanted = {spelled[name]: role for role, name in columns.items()}
-    names = list(set(wanted))
-    with pd.read_csv(path, usecols=names, dtype=str, chunksize=_ROWS_AT_A_TIME, na_values=["NA", ""]) as reader:
-        for chunk in reader:
-            yield pd.DataFrame({role: chunk[spelled[name]] for role, name in columns.items()})
-
-
-def _in_own_units(chunk: "pd.DataFrame", panel: Panel, units: Units, tally: _Tally) -> "pd.DataFrame":
+def _in_own_units(chunk: "pd.DataFrame", panel: Panel, units: Units, losses: Losses) -> "pd.DataFrame":
     """Values in the panel's units; rows in units without a factor are gone. A blank unit is taken for the right one."""
     names = {quantity.key: quantity.name for quantity in panel.quantities}
     own = {quantity.key: folded(quantity.unit) for quantity in panel.quantities}
@@ -169,22 +150,22 @@ def _in_own_units(chunk: "pd.DataFrame", panel: Panel, units: Units, tally: _Tal
     factors = np.array([factor[pair] for pair in zip(chunk["key"], chunk["unit"], strict=True)], float)
     for (key, unit), count in Counter(zip(chunk["key"], chunk["unit"], strict=True)).items():
         if np.isnan(factor[key, unit]):
-            tally.bad_units[names[key], unit] += count
+            losses.bad_units[names[key], unit] += count
         elif factor[key, unit] != 1.0:
-            tally.converted[names[key], unit] += count
+            losses.converted[names[key], unit] += count
     chunk = chunk.assign(value=chunk["value"] * factors)
     return chunk[~np.isnan(factors)]
 
 
 def _hours(text: "pd.Series[str]", layout: Layout, path: Path) -> tuple[NDArray[np.float64], int]:
-    """Times in hours, NaN where blank or unreadable, and how many are unreadable.
+    """Times in hours, NaN where not known or unreadable, and how many are unreadable.
 
     Dates are read year first in any ISO spelling, cell by cell. Left to itself pandas takes the first cell's spelling
     for all, drops what is spelled otherwise, and reads 05/03 as the third of May.
     """
     import pandas as pd
 
-    text = text.str.strip()
+    text = _each(text, known)
     if layout.hours_per_step is not None:
         hours = pd.to_numeric(text, errors="coerce").to_numpy(float) * layout.hours_per_step
     else:
@@ -193,7 +174,7 @@ def _hours(text: "pd.Series[str]", layout: Layout, path: Path) -> tuple[NDArray[
         except ValueError as error:
             raise DataError(f"{path} has times in several time zones; write all of them in one") from error
         hours = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 3600)
-    return hours, int((np.isnan(hours) & text.fillna("").ne("").to_numpy(bool)).sum())
+    return hours, int((np.isnan(hours) & text.ne("").to_numpy(bool)).sum())
 
 
 def _spelling(layout: Layout) -> str:
@@ -201,51 +182,67 @@ def _spelling(layout: Layout) -> str:
 
 
 def _events(
-    chunk: "pd.DataFrame", path: Path, layout: Layout, panel: Panel, units: Units, tally: _Tally
+    chunk: "pd.DataFrame", path: Path, layout: Layout, panel: Panel, units: Units, losses: Losses
 ) -> "pd.DataFrame":
     """One chunk as owner, patient, quantity (its column in the panel), value, hour; only what can be used."""
-    import pandas as pd
-
-    key = chunk["item"].str.strip().str.casefold().map(layout.keys)
-    tally.rows += len(chunk)
-    tally.other_items.update(chunk["item"][key.isna()].dropna().unique())
+    item = _each(chunk["item"], lambda text: whole_number_id(text).casefold())
+    key = item.map(layout.keys)
+    losses.rows += len(chunk)
+    losses.other_items.update(item[key.isna()].unique())
     chunk = chunk.assign(key=key)[key.notna()]
-    tally.known += len(chunk)
+    losses.known += len(chunk)
     hours, bad_times = _hours(chunk["time"], layout, path)
-    tally.bad_times += bad_times
-    chunk = chunk.assign(hour=np.where(np.isnan(hours), np.inf, hours))
-    tally.ownerless += int(chunk["owner"].isna().sum())
-    chunk = chunk[chunk["owner"].notna()]
-    number = pd.to_numeric(chunk["value"], errors="coerce")
-    number = number.where(np.isfinite(number))
-    tally.no_number += int(number.isna().sum())
-    chunk = chunk.assign(value=number, unit=chunk["unit"].fillna(""))[number.notna()]
-    chunk = _in_own_units(chunk, panel, units, tally)
-    position = {name: column for column, name in enumerate(panel.keys)}
-    chunk = chunk.assign(quantity=chunk["key"].map(position))
-    return chunk.assign(patient=chunk["patient"] if layout.patient else chunk["owner"])[list(_EVENT_COLUMNS)]
+    losses.bad_times += bad_times
+    chunk = chunk.assign(
+        hour=np.where(np.isnan(hours), np.inf, hours),
+        owner=_each(chunk["owner"], _known_id),
+        patient=_each(chunk["patient"], _known_id),
+        unit=_each(chunk["unit"], known),
+        quantity=chunk["key"].map({name: column for column, name in enumerate(panel.keys)}).astype(int),
+    )
+    losses.ownerless += int((chunk["owner"] == "").sum())
+    chunk = chunk[chunk["owner"] != ""]
+    values, is_bad = losses.numbers.read(chunk["value"])
+    losses.no_number += int(is_bad.sum())
+    losses.blank += int((np.isnan(values) & ~is_bad).sum())
+    chunk = chunk.assign(value=values)[~np.isnan(values)]
+    chunk = _in_own_units(chunk, panel, units, losses)
+    is_stand_in = are_stand_ins(chunk["value"].to_numpy(float), chunk["quantity"].to_numpy(int), panel)
+    losses.stand_ins += int(is_stand_in.sum())
+    return chunk[~is_stand_in][list(_EVENT_COLUMNS)]
 
 
 def _asked_samples(path: Path, owner: str, layout: Layout) -> "pd.DataFrame":
     """The samples somebody asked for: sample_id, owner, and if the file says so hour and patient_id."""
     import pandas as pd
 
-    header = _header(path)
-    absent = [name for name in ("sample_id", owner) if name not in header]
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file; give the list of samples")
+    table = open_text_table(path)
+    names = {folded_name(name) for name in table.names}
+    absent = [name for name in ("sample_id", owner) if folded_name(name) not in names]
     if absent:
         raise DataError(f"{path} has no column {named(absent)}; expected sample_id and {owner} (time, patient_id)")
-    read = pd.read_csv(path, dtype=str)
-    table = pd.DataFrame({"sample_id": read[header["sample_id"]], "owner": read[header[owner]]})
-    if "patient_id" in header:
-        table["patient_id"] = read[header["patient_id"]]
-    if "time" in header:
-        hour, _ = _hours(read[header["time"]], layout, path)
+    columns = {"sample_id": _column(table, "sample_id"), "owner": _column(table, owner)}
+    if "time" in names:
+        columns["hour"] = _column(table, "time")
+    patient = column_roles(table.names, (Role.PATIENT,), place=path.name, used=list(columns.values()))
+    if Role.PATIENT in patient:
+        columns["patient_id"] = patient.columns[Role.PATIENT]
+    read = pd.concat(_chunks(table, columns), ignore_index=True)
+    read = read.assign(sample_id=_each(read["sample_id"], whole_number_id), owner=_each(read["owner"], _known_id))
+    if (read["sample_id"] == "").any():
+        raise DataError(f"{path} has {int((read['sample_id'] == '').sum())} rows without a sample_id; give each one")
+    if "patient_id" in read:
+        read["patient_id"] = _each(read["patient_id"], _known_id)
+    if "hour" in read:
+        hour, _ = _hours(read["hour"], layout, path)
         if np.isnan(hour).any():  # blank ones too: a sample without a time has no window
             raise DataError(
                 f"{path} has {int(np.isnan(hour).sum())} times that cannot be read; write them as {_spelling(layout)}"
             )
-        table["hour"] = hour
-    return table
+        read["hour"] = hour
+    return read
 
 
 def _earliest(events: "pd.DataFrame") -> "pd.DataFrame":
@@ -253,80 +250,92 @@ def _earliest(events: "pd.DataFrame") -> "pd.DataFrame":
     return events.sort_values("hour", kind="stable").drop_duplicates(["sample_id", "quantity"])
 
 
-def read_long_table(path: Path, panel: Panel, layout: Layout, units: Units, reading: TableReading) -> PanelTable:
+def read_long_table(
+    table: TextTable,
+    panel: Panel,
+    layout: Layout,
+    units: Units,
+    reading: TableReading,
+    patients: Patients = ANYBODY,
+) -> PanelTable:
     """Read a long table.
 
     Args:
-        path: a csv, possibly compressed, of any length.
+        table: a csv, possibly compressed, of any length.
         panel: what to look for.
         layout: what its columns are called.
         units: factors to the panel's own units.
         reading: which samples, and when.
+        patients: which column says whose a row is.
 
     Returns:
         One row per sample that has any value, in the order of the samples asked for or of first appearance.
 
     Raises:
-        UsageError: there is no such file.
-        DataError: a column is missing, nothing in it belongs to the panel, too many values are in unknown units, or
-            too many times cannot be read.
+        UsageError: the samples are no file, or a column may name the patients and nobody says whether it does.
+        DataError: a column is missing, nothing in it belongs to the panel, too many values are no numbers or in unknown
+            units, or too many times cannot be read.
     """
     import pandas as pd
 
-    owner = reading.owner.casefold() if reading.owner else layout.owner
-    roles = {"owner": owner, "patient": layout.patient, "item": layout.item, "value": layout.value}
-    roles |= {"unit": layout.unit, "time": layout.time}
-    asked = None if reading.samples is None else _asked_samples(reading.samples, owner, layout)
+    path = table.path
+    columns, notes = _columns(table, layout, reading, patients)
+    asked = None if reading.samples is None else _asked_samples(reading.samples, columns["owner"], layout)
     is_timed = layout.hours_per_step is not None or (asked is not None and "hour" in asked)
     if asked is not None and "hour" not in asked:
         asked = asked.assign(hour=0.0)  # where a table counts from admission, that is the sample's time
-    tally, parts = _Tally(), list[pd.DataFrame]()
-    for chunk in _chunks(path, {role: name for role, name in roles.items() if name}):
-        events = _events(chunk, path, layout, panel, units, tally)
+    losses, parts, owners = Losses(), list[pd.DataFrame](), set[str]()
+    for chunk in _chunks(table, columns):
+        events = _events(chunk, path, layout, panel, units, losses)
+        owners.update(events["owner"].unique())
         if asked is None:
             events = events.assign(sample_id=events["owner"], reference=0.0, patient_id=events["patient"])
         else:
             reference = asked.rename(columns={"hour": "reference"})
             merged = events.merge(reference, on="owner", how="inner")
-            tally.ownerless += len(events) - int(events["owner"].isin(asked["owner"]).sum())
-            events = merged if "patient_id" in merged else merged.assign(patient_id=merged["patient"])
+            losses.ownerless += len(events) - int(events["owner"].isin(asked["owner"]).sum())
+            told = merged["patient_id"] if "patient_id" in merged else merged["patient"]
+            events = merged.assign(patient_id=told.where(told != "", merged["patient"]))
         if is_timed:
             events = events[(events["hour"] - events["reference"]).abs() <= reading.window_h]
         parts = [_earliest(pd.concat([*parts, events[["sample_id", "patient_id", "quantity", "value", "hour"]]]))]
-    if not tally.rows:
+    if not losses.rows:
         raise DataError(f"{path} has a header and no rows; export it again")
     kept = parts[0]
-    _require_use(path, panel, layout, tally, kept, reading)
+    require_whole_ids(owners, f"column {columns['owner']} of {path}")
+    _require_use(path, panel, layout, losses, kept, reading)
     order = pd.Index(asked["sample_id"] if asked is not None else pd.unique(kept.sort_index()["sample_id"]))
-    return _table(panel, kept, order, tally)
+    counted = f"{losses.rows:,} rows, {losses.known:,} of them of the {len(panel)} {panel.name}"
+    return _table(panel, kept, order, (*notes, counted, *losses.notes()))
 
 
 def _require_use(
-    path: Path, panel: Panel, layout: Layout, tally: _Tally, kept: "pd.DataFrame", reading: TableReading
+    path: Path, panel: Panel, layout: Layout, losses: Losses, kept: "pd.DataFrame", reading: TableReading
 ) -> None:
-    if not tally.known:
-        others = named(sorted(tally.other_items))
+    if not losses.known:
+        others = named(sorted(losses.other_items))
         raise DataError(
-            f"{path} has none of the {len(panel)} {panel.name}: its {len(tally.other_items)} items ({others}) are all "
+            f"{path} has none of the {len(panel)} {panel.name}: its {len(losses.other_items)} items ({others}) are all "
             f"unknown; expected items such as {named(panel.keys)}"
         )
-    bad = sum(tally.bad_units.values())
-    if bad > reading.max_bad_fraction * tally.known:
-        worst = named(f"{name} in '{unit}' ({count})" for (name, unit), count in tally.bad_units.most_common())
+    losses.require_numbers(str(path), losses.known, reading.max_bad_fraction)
+    bad = sum(losses.bad_units.values())
+    if bad > reading.max_bad_fraction * losses.known:
+        worst = named(f"{name} in '{unit}' ({count})" for (name, unit), count in losses.bad_units.most_common())
         raise DataError(
-            f"{path}: {bad} of {tally.known} values are in units that cannot be converted: {worst}; convert them, or "
+            f"{path}: {bad} of {losses.known} values are in units that cannot be converted: {worst}; convert them, or "
             "allow a larger share of bad values to leave them out"
         )
-    if tally.bad_times > reading.max_bad_fraction * tally.known:
+    if losses.bad_times > reading.max_bad_fraction * losses.known:
         raise DataError(
-            f"{path}: {tally.bad_times} of {tally.known} times cannot be read; write them as {_spelling(layout)}, or "
+            f"{path}: {losses.bad_times} of {losses.known} times cannot be read; write them as {_spelling(layout)}, or "
             "allow a larger share of bad values"
         )
     if kept.empty:
         raise DataError(f"{path} has no number that belongs to a sample; check the samples' ids, times and the window")
 
 
-def _table(panel: Panel, kept: "pd.DataFrame", order: "pd.Index", tally: _Tally) -> PanelTable:
+def _table(panel: Panel, kept: "pd.DataFrame", order: "pd.Index", notes: tuple[str, ...]) -> PanelTable:
     import pandas as pd
 
     if order.has_duplicates:
@@ -335,7 +344,4 @@ def _table(panel: Panel, kept: "pd.DataFrame", order: "pd.Index", tally: _Tally)
     values = np.full((len(order), len(panel)), np.nan)
     values[order.get_indexer(pd.Index(kept["sample_id"])), kept["quantity"].to_numpy(int)] = kept["value"]
     patients = kept.drop_duplicates("sample_id").set_index("sample_id")["patient_id"].reindex(order)
-    notes = tally.notes(panel)
-    return PanelTable(
-        panel, tuple(order), values, tuple(patients.fillna(patients.index.to_series()).astype(str)), notes
-    )
+    return PanelTable(panel, tuple(order), values, persons(patients, list(order)), notes)

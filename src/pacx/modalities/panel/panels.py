@@ -5,29 +5,28 @@ the training patients. A percentile of 0 with observed 0 means that nobody measu
 patients only, and the mask is always called ``observed`` (1 = measured). ``pacx.modalities.panel.encoder`` puts scaler
 and network together.
 
-It refuses tables without one of the columns, values that are no numbers, inverted masks, and values that can only be
-in another unit than the training patients'.
+It refuses inverted masks, and values that can only be in another unit than the training patients'.
 
 Source: rajesh-lab/symile (percentiles and mask), specification of the ECG and lab side, section 2.4.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
+from pacx.core.tables.ids import persons
 from pacx.modalities.targets import named
 from pacx.models.panel.config import Panel
 
 _CONSTANT_BELOW = 1e-6
 _FEWEST_TO_JUDGE = 20
 _MOST_OUTSIDE = 0.5
+_RANKED = ("percentiles", "observed")
 
 
 class Missing(Enum):
@@ -45,7 +44,7 @@ def _require_rows(panel: Panel, ids: Sequence[str], patients: Sequence[str], *ar
     if len(set(ids)) != len(ids):
         twice = sorted(name for name, count in Counter(ids).items() if count > 1)
         raise DataError(f"{panel.name} name a sample more than once ({named(twice)}); keep one row each")
-    if len(patients) != len(ids):
+    if len(patients) not in (0, len(ids)):
         raise DataError(f"{panel.name} have {len(patients)} patient ids for {len(ids)} samples; give one each")
     for array in arrays:
         if array.shape != (len(ids), len(panel)):
@@ -63,7 +62,8 @@ class PanelTable:
         panel: what the columns are.
         sample_ids: N different ids.
         values: (N, Q) float64 in each quantity's own unit; NaN = not measured.
-        patient_ids: whose each sample is, so that no patient is on both sides of a split; () = all different people.
+        patient_ids: whose each sample is, so that no patient is on both sides of a split; one that is not known (None,
+            "", NA) is a person of its own; () = all different people.
         notes: what a reader should know of how the table came about, one sentence each.
 
     Raises:
@@ -78,8 +78,8 @@ class PanelTable:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
-        object.__setattr__(self, "patient_ids", tuple(map(str, self.patient_ids)) or self.sample_ids)
         _require_rows(self.panel, self.sample_ids, self.patient_ids, self.values)
+        object.__setattr__(self, "patient_ids", persons(self.patient_ids, self.sample_ids))
         for row, column in np.argwhere(np.isinf(self.values))[:1]:
             raise DataError(
                 f"{self.panel.name}: {self.panel.quantities[column].name} of sample {self.sample_ids[row]} is "
@@ -105,6 +105,7 @@ class PanelPercentiles:
         percentiles: (N, Q) float32 in [0, 1]; anything within that range where not observed.
         observed: (N, Q) float32, 1 = measured, 0 = missing; at least one per sample.
         patient_ids: as in ``PanelTable``.
+        notes: as in ``PanelTable``.
 
     Raises:
         DataError: shapes do not match, values are out of range, a sample has no value, or the mask is inverted.
@@ -115,11 +116,12 @@ class PanelPercentiles:
     percentiles: NDArray[np.float32]
     observed: NDArray[np.float32]
     patient_ids: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
-        object.__setattr__(self, "patient_ids", tuple(map(str, self.patient_ids)) or self.sample_ids)
         _require_rows(self.panel, self.sample_ids, self.patient_ids, self.percentiles, self.observed)
+        object.__setattr__(self, "patient_ids", persons(self.patient_ids, self.sample_ids))
         if not ((self.percentiles >= 0) & (self.percentiles <= 1)).all():
             raise DataError(
                 f"percentiles of {self.panel.name} must lie in [0, 1] without NaN; give raw values a scaler"
@@ -145,11 +147,11 @@ def joined(parts: Sequence[PanelTable | PanelPercentiles]) -> PanelTable | Panel
     ranked = [part for part in parts if isinstance(part, PanelPercentiles)]
     if raw and ranked:
         raise DataError(f"some tables of {panel.name} hold raw values and others percentiles; give one kind")
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     if raw:
-        notes = tuple(note for part in raw for note in part.notes)
         return PanelTable(panel, ids, np.concatenate([part.values for part in raw]), patients, notes)
-    percentiles = np.concatenate([part.percentiles for part in ranked])
-    return PanelPercentiles(panel, ids, percentiles, np.concatenate([part.observed for part in ranked]), patients)
+    percentiles, observed = (np.concatenate([getattr(part, name) for part in ranked]) for name in _RANKED)
+    return PanelPercentiles(panel, ids, percentiles, observed, patients, notes)
 
 
 def check_observed_polarity(percentiles: NDArray[np.floating], observed: NDArray[np.number]) -> None:
@@ -185,43 +187,6 @@ def check_observed_polarity(percentiles: NDArray[np.floating], observed: NDArray
             f"the observed mask does not fit the values: in {missing_vary} columns values vary where it says missing; "
             "check that both arrays have the same rows and columns"
         )
-
-
-def _number(panel: Panel, text: str, key: str, sample_id: str) -> float:
-    try:
-        return float(text) if text.strip() else np.nan
-    except ValueError as error:
-        raise DataError(
-            f"{panel.name}: {key} of sample {sample_id} is not a number; leave it blank if it was not measured"
-        ) from error
-
-
-def read_wide_csv(path: Path, panel: Panel) -> PanelTable:
-    """Read a CSV file with a column ``sample_id`` and one column per key of the panel.
-
-    Blank means not measured; the order of columns is free; ``patient_id`` is used if there; others are passed over.
-
-    Raises:
-        DataError: the file or one of the columns is missing, or a value is no number.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is not a file; give the CSV file of {panel.name}")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        absent = [name for name in ("sample_id", *panel.keys) if name not in columns]
-        if absent:
-            raise DataError(
-                f"{path} has no column {named(absent)}; expected sample_id and one column for each of the {len(panel)} "
-                f"{panel.name}, blank where not measured"
-            )
-        ids, patients, rows = [], [], []
-        for record in reader:
-            ids.append(record["sample_id"])
-            patients.append(record.get("patient_id") or record["sample_id"])
-            rows.append([_number(panel, record[key] or "", key, record["sample_id"]) for key in panel.keys])
-    values = np.asarray(rows, np.float64).reshape(-1, len(panel))
-    return PanelTable(panel, tuple(ids), values, tuple(patients))
 
 
 class PercentileScaler:
@@ -278,7 +243,7 @@ class PercentileScaler:
             ranks = np.searchsorted(known, values[rows], side="right")
             percentiles[rows, column] = ranks / max(1, len(known))
             observed[rows, column] = 1
-        return PanelPercentiles(table.panel, table.sample_ids, percentiles, observed, table.patient_ids)
+        return PanelPercentiles(table.panel, table.sample_ids, percentiles, observed, table.patient_ids, table.notes)
 
     def require_known_units(self, table: PanelTable) -> None:
         """Refuse values that can only be in another unit than the training patients', or of another quantity.

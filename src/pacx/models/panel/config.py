@@ -4,6 +4,7 @@ A panel is a fixed list of quantities of which every patient has some: fifty blo
 file imports no torch, so that help is instant.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -14,11 +15,13 @@ DROP_FRACTION = 0.15
 
 
 class Quantity(NamedTuple):
-    """One column of a panel: its key in tables, its name in print, the unit of its raw value."""
+    """One column of a panel: key in tables, name in print, unit of the raw value, and what that can be in a person."""
 
     key: str
     name: str
     unit: str
+    lowest: float = -math.inf
+    highest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -53,5 +56,5 @@ class Corruption(Enum):
     VALUE_ONLY = "value-only"
 
 
-LAB_PANEL = Panel("labs", tuple(Quantity(str(test.item_id), test.name, test.unit) for test in LAB_TESTS))
+LAB_PANEL = Panel("labs", tuple(Quantity(str(test.item_id), *test[1:]) for test in LAB_TESTS))
 """The fifty tests in tensor order; their keys are MIMIC item ids."""

@@ -1,5 +1,7 @@
 """Cells and ids of tables: what is not known, which number stands there, and ids of one admission that meet."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from pacx.core.errors import DataError
 from pacx.core.tables.cells import is_unknown, known
-from pacx.core.tables.ids import how_they_would_meet, is_rounded, whole_number_id
+from pacx.core.tables.ids import how_they_would_meet, persons, require_whole_ids, whole_number_id
 from pacx.core.tables.numbers import NumberCells
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -112,10 +114,30 @@ def test_ids_that_only_look_like_whole_numbers_stay_as_they_are(text):
     assert whole_number_id(text) == text
 
 
-def test_rounded_ids_are_told_from_whole_ones():
-    assert [is_rounded(text) for text in ("2.00E+07", "2e+07", "2,00E+07", "1e7", "20000001.0", "E+1")] == [
-        True
-    ] * 3 + [False] * 3
+@given(st.integers(1, 9), st.text("0123456789", max_size=6), st.integers(6, 14))
+def test_the_powers_that_r_writes_for_round_ids_are_exact(first, digits, power):
+    text = f"{first}{'.' if digits else ''}{digits}e+{power:02d}"
+    assert whole_number_id(text) == str(int(Decimal(text)))
+
+
+def test_whoever_is_not_known_is_a_person_of_its_own():
+    assert persons([1, "2.0", None, float("nan"), "NA", " p1 "], ["a", "b", "c", "d", "NA", "e"]) == (
+        *("1", "2", "c", "d", "NA", "p1"),
+    )
+    assert persons((), ["a", "b"]) == ("a", "b")
+    with pytest.raises(ValueError, match="zip"):
+        persons(["1"], ["a", "b"])
+
+
+@pytest.mark.parametrize("ids", [["2.00E+07"], ["2E+07", "3E+07", "1"], ["2e+07", "2.1e+07", "7"], ["2,00E+07"]])
+def test_rounded_ids_are_refused(ids):
+    with pytest.raises(DataError, match=r"ids in labs\.csv are rounded numbers"):
+        require_whole_ids(ids, "labs.csv")
+
+
+@pytest.mark.parametrize("ids", [[], ["1"], ["99999", "1e+05", "100001"], ["1e7", "E+1", "2.0"]])
+def test_whole_ids_pass_and_so_does_a_round_one_among_them(ids):
+    require_whole_ids(ids, "labs.csv")
 
 
 @pytest.mark.parametrize(
