@@ -1,12 +1,74 @@
 """The machine that this process runs on: its processors, and where its user keeps caches."""
 
+import math
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_ROOT = Path("/")
 
 
-def num_processors() -> int:
-    """Processors that this process may use."""
+def num_processors(root: Path = _ROOT) -> int:
+    """Processors that this process may use: those it may run on, and no more than its container has time on.
+
+    Args:
+        root: of the file system in which the kernel says so.
+    """
+    return min([_num_visible(), *(math.ceil(quota) for quota in _quotas(root))])
+
+
+def threads_within_quota(root: Path = _ROOT) -> int:
+    """Threads to ask of a library that counts processors itself: 0, its own choice, where no quota allows fewer."""
+    allowed = num_processors(root)
+    return allowed if allowed < _num_visible() else 0
+
+
+def limit_threads(root: Path = _ROOT) -> None:
+    """Let libraries that are loaded from now on, here and in worker processes, start no more threads than the quota.
+
+    They count the processors of the host and know no quota; threads beyond it wait for each other.
+    """
+    if threads := threads_within_quota(root):
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def _num_visible() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """How many processors each control group that holds this process grants, by the kernel's version 1 and 2."""
+    for folder in _groups(root):
+        try:
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()  # "200000 100000" or "max 100000"
+        except (OSError, ValueError):
+            try:
+                quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")  # -1: none
+                period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
+            except (OSError, ValueError):
+                continue
+        if quota.strip().isdecimal() and int(quota) and int(period):
+            yield int(quota) / int(period)
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """The folders of the groups, with those around them up to the mount, which in a container may be all there is."""
+    mounts = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = {"": "/", "cpu": "/", "cpu,cpuacct": "/", "unified": "/"}
+    for line in lines:  # "4:cpu,cpuacct:/slurm/job_1" (version 1) or "0::/user.slice" (version 2)
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            names[""] = names["unified"] = path
+        elif "cpu" in controllers.split(","):
+            names["cpu"] = names[controllers] = path
+    for mount, path in names.items():
+        inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
+        for group in (inside, *inside.parents):
+            yield mounts / mount / group
 
 
 def processor_lines(*names: str) -> list[str]:

@@ -16,7 +16,7 @@ def open_film_embedder(
         folder: what ``pacx export`` or ``pacx train`` wrote.
         precision: which graph of an export; an encoder folder has none, and is run in single precision.
         device: of torch, by default a GPU if there is one; an export runs on the processor.
-        num_threads: of ONNX Runtime; 0 = as many as there are cores.
+        num_threads: of the processor's; 0 = as many as there are cores, or as a quota of processor time allows.
 
     Raises:
         ModelError: the folder is not whole, or lacks what was asked for.
@@ -31,6 +31,10 @@ def open_film_embedder(
         )
     from pacx.inference.encoder import load_encoder
 
+    if num_threads:
+        import torch
+
+        torch.set_num_threads(num_threads)
     device = chosen_device(device)
     encoder = load_encoder(folder, device=device)
     return FilmEmbedder(

@@ -77,8 +77,8 @@ class Measured(TypedJson):
     agrees: bool
 
 
-def candidates(export: ExportFolder, precision: Precision | None) -> list[Plan]:
-    """Every plan this host could follow, those in fp32 and ONNX Runtime first.
+def candidates(export: ExportFolder, precision: Precision | None, num_threads: int = 0) -> list[Plan]:
+    """Every plan this host could follow with so many threads (0: one per processor), ONNX Runtime's in fp32 first.
 
     Raises:
         UsageError: the export has no graph in the precision that was asked for.
@@ -87,7 +87,7 @@ def candidates(export: ExportFolder, precision: Precision | None) -> list[Plan]:
     if precision is not None and precision not in precisions:
         have = ", ".join(each.value for each in precisions)
         raise UsageError(f"{export.folder} has no {precision.value} graph, only {have}; export it or leave the option")
-    processors = num_processors()
+    processors = num_threads or num_processors()
     layouts = {(processors, 1)}
     if 1 < processors <= 4:
         layouts.add((1, processors))
@@ -104,7 +104,7 @@ def candidates(export: ExportFolder, precision: Precision | None) -> list[Plan]:
 
 
 def choose(
-    export: ExportFolder, precision: Precision | None, batch_size: int, cache: Path
+    export: ExportFolder, precision: Precision | None, batch_size: int, cache: Path, *, num_threads: int = 0
 ) -> tuple[Plan, list[Measured]]:
     """The fastest plan that agrees, and what it was chosen from: measured now, or read from the cache.
 
@@ -113,12 +113,13 @@ def choose(
         precision: only plans of this one; None for all.
         batch_size: films per batch, as the server will run them.
         cache: a folder; one that cannot be written costs a measurement at each start.
+        num_threads: that it may use in all; 0 for one per processor that this process may use.
 
     Raises:
         UsageError: the export has no such precision.
         ModelError: no plan agrees.
     """
-    plans = candidates(export, precision)
+    plans = candidates(export, precision, num_threads)
     kept = cache / f"{_key(export, plans, batch_size)}.json"
     measured = _read(kept)
     if measured is None:

@@ -7,6 +7,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
+from pacx.core.host import threads_within_quota
 from pacx.inference.export_folder import ExportFolder, Graph, GraphOutput, Precision, load_export
 
 
@@ -16,7 +17,7 @@ class OnnxEncoder:
     Args:
         export: the folder.
         graph: one of its graphs.
-        num_threads: of ONNX Runtime; 0 = as many as the machine has cores.
+        num_threads: of ONNX Runtime; 0 = as many as there are cores, or as a quota of processor time allows.
         may_spin: whether its threads spin while they wait: faster alone, but they take the processor from others.
 
     Raises:
@@ -25,7 +26,8 @@ class OnnxEncoder:
 
     def __init__(self, export: ExportFolder, graph: Graph, *, num_threads: int = 0, may_spin: bool = True) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
+        options.intra_op_num_threads = num_threads or threads_within_quota()
+        options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its errors are raised anyway, and its lines may quote a pixel
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(may_spin)))
         self.export, self.graph = export, graph

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pacx.core.host import cache_folder, num_processors, processor_lines
+from pacx.core.host import cache_folder, limit_threads, num_processors, processor_lines, threads_within_quota
 
 SOURCES = Path(__file__).resolve().parents[3] / "src" / "pacx"
 
@@ -29,6 +29,81 @@ def test_only_processors_that_may_be_used_are_counted() -> None:
     finally:
         os.sched_setaffinity(0, before)
     assert num_processors() == len(before)
+
+
+def _kernel(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+V1 = "proc/self/cgroup", "9:name=systemd:/\n4:cpu,cpuacct:/slurm/job_7/step_0\n1:cpuset:/\n0::/\n"
+V2 = "proc/self/cgroup", "0::/system.slice/pacx.service\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 64),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
+        ({"sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
+        ({"sys/fs/cgroup/cpu.max": "250000 100000\n"}, 3),
+        ({"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "12800000 100000\n"}, 64),
+        (dict([V2]) | {"sys/fs/cgroup/system.slice/pacx.service/cpu.max": "400000 100000\n"}, 4),
+        (
+            dict([V2])
+            | {
+                "sys/fs/cgroup/system.slice/cpu.max": "300000 100000\n",
+                "sys/fs/cgroup/system.slice/pacx.service/cpu.max": "max 100000\n",
+            },
+            3,
+        ),
+        ({"proc/self/cgroup": "0::/../../pod\n", "sys/fs/cgroup/pod/cpu.max": "500000 100000\n"}, 5),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        (
+            {  # a container without a name space of its own: its path is the host's, its mount the container's
+                "proc/self/cgroup": "4:cpu,cpuacct:/docker/0123\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "150000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "50000\n",
+            },
+            3,
+        ),
+        (
+            dict([V1])
+            | {
+                "sys/fs/cgroup/cpu,cpuacct/slurm/job_7/cpu.cfs_quota_us": "800000\n",
+                "sys/fs/cgroup/cpu,cpuacct/slurm/job_7/cpu.cfs_period_us": "100000\n",
+            },
+            8,
+        ),
+        ({"sys/fs/cgroup/cpu.max": "\n"}, 64),
+        ({"sys/fs/cgroup/cpu.max": "200000 0\n"}, 64),
+    ],
+)
+def test_a_quota_of_processor_time_counts_as_so_many_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], count: int
+) -> None:
+    """On a host of 64, which the process sees whatever its container is given."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
+    assert num_processors(_kernel(tmp_path, files)) == count
+
+
+def test_libraries_are_told_the_quota_and_nothing_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    limit_threads(tmp_path)
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert threads_within_quota(tmp_path) == 0
+    _kernel(tmp_path, {"sys/fs/cgroup/cpu.max": "200000 100000"})
+    limit_threads(tmp_path)
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert threads_within_quota(tmp_path) == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    limit_threads(tmp_path)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="processors of other makes say other things")

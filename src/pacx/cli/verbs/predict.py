@@ -55,7 +55,7 @@ class PredictCall:
     """Stop when more films than this share cannot be read; those that cannot are named in OUT.quarantine.json."""
 
     num_threads: int = 0
-    """Of ONNX Runtime; 0 takes every core."""
+    """Of the runtime on the processor; 0 takes every core, or what a container's quota allows."""
 
 
 def say_quarantined(bad: Sequence[Quarantined], out: Path) -> None:

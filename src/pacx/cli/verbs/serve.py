@@ -54,6 +54,9 @@ class ServeCall:
     cache: Path | None = None
     """Where measurements of this host are kept; by default in the user's cache folder."""
 
+    num_threads: int = 0
+    """Of the runtime; 0 takes every processor, or what a container's quota allows."""
+
     limits: Limits = field(default_factory=Limits)
     """What a request may use."""
 
@@ -74,7 +77,7 @@ def _served(name: str, export: ExportFolder, call: ServeCall) -> "ServedEncoder"
 
     announce(f"{name}: choosing how to run it on this host")
     cache = call.cache or cache_folder() / "serving"
-    plan, measured = choose(export, call.precision, call.limits.max_batch, cache)
+    plan, measured = choose(export, call.precision, call.limits.max_batch, cache, num_threads=call.num_threads)
     by_plan = {each.plan: each for each in measured}
     others = ", ".join(
         f"{each.plan}: {each.films_per_s:.3g}" + " (disagrees here)" * (not each.agrees)
