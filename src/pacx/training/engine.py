@@ -1,16 +1,18 @@
 """Devices, precision and processes: everything Lightning Fabric does for us, and private seeding of torch.
 
-`TrainingConfig -> Fabric -> loop`. Under torchrun or SLURM, Fabric takes rank and world size from the environment.
+`TrainingConfig -> Fabric -> loop`. Under torchrun or srun, Fabric takes rank and world size from the environment.
 Refuses to touch a global random generator: what torch must draw itself, it draws inside ``seeded``.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.optim import AdamW
 
@@ -58,6 +60,7 @@ def build_fabric(task: StageTask, config: TrainingConfig) -> Fabric:
             devices=config.devices,
             num_nodes=config.num_nodes,
             precision=config.precision,
+            plugins=_alone(config.num_processes),
         )
         fabric.launch()
     except (RuntimeError, ValueError) as error:
@@ -66,6 +69,45 @@ def build_fabric(task: StageTask, config: TrainingConfig) -> Fabric:
             f"cannot be had here ({error}); choose --training.accelerator cpu or another number of devices"
         ) from error
     return fabric
+
+
+_LAUNCHERS = {
+    "torchrun": ("TORCHELASTIC_RUN_ID", ("WORLD_SIZE",)),
+    "srun": ("SLURM_STEP_ID", ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")),
+    "jsrun": ("JSM_NAMESPACE_RANK", ("JSM_NAMESPACE_SIZE",)),
+    "mpirun": ("OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_SIZE",)),
+}
+"""What each sets that nothing else does, and where it says how many processes it started."""
+
+
+def _alone(num_processes: int) -> LightningEnvironment | None:
+    """What a training of one process is told of the cluster: nothing, so that it waits for nobody.
+
+    Inside a SLURM allocation Fabric takes SLURM_NTASKS, a wish of the whole job, for processes that run. They do where
+    srun started them, which alone makes a step; a batch script and a shell have the variables too.
+
+    Raises:
+        UsageError: as many processes as are wanted were not started.
+    """
+    launcher = next((name for name, (mark, _) in _LAUNCHERS.items() if mark in os.environ), "")
+    if num_processes > 1:
+        wished = os.environ.get("SLURM_NTASKS")
+        if not launcher and wished and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+            raise UsageError(
+                f"training: {num_processes} processes are wanted in a SLURM job (SLURM_NTASKS={wished}), where only "
+                "srun starts them; write srun before pacx, or train in one process: 'srun --ntasks=1' and "
+                "--training.devices 1"
+            )
+        return None
+    if launcher:
+        count = next((name for name in _LAUNCHERS[launcher][1] if name in os.environ), "")
+        if count and int(os.environ[count]) > 1:
+            raise UsageError(
+                f"training: {launcher} started {os.environ[count]} processes ({count}) where one is wanted, and each "
+                f"would write the same run; start one, as 'srun --ntasks=1' does (SLURM_NTASKS), or give "
+                f"--training.devices {os.environ[count]}"
+            )
+    return LightningEnvironment()
 
 
 def is_first_process() -> bool:
