@@ -30,7 +30,7 @@ def write_tree(root: Path, num_films: int) -> None:
     (root / "images").mkdir(parents=True)
     rows = []
     for row in range(num_films):
-        Image.fromarray(np.full((20, 20), row, np.uint8)).save(root / f"images/f{row}.png")
+        Image.fromarray(np.eye(20, dtype=np.uint8) + np.uint8(row)).save(root / f"images/f{row}.png")
         split = "test" if row % 4 == 3 else "train"
         rows.append(
             {"name": f"f{row}", "patient": f"p{row}", "view": "PA", "list": split, "Edema": ["1", "0", ""][row % 3]}

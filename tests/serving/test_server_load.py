@@ -63,7 +63,9 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flat(value: int) -> bytes:
-    return png(np.full((SIDE, SIDE), value, np.uint8))
+    film = np.full((SIDE, SIDE), value, np.uint8)
+    film[-1, -1] ^= 1  # or it would be one grey, which is no film
+    return png(film)
 
 
 def test_an_inference_error_fails_its_request_only(fragile: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""What kind of file some bytes are, by how they begin; and the markers of a JPEG, which several readers walk along.
+"""What kind of file some bytes are, by how they begin; and the parts of a JPEG and a PNG, along which readers walk.
 
 The one place that looks at first bytes: for folders, for decoding and for the server. Knows no torch and no decoder.
 """
 
 import enum
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pacx.data.images.unreadable import DAMAGED, UnreadableImage
 FILM_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 """File name endings a folder is searched for, lower case; what a file is, its content decides."""
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _DICOM_AT, _DICOM_START = 128, b"DICM"
 _NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
@@ -33,7 +35,7 @@ class FileKind(enum.Enum):
 
 
 STARTS = {
-    b"\x89PNG\r\n\x1a\n": FileKind.PNG,
+    PNG_START: FileKind.PNG,
     b"\xff\xd8\xff": FileKind.JPEG,
     b"II*\0": FileKind.TIFF,
     b"MM\0*": FileKind.TIFF,
@@ -95,4 +97,23 @@ def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
             if found is None:
                 break
             place = found.start()
+    raise UnreadableImage(DAMAGED)
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a PNG file up to the end of its image: the name of each, where it starts and where it ends.
+
+    Raises:
+        UnreadableImage: the file ends before the image does.
+    """
+    start = len(PNG_START)
+    while start + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if end > len(data):
+            break
+        yield name, start, end
+        if name == b"IEND":
+            return
+        start = end
     raise UnreadableImage(DAMAGED)

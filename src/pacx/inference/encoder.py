@@ -16,7 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
-from pacx.data.images.decode import decode_grey, grey_from_image, to_square
+from pacx.data.images.decode import decode_grey, film_from_image, require_film, to_square
 from pacx.data.images.unreadable import check_size
 from pacx.models.device import chosen_device
 from pacx.models.encoders.folder import LoadedEncoder
@@ -156,14 +156,13 @@ def _grey(film: Film) -> NDArray[np.uint8]:
     if isinstance(film, (str, Path)):
         return decode_grey(Path(film))
     if isinstance(film, Image.Image):
-        check_size(film.height, film.width)
-        return grey_from_image(film)
+        return film_from_image(film)
     if not isinstance(film, np.ndarray):
         raise DataError(f"a {type(film).__name__} is not a film; give a path, a PIL image or a grey uint8 array (H, W)")
     if film.ndim != 2 or film.dtype != np.uint8:
         raise DataError(f"an array of shape {film.shape} and type {film.dtype} is not a film; {_remedy(film)}")
     check_size(*film.shape)
-    return film
+    return require_film(film)
 
 
 def _remedy(array: NDArray[np.generic]) -> str:

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
@@ -61,34 +60,11 @@ def test_a_transparent_palette_entry_is_laid_on_black(tmp_path: Path) -> None:
     assert set(np.unique(grey)) == {0, 90}
 
 
-@pytest.mark.parametrize(
-    ("brightest", "full_scale"), [(255, 255), (256, 1023), (4095, 4095), (4096, 16383), (65535, 65535)]
-)
-def test_16_bit_is_scaled_linearly_to_the_bits_in_use(tmp_path: Path, brightest: int, full_scale: int) -> None:
-    pixels = np.linspace(0, brightest, 400).astype(np.uint16).reshape(20, 20)
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_16_bit_is_scaled_linearly_to_the_bits_in_use(tmp_path: Path, bits: int) -> None:
+    pixels = np.linspace(0, 2**bits - 1, 400).astype(np.uint16).reshape(20, 20)
     grey = decode_grey(saved(Image.fromarray(pixels), tmp_path / "film.png"))
-    assert np.array_equal(grey, np.floor(pixels.astype(float) * 255 / full_scale + 0.5).astype(np.uint8))
-
-
-def tiff_16_bit(pixels: np.ndarray, *more_tags: tuple[int, int, int, int]) -> bytes:
-    """A big-endian TIFF written by hand; tags are (number, kind, count, value)."""
-    side = pixels.shape[0]
-    tags = [(256, 3, 1, side), (257, 3, 1, side), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1)]
-    tags += [*more_tags, (273, 4, 1, 8), (278, 3, 1, side), (279, 4, 1, pixels.nbytes)]
-    directory = struct.pack(">H", len(tags))
-    for number, kind, count, value in tags:
-        short = kind == 3
-        directory += struct.pack(">HHI", number, kind, count) + struct.pack(
-            ">HH" if short else ">I", *([value, 0] if short else [value])
-        )
-    return struct.pack(">2sHI", b"MM", 42, 8 + pixels.nbytes) + pixels.astype(">u2").tobytes() + directory + b"\0\0\0\0"
-
-
-def test_16_bit_tiff_of_either_byte_order(tmp_path: Path) -> None:
-    pixels = (np.arange(400, dtype=np.uint16) * 10).reshape(20, 20)
-    little = decode_grey(saved(Image.fromarray(pixels), tmp_path / "little.tif"))
-    (tmp_path / "big.tif").write_bytes(tiff_16_bit(pixels))
-    assert np.array_equal(decode_grey(tmp_path / "big.tif"), little)
+    assert np.array_equal(grey, np.floor(pixels.astype(float) * 255 / (2**bits - 1) + 0.5).astype(np.uint8))
 
 
 def test_1_bit_becomes_black_and_white(tmp_path: Path) -> None:
@@ -155,8 +131,6 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "gif": (encoded(film, "GIF"), "not a PNG"),
         "animated png": (encoded(film, "PNG", save_all=True, append_images=[film.rotate(90)]), "more than one image"),
         "pages": (encoded(film, "TIFF", save_all=True, append_images=[film]), "more than one image"),
-        "float": (encoded(Image.fromarray(GRADIENT.astype(np.float32)), "TIFF"), "kind 'F'"),
-        "32 bit": (encoded(Image.fromarray(GRADIENT.astype(np.int32)), "TIFF"), "kind 'I'"),
     }
 
 
@@ -189,15 +163,6 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         decode_grey(tmp_path / "nowhere.png")
     with pytest.raises(UnreadableImage, match="cannot be opened"):
         decode_grey(tmp_path)
-
-
-def test_a_warning_while_decoding_is_a_refusal(tmp_path: Path) -> None:
-    path = tmp_path / "film.tif"
-    path.write_bytes(tiff_16_bit(np.zeros((20, 20), np.uint16), (270, 2, 70_000, 8)))  # a description past the end
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as a user's process may: the refusal must not depend on it
-        with pytest.raises(UnreadableImage, match="damaged"):
-            decode_grey(path)
 
 
 def test_masks_of_every_convention(tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ def test_a_pack_alone_is_compared_with_itself(packs: dict[str, Pack]) -> None:
 
 
 def test_even_films_are_copies_of_each_other_only_when_equal(tmp_path: Path) -> None:
-    even = [np.full((SIDE_PX, SIDE_PX), grey, np.uint8) for grey in (0, 200, 200)]
+    even = [np.full((4 * SIDE_PX, 4 * SIDE_PX), grey, np.uint8) for grey in (0, 200, 200)]
+    for film in even:
+        film[0, 0] += 1  # one grey alone would be refused; in the square there is no more of it
     pack = packed(even, tmp_path / "even", patients=list("abc"), splits=[""] * 3, size_px=96)
     assert [[film.sample_id for film in group.films] for group in overlap({"e": pack}).copies] == [["1.png", "2.png"]]
 

@@ -57,7 +57,10 @@ def test_one_film_is_a_batch_of_one(folder: Path, tmp_path: Path) -> None:
         (np.zeros((8, 40), np.uint8), "at least 16 x 16"),
         (FILM.astype(np.int32), "give grey uint8"),
         (Image.new("L", (8, 40)), "at least 16 x 16"),
-        (Image.new("F", (40, 40)), "pixels of kind 'F' are not read"),
+        (Image.new("F", (40, 40), 9), "floating-point pixels are not from 0 to 1"),
+        (Image.new("LAB", (40, 40)), "pixels of kind 'LAB' are not read"),
+        (np.zeros((40, 40), np.uint8), "one grey only"),
+        (Image.new("L", (40, 40), 9), "one grey only"),
         (7, "a int is not a film"),
     ],
 )

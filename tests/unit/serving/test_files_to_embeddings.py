@@ -12,6 +12,9 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.inference.film_files import FilmEmbedder, embedded_files, expanded
 
 NUM_FILMS = 10
+_SPECK = np.zeros((80, 80), np.uint8)
+_SPECK[0, 0] = 1
+"""With it a film is not one grey alone, and its square is none the brighter."""
 
 
 class Counting:
@@ -33,7 +36,7 @@ def films(tmp_path: Path) -> list[Path]:
     (tmp_path / "films").mkdir()
     paths = [tmp_path / "films" / f"{number}.png" for number in range(NUM_FILMS)]
     for number, path in enumerate(paths):
-        Image.fromarray(np.full((20, 20), 10 * number, np.uint8)).save(path)
+        Image.fromarray(10 * number + _SPECK).save(path)
     return paths
 
 
@@ -82,7 +85,7 @@ def test_work_of_another_encoder_or_of_other_films_is_not_taken_over(films: list
     with pytest.raises(KeyboardInterrupt):
         _run(films, Counting(fail_at=8))
     if change == "touched":
-        Image.fromarray(np.full((24, 20), 255, np.uint8)).save(films[0])
+        Image.fromarray(np.vstack([_SPECK, _SPECK])).save(films[0])
     second = Counting(identity="b" if change == "encoder" else "a")
     chosen = films[::-1] if change == "films" else films
     found = _run(chosen, second, batch_size=5 if change == "batch" else 4)

@@ -29,7 +29,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, 
 def one_patients_pack(root: Path) -> Path:
     root.mkdir()
     for number in range(3):
-        Image.new("L", (32, 32), 40 * number).save(root / f"{number}.png")
+        Image.linear_gradient("L").resize((32, 32)).rotate(90 * number).save(root / f"{number}.png")
     pd.DataFrame({"file": ["0.png", "1.png", "2.png"], "patient_id": "p"}).to_csv(root / "index.csv", index=False)
     pack_records(DATASET.read(root, FolderOptions()), root / "pack", preprocessing=Preprocessing(image_size_px=32))
     return root / "pack"

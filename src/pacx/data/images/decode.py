@@ -1,24 +1,17 @@
 """An image file in, a grey 8-bit film out; the one door through which a stranger's file enters.
 
 Stands between records and packs, and between an uploaded file and the encoder when serving. Knows no torch. It refuses
-whatever it cannot read whole and without a warning: empty, truncated, animated, tiny or gigantic files, and formats
-other than PNG, JPEG, TIFF, BMP, DICOM (``dicom.py``) and rows of numpy arrays (``array_images.py``). It never guesses,
-never repairs, and never repeats a file's content in a message.
+whatever it cannot read whole: empty, truncated, animated, tiny or gigantic files, formats other than PNG, JPEG, TIFF,
+BMP, DICOM and rows of numpy arrays, each with a file of its own here, and films that show one grey only. It never
+guesses, never repairs, and never repeats a file's content in a message.
 
-How other pixels become grey 8-bit:
-
-- grey 8-bit: as they are. JPEG in YCbCr: its luma channel as stored (equal channels give exactly that grey).
-- RGB, palette, CMYK: ITU-R 601 luma through Pillow; exact where all channels are equal.
-- transparency (RGBA, LA, a transparent palette entry): laid on black, which is air on a radiograph.
-- 16-bit grey: linear; full scale is the smallest of 8, 10, 12, 14 or 16 bits that holds the brightest pixel, because
-  12-bit detectors are usually stored in 16-bit files and would otherwise come out nearly black.
-- 1-bit: 0 and 255.
-
-EXIF orientation is not applied, as in every published loader of these datasets.
+Depth, colour, transparency and which end is black are read from the file, not from what a decoder makes of them; how
+samples then become grey is said in ``pictures/samples.py``. A JPEG in YCbCr is its luma channel as stored (equal
+channels give exactly that grey). Gamma and colour profiles are left out of account, and EXIF orientation is not
+applied, as in every published loader of these datasets; that of a TIFF file is, as it says in which order the rows are
+stored.
 """
 
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +21,12 @@ from PIL import Image
 
 from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.array_rows import ImageRef, grey_from_array_row
-from pacx.data.images.unreadable import DAMAGED, MAX_IMAGE_PX, TooLargeImage, UnreadableImage, check_size, require_disk
+from pacx.data.images.pictures.samples import grey_from_image
+from pacx.data.images.unreadable import ONE_GREY, UnreadableImage, check_size, require_disk
 
 MASK_IGNORE = 255
 """In a decoded mask: this pixel is unknown and counts neither way."""
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-_LUMA_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
-_ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
-_PNG_END = b"IEND\xaeB`\x82"
-_STRIP_ROWS = 512
 _IGNORE_GREYS = (127, 128)
 
 
@@ -72,13 +61,13 @@ def decode_grey(image: Path | ImageRef, decoding: Decoding = _PLAIN, *, wanted_p
 
     Raises:
         UnreadableImage: the file is missing, empty, truncated, not an image, animated or multi-page, smaller than
-            16 x 16 pixels, larger than 100 megapixels, or has pixels of a kind no radiograph has.
+            16 x 16 pixels, larger than 100 megapixels, shows one grey only, or has pixels of a kind no radiograph has.
     """
     ref = image if isinstance(image, ImageRef) else ImageRef.parse(image)
     try:
         if ref.row is not None:
-            return grey_from_array_row(ref.file, ref.row)
-        return grey_from_bytes(_read(ref.file), decoding, wanted_px=wanted_px)
+            return require_film(grey_from_array_row(ref.file, ref.row))
+        return require_film(grey_from_bytes(_read(ref.file), decoding, wanted_px=wanted_px))
     except UnreadableImage as error:
         raise UnreadableImage(error.reason, ref.name) from error
 
@@ -86,21 +75,68 @@ def decode_grey(image: Path | ImageRef, decoding: Decoding = _PLAIN, *, wanted_p
 def grey_from_bytes(data: bytes, decoding: Decoding = _PLAIN, *, wanted_px: int = 0) -> NDArray[np.uint8]:
     """Decode the bytes of an image file as ``decode_grey`` does, for callers that hold them already.
 
+    They may be those of a mask, so one grey is as good as another; ``require_film`` is for films.
+
     Raises:
         UnreadableImage: as ``decode_grey``.
     """
     if not data:
         raise UnreadableImage("the file is empty")
+    # Each reader is imported where it is used: whoever trains on packs decodes no file, and may do without them.
     kind = kind_of(data)
     if kind is FileKind.DICOM:
-        from pacx.data.images.dicom import grey_from_dicom  # a third of a second, which most folders need not wait for
+        from pacx.data.images.dicom import grey_from_dicom
 
         return grey_from_dicom(data, allow_burned_in=decoding.allow_burned_in)
     if kind is FileKind.JPEG:
-        grey = _grey_from_jpeg(data, wanted_px if decoding.scaled_jpeg else 0)
-        if grey is not None:
-            return grey
-    return _grey_from_pillow(data)
+        from pacx.data.images.pictures.jpeg import grey_from_jpeg
+
+        return grey_from_jpeg(data, wanted_px if decoding.scaled_jpeg else 0)
+    if kind is FileKind.PNG:
+        from pacx.data.images.pictures.png import grey_from_png
+
+        return grey_from_png(data)
+    if kind is FileKind.TIFF:
+        from pacx.data.images.pictures.tiff import grey_from_tiff
+
+        return grey_from_tiff(data)
+    if kind is FileKind.BMP:
+        from pacx.data.images.pictures.by_pillow import grey_by_pillow
+
+        return grey_by_pillow(data, kind)
+    raise UnreadableImage("the file is not a PNG, JPEG, TIFF, BMP or DICOM image")
+
+
+def film_from_image(image: Image.Image) -> NDArray[np.uint8]:
+    """A film that somebody opened with Pillow, as ``decode_grey`` reads its file.
+
+    Pillow drops half the bits of 16-bit colour and does not turn a negative round, so a picture that has not been
+    looked at yet is read from its file.
+
+    Raises:
+        UnreadableImage: as ``decode_grey``.
+    """
+    check_size(image.height, image.width)
+    file = getattr(image, "fp", None)
+    if file is not None and getattr(image, "tile", None):
+        place = file.tell()
+        file.seek(0)
+        data = file.read()
+        file.seek(place)
+        if kind_of(data) is not None:
+            return require_film(grey_from_bytes(data))
+    return require_film(grey_from_image(image))
+
+
+def require_film(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same pixels, unless all are one grey: no film is, and a finding in one would be nobody's.
+
+    Raises:
+        UnreadableImage: they are.
+    """
+    if grey.min() == grey.max():
+        raise UnreadableImage(ONE_GREY)
+    return grey
 
 
 def decode_mask(path: Path) -> NDArray[np.uint8]:
@@ -165,81 +201,3 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         require_disk(error, path)
         raise UnreadableImage(f"the file cannot be opened ({error.strerror})", path) from error
-
-
-def _grey_from_jpeg(data: bytes, min_side_px: int) -> NDArray[np.uint8] | None:
-    """The luma of a grey or YCbCr JPEG; None for the rare colour spaces that Pillow has to convert."""
-    import simplejpeg  # not above: whoever trains on packs decodes no file, and may do without it
-
-    try:
-        height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
-        if colour_space not in ("Gray", "YCbCr"):
-            return None
-        check_size(height, width)
-        return simplejpeg.decode_jpeg(data, "GRAY", min_height=min_side_px, min_width=min_side_px)[
-            :, :, 0
-        ]  # (H, W, 1) -> (H, W)
-    except ValueError:
-        # The cause is left out on purpose: a decoder's message may quote the file.
-        raise UnreadableImage(DAMAGED) from None
-
-
-def _grey_from_pillow(data: bytes) -> NDArray[np.uint8]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            # Our own limit, checked before any pixel is decoded, stands in for Pillow's lower warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                check_size(image.height, image.width)
-                if getattr(image, "n_frames", 1) > 1:
-                    raise UnreadableImage("the file holds more than one image")
-                if image.format == "PNG" and _PNG_END not in data:  # its pixels may seem whole without their checksum
-                    raise UnreadableImage(DAMAGED)
-                return grey_from_image(image)
-    except UnreadableImage:
-        raise
-    except Image.UnidentifiedImageError:
-        raise UnreadableImage("the file is not a PNG, JPEG, TIFF, BMP or DICOM image") from None
-    except Image.DecompressionBombError:
-        raise TooLargeImage(f"the image has more than {MAX_IMAGE_PX // 10**6} megapixels") from None
-    except Exception:
-        # Damaged bytes make Pillow's decoders raise nearly anything (OSError, SyntaxError, struct.error, zlib.error, a
-        # warning ...), and their messages may quote the file.
-        raise UnreadableImage(DAMAGED) from None
-
-
-def grey_from_image(image: Image.Image) -> NDArray[np.uint8]:
-    """A decoded Pillow image as grey uint8 (H, W); transparency is laid over black, colour becomes luma.
-
-    Raises:
-        UnreadableImage: pixels of a kind that is not read.
-    """
-    if image.mode.startswith("I;16"):
-        return _grey_from_16_bit(np.asarray(image))
-    if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        return _grey_on_black(image)
-    if image.mode == "P":
-        return np.asarray(image.convert("RGB").convert("L"))
-    if image.mode in _LUMA_MODES:
-        return np.asarray(image.convert("L"))
-    raise UnreadableImage(
-        f"pixels of kind '{image.mode}' are not read; expected grey (1, 8 or 16 bit) or colour (8 bit)"
-    )
-
-
-def _grey_on_black(image: Image.Image) -> NDArray[np.uint8]:
-    """A transparent image laid on black, strip by strip: whole, it would be held five times at four bytes a pixel."""
-    grey = np.empty((image.height, image.width), np.uint8)
-    for top in range(0, image.height, _STRIP_ROWS):
-        bottom = min(top + _STRIP_ROWS, image.height)
-        strip = image.crop((0, top, image.width, bottom)).convert("RGBA")
-        black = Image.new("RGBA", strip.size, (0, 0, 0, 255))
-        grey[top:bottom] = np.asarray(Image.alpha_composite(black, strip).convert("RGB").convert("L"))
-    return grey
-
-
-def _grey_from_16_bit(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    brightest = int(pixels.max())
-    full_scale = next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if brightest < 2**bits)
-    return ((pixels.astype(np.uint32) * 255 + full_scale // 2) // full_scale).astype(np.uint8)

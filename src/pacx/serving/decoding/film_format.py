@@ -5,10 +5,8 @@ its end) is refused: another program would see in it what this one does not. So 
 writes, each of which costs a decoder its time again.
 """
 
-import struct
-
-from pacx.data.file_kinds import START_OF_SCAN, STARTS, FileKind, jpeg_markers
-from pacx.data.images.unreadable import DAMAGED, UnreadableImage
+from pacx.data.file_kinds import START_OF_SCAN, STARTS, FileKind, jpeg_markers, png_chunks
+from pacx.data.images.unreadable import UnreadableImage
 
 ANY_BYTES = "application/octet-stream"
 SERVED = (FileKind.PNG, FileKind.JPEG, FileKind.DICOM)
@@ -17,7 +15,6 @@ _FOREIGN_PREAMBLES = (b"MZ", b"\x7fELF", b"%PDF", b"PK\x03\x04", b"GIF8", b"#!",
 _PREAMBLES = tuple(start for start, kind in STARTS.items() if kind in SERVED) + _FOREIGN_PREAMBLES
 _MAX_SCANS = 64
 _PADDING = b"\0\n\r \xff"
-_PNG_HEAD = 8
 
 
 def accepts(media_type: str) -> bool:
@@ -39,19 +36,9 @@ def require_nothing_else(data: bytes, kind: FileKind) -> None:
         if data.startswith(_PREAMBLES):
             raise UnreadableImage("the file begins as another kind of file and is a DICOM file as well")
         return
-    end = _end_of_png(data) if kind is FileKind.PNG else _end_of_jpeg(data)
+    end = max(end for _, _, end in png_chunks(data)) if kind is FileKind.PNG else _end_of_jpeg(data)
     if data[end:].strip(_PADDING):
         raise UnreadableImage("the file goes on behind the end of its image")
-
-
-def _end_of_png(data: bytes) -> int:
-    place = _PNG_HEAD
-    while place + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, place)
-        place += 12 + length
-        if name == b"IEND":
-            return place
-    raise UnreadableImage(DAMAGED)
 
 
 def _end_of_jpeg(data: bytes) -> int:

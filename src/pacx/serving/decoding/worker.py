@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.data.file_kinds import FileKind, kind_of
-from pacx.data.images import dicom  # noqa: F401 - images.py imports it late, and after the limits are set it may not come
-from pacx.data.images.decode import grey_from_bytes, to_square
-from pacx.data.images.unreadable import DAMAGED, TooLargeImage, UnreadableImage
+from pacx.data.images import dicom  # noqa: F401 - decode.py imports its readers late, when the limits forbid it
+from pacx.data.images.decode import grey_from_bytes, require_film, to_square
+from pacx.data.images.pictures import jpeg, png  # noqa: F401 - as above
+from pacx.data.images.unreadable import DAMAGED, ONE_GREY, TooLargeImage, UnreadableImage
 from pacx.serving.decoding.film_format import ANY_BYTES, SERVED, require_nothing_else
 from pacx.serving.refusal import Refusal
 
@@ -50,19 +51,21 @@ class Question:
 def decoded(question: Question, data: bytes) -> Refusal | tuple[list[NDArray[np.uint8]], bytes]:
     """Squares (S, S) of a film in the order of ``sides_px``, and a PNG or nothing; or why there are none."""
     kind = kind_of(data)
-    if kind not in SERVED:
+    if kind is not None and kind not in SERVED:
+        return Refusal(400, f"{kind.name} films are not served; send this one as PNG, JPEG or DICOM")
+    if kind is None:
         return Refusal(400, "the body is not a PNG, JPEG or DICOM file; send the file's bytes as they are")
     if question.media_type not in (ANY_BYTES, kind.value):
         return Refusal(415, f"the body is {kind.name}, which the content type does not say; send {kind.value}")
     try:
         require_nothing_else(data, kind)
-        grey = grey_from_bytes(data)
+        grey = require_film(grey_from_bytes(data))
         squares = [to_square(grey, side) for side in question.sides_px]
     except TooLargeImage as error:
         return Refusal(413, error.reason)
     except UnreadableImage as error:
         is_refused_dicom = kind is FileKind.DICOM and error.reason != DAMAGED
-        return Refusal(422 if is_refused_dicom else 400, error.reason)
+        return Refusal(422 if is_refused_dicom or error.reason == ONE_GREY else 400, error.reason)
     except MemoryError:
         return Refusal(413, TOO_COSTLY)
     return squares, _png(squares[0]) if question.wants_picture else b""
