@@ -20,6 +20,7 @@ from pacx.data.file_names import as_text, on_disk
 from pacx.data.images.unreadable import UnreadableImage, check_size, require_disk
 
 _ROW = re.compile(r"(.+\.npy)#(\d+)")
+_ARCHIVE = b"PK\x03\x04"
 _TOLERANCE = 1e-3
 """In units of the full grey range: far more than float32 rounds, a quarter of one grey value."""
 
@@ -106,16 +107,30 @@ def _unit_grey(values: NDArray[np.float32], channel: int, row: int) -> NDArray[n
 def _mapped(file: Path, row: int) -> NDArray[np.float32]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("ignore")  # of how a header is written; pixels that are not there are an error
+            _require_films(file)
             array = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         require_disk(error, file)
         raise UnreadableImage(f"the array file cannot be opened ({error.strerror or 'it is cut short'})") from None
+    except (UnreadableImage, MemoryError):
+        raise
     except Exception:
         # Damaged headers are parsed as Python: nearly anything is raised, and its message may quote the file.
         raise UnreadableImage("the array file is damaged or truncated") from None
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 4 or array.shape[1] != 3:
-        raise UnreadableImage("the array file does not hold float32 films of shape (N, 3, H, W)")
     if row >= len(array):
         raise UnreadableImage(f"the array file has {len(array)} rows, so no row {row} (the first is row 0)")
     return array[row]
+
+
+def _require_films(file: Path) -> None:
+    """Look at what the header says before any of it is mapped: numpy calls what it may not load damaged."""
+    with file.open("rb") as opened:
+        if opened.read(len(_ARCHIVE)) == _ARCHIVE:
+            raise UnreadableImage("the array file is an archive (.npz); save the films alone, as .npy")
+        opened.seek(0)
+        version = np.lib.format.read_magic(opened)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(opened)
+    if dtype.newbyteorder("=") != np.float32 or len(shape) != 4 or shape[1] != 3:
+        raise UnreadableImage("the array file does not hold float32 films of shape (N, 3, H, W)")
