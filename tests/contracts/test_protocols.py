@@ -61,6 +61,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pack = pack_records(whole, here / "films", preprocessing=contract, num_workers=1)
     bare = table.drop(columns=["bright", "mask:lung"]).assign(split="")
     pack_records(Records(bare, (), (), here), here / "bare", preprocessing=contract, num_workers=1)
+    alone = Records(
+        table.assign(patient_id=table["sample_id"]), ("bright",), ("lung",), here, has_unknown_patients=True
+    )
+    pack_records(alone, here / "strangers", preprocessing=contract, num_workers=1)
     config = ViTConfig(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2)
     for seed, name in enumerate(("mae", "pacx")):
         vit = random_vit(config, seed)
@@ -147,6 +151,14 @@ def test_rows_carry_its_name_and_what_the_comparison_says(name: str, here: Path)
     assert all(row.contrast for row in differences)
     if differences:
         assert ("pacx", "mae") in {(row.subject, row.contrast) for row in differences} or name == "shortcut"
+
+
+@every_protocol
+def test_rows_say_what_their_intervals_drew(name: str, here: Path) -> None:
+    protocol, comparison = protocols()[name], Comparison(dataset="d", num_draws=5)
+    for pack, drawn_by in (("films", "patient"), ("strangers", "film, patients unknown")):
+        rows = protocol.run(films(here, pack), small(protocol, here), comparison).rows
+        assert {row.drawn_by for row in rows} == {"" if name == "view" else drawn_by}, "a picture draws nothing"
 
 
 @every_protocol

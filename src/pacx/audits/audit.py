@@ -78,10 +78,12 @@ class Audit(ABC):
             subjects={str(subject): subject for subject in subjects},
         )
 
-    def maker(self, dataset: str, *, subjects: Iterable[Subject] = (), more: str = "") -> "RowMaker":
+    def maker(
+        self, dataset: str, *, subjects: Iterable[Subject] = (), more: str = "", drawn_by: str = ""
+    ) -> "RowMaker":
         """What the audit's rows on one dataset have in common; ``more`` is a remark on all of them."""
         comparison = self.comparison(dataset, subjects=subjects)
-        return comparison.maker(f"audit: {self.name}", self.chosen_seed, remark=more)
+        return comparison.maker(f"audit: {self.name}", self.chosen_seed, remark=more, drawn_by=drawn_by)
 
 
 @dataclass(frozen=True, kw_only=True)

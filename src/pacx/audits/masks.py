@@ -28,7 +28,9 @@ def pre_masked_films(audit: PreMaskedAudit) -> AuditResult:
         each.name: [Subject(encoder=each.name, condition=films) for films in ("on X-rays", "on pre-masked films")]
         for each in opened
     }
-    maker = audit.maker(real.path.name, subjects=[subject for pair in seen.values() for subject in pair])
+    maker = audit.maker(
+        real.path.name, drawn_by=real.drawn_by, subjects=[subject for pair in seen.values() for subject in pair]
+    )
     rule = mask_overlap(masked.images[test][:, None] > 0, masks[test])
     rows = segmentation_rows(maker, {RULE: (rule,)}, draws, mask_names=(audit.mask,), baseline=None)
     answers = []

@@ -65,7 +65,11 @@ def class_token(audit: ClassTokenAudit) -> AuditResult:
         for part in _POOLINGS:
             pair = {name: chosen[name] for name in (f"{before}#{part}", f"{after}#{part}")}
             rows += classification_rows(
-                audit.maker(data.dataset, subjects=[Subject(encoder=name, pooling=part) for name in (before, after)]),
+                audit.maker(
+                    data.dataset,
+                    drawn_by=data.drawn_by,
+                    subjects=[Subject(encoder=name, pooling=part) for name in (before, after)],
+                ),
                 data,
                 pair,
                 baseline=f"{before}#{part}",
@@ -73,7 +77,9 @@ def class_token(audit: ClassTokenAudit) -> AuditResult:
             )
         better = {name: better_pooling(name, heads, members) for name in (before, after)}
         taken.append(f" ({better[after]} over {better[before]})")
-        maker = audit.maker(data.dataset, more=f"by validation AUROC {' and '.join(better.values())}")
+        maker = audit.maker(
+            data.dataset, drawn_by=data.drawn_by, more=f"by validation AUROC {' and '.join(better.values())}"
+        )
         pair = {name: chosen[part] for name, part in better.items()}
         rows += classification_rows(maker, data, pair, baseline=before, fraction=fraction)
     return AuditResult(rows=rows, answer=_answer(audit, rows, before, after, taken))
@@ -124,7 +130,11 @@ def splits(audit: SplitsAudit) -> AuditResult:
         row
         for scored in (whole, leaky)
         for row in classification_rows(
-            audit.maker(scored.data.dataset), scored.data, {encoder.name: scored.score}, baseline=None, fraction=1.0
+            audit.maker(scored.data.dataset, drawn_by=scored.data.drawn_by),
+            scored.data,
+            {encoder.name: scored.score},
+            baseline=None,
+            fraction=1.0,
         )
     ]
     rows += _compare(audit, leaky, whole, encoder.name) + _compare_people(audit, leaky, encoder.name)
@@ -146,7 +156,7 @@ def _compare(audit: SplitsAudit, leaky: "_Scored", whole: "_Scored", name: str) 
     ways = [Subject(encoder=name, condition=how) for how in (BY_FILM, BY_PATIENT)]
     named = Column(str(ways[0]), difference_metric("auroc"), first.draws - second.draws, str(ways[1]))
     remark = f"{name}; unpaired, the test splits hold other films"
-    maker = audit.maker(leaky.data.dataset, subjects=ways, more=remark)
+    maker = audit.maker(leaky.data.dataset, drawn_by=leaky.data.drawn_by, subjects=ways, more=remark)
     return [maker.row(named, named.draws, label=MACRO, n=len(leaky.truth), remark=first.remark)]
 
 
@@ -162,7 +172,7 @@ def _compare_people(audit: SplitsAudit, leaky: "_Scored", name: str) -> list[Res
         for truth in truths
     ]
     seen, unseen = _on_common_labels(areas, truths, leaky.data.label_names)
-    maker = audit.maker(leaky.data.dataset, more=leaky.people)
+    maker = audit.maker(leaky.data.dataset, drawn_by=leaky.data.drawn_by, more=leaky.people)
     rows = [
         maker.row(
             Column(name, "auroc", macro.draws),
@@ -248,7 +258,7 @@ def thresholds(audit: ThresholdAudit) -> AuditResult:
     rows, answers = [], []
     for name, score in scores.items():
         ways = [Subject(encoder=name, condition=how) for how in (usual, "at the validation threshold")]
-        maker, (fixed, tuned) = audit.maker(data.dataset, subjects=ways), map(str, ways)
+        maker, (fixed, tuned) = audit.maker(data.dataset, drawn_by=data.drawn_by, subjects=ways), map(str, ways)
         values = {fixed: score.f1, tuned: score.f1_tuned}
         pooled = {each: mean_over_seeds(value, seed=audit.probe.seed) for each, value in values.items()}
         for column in with_differences(pooled, "f1", fixed):

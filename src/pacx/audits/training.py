@@ -36,7 +36,10 @@ class _TrainedAudit(ProbedAudit):
         from pacx.models.encoders.by_name import encoder_from_folder
 
         pack = Pack.open(self.labelled)
-        maker, comparison = self.maker(pack.path.name, more=_CAVEAT), self.comparison(pack.path.name)
+        maker, comparison = (
+            self.maker(pack.path.name, more=_CAVEAT, drawn_by=pack.drawn_by),
+            self.comparison(pack.path.name),
+        )
         rows = linear_probe(
             ClassificationData.from_pack(pack, dataset=maker.dataset),
             {

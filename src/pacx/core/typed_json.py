@@ -1,7 +1,8 @@
 """Dataclasses to JSON values and back, strictly: what is missing, unknown or of another type is refused.
 
 Objects become dataclasses, lists tuples, text paths and enums, and the other way round; a field named
-``format_version`` has to hold the value that this version writes.
+``format_version`` has to hold the value that this version writes. A field whose metadata is ``ADDED_LATER`` may be
+missing in a file of an earlier release, and is its default then.
 """
 
 import math
@@ -14,6 +15,9 @@ from types import NoneType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from pacx.core.errors import DataError, PacxError
+
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that files of an earlier release of the same format lack."""
 
 
 def plain(value: Any, *, nan_is_null: bool = False) -> Any:  # noqa: ANN401 - any value
@@ -78,14 +82,15 @@ class _MisfitError(Exception):
 def _object(kind: type[Any], values: Any, *, nan_is_null: bool) -> Any:  # noqa: ANN401 - any dataclass
     known = get_type_hints(kind)
     hints = {each.name: known[each.name] for each in fields(kind)}
-    if not isinstance(values, dict) or set(values) != set(hints):
+    later = {each.name for each in fields(kind) if each.metadata == ADDED_LATER}
+    if not isinstance(values, dict) or set(values) - set(hints) or set(hints) - set(values) - later:
         found = sorted(values) if isinstance(values, dict) else type(values).__name__
         raise _MisfitError(f"has fields {found}, expected {sorted(hints)}")
     version = kind.__dataclass_fields__.get("format_version")
     if version is not None and values["format_version"] != version.default:
         raise _MisfitError(f"has format version {values['format_version']}, expected {version.default}")
     read = {}
-    for name, hint in hints.items():
+    for name, hint in ((name, hint) for name, hint in hints.items() if name in values):
         try:
             read[name] = _value(hint, values[name], nan_is_null=nan_is_null)
         except (TypeError, ValueError):

@@ -48,6 +48,7 @@ class Records:
         root: the folder that paths are relative to.
         notes: what a reader of results should know of how the table came about, one sentence each.
         dataset: the name of the dataset they were read from, "" where that is not known.
+        has_unknown_patients: whether nobody knows whose some films are; such a film has its sample_id as patient_id.
 
     Raises:
         DataError: the table does not keep to this.
@@ -68,6 +69,7 @@ class Records:
     root: Path
     notes: tuple[str, ...] = ()
     dataset: str = ""
+    has_unknown_patients: bool = False
 
     def __post_init__(self) -> None:
         self._check_columns()

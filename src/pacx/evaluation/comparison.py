@@ -39,8 +39,15 @@ class Comparison:
     device: str = field(default_factory=chosen_device)
     subjects: Mapping[str, Subject] = field(default_factory=dict)
 
-    def maker(self, protocol: str, seed: int, *, remark: str = "") -> "RowMaker":
-        """What the rows of one protocol have in common; ``remark`` goes into all of them."""
+    def maker(self, protocol: str, seed: int, *, remark: str = "", drawn_by: str = "") -> "RowMaker":
+        """What the rows of one protocol have in common.
+
+        Args:
+            protocol: its name.
+            seed: of everything random in it.
+            remark: goes into all of them.
+            drawn_by: what its bootstrap draws, as ``Pack.drawn_by`` says it.
+        """
         from pacx.evaluation.statistics.bootstrap import RowMaker
 
         return RowMaker(
@@ -50,4 +57,5 @@ class Comparison:
             provenance="; ".join(part for part in (self.provenance, remark) if part),
             device=self.device,
             subjects=self.subjects,
+            drawn_by=drawn_by,
         )

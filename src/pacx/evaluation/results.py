@@ -13,6 +13,7 @@ from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError, UsageError
+from pacx.data.packs.pack import BY_FILM, BY_PATIENT
 from pacx.evaluation.old_rows import is_old, upgraded
 
 MACRO = "macro"
@@ -62,6 +63,8 @@ class ResultRow:
             whose gain); "" for a number of one subject.
         num_trainings: how many trainings of the encoder the number is a mean over; 0 = not told.
         device: where encoder and heads ran; "" = not told.
+        drawn_by: what the interval's bootstrap drew: "patient", "film, patients unknown", or both in words
+            (``Pack.drawn_by``); "" = not told, or no bootstrap.
 
     Raises:
         DataError: a value is infinite, which no metric here can be.
@@ -95,6 +98,7 @@ class ResultRow:
     contrast: str = ""
     num_trainings: int = 0
     device: str = ""
+    drawn_by: str = ""
 
     def __post_init__(self) -> None:
         for name in _NUMBERS:
@@ -108,6 +112,13 @@ class ResultRow:
     def subject(self) -> str:
         """What was measured, in one word."""
         return str(Subject(encoder=self.encoder, pooling=self.pooling, condition=self.condition))
+
+    @property
+    def not_by_patient(self) -> str:
+        """What to say behind an interval whose bootstrap did not draw patients throughout; "" where it did."""
+        if self.drawn_by in ("", BY_PATIENT):
+            return ""
+        return "by film" if self.drawn_by == BY_FILM else "partly by film"
 
     @property
     def name(self) -> str:
@@ -141,12 +152,13 @@ def rows_from_json(values: object, path: Path) -> list[ResultRow]:
         DataError: a row has other fields than ``ResultRow``; ``path`` is the file that is blamed.
     """
     expected = {field.name for field in fields(ResultRow)}
+    later = {"drawn_by"}  # than 0.2.0
     if not isinstance(values, list):
         raise DataError(f"{path} holds {type(values).__name__}, expected a list of result rows; run the protocol again")
     rows = []
     for number, written in enumerate(values):
         value = upgraded(written) if is_old(written) else written
-        if not isinstance(value, dict) or set(value) != expected:
+        if not isinstance(value, dict) or not expected - later <= set(value) <= expected:
             found = sorted(value) if isinstance(value, dict) else type(value).__name__
             raise DataError(
                 f"{path}: row {number} has {found}, expected the fields {sorted(expected)}; "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json
+from pacx.data.packs.pack import BY_PATIENT
 from pacx.inference.export_folder import RESEARCH_USE, ExportFolder
 from pacx.models.encoders.origin import FILE as ORIGIN
 from pacx.models.encoders.origin import Origin, read_origin
@@ -180,11 +181,17 @@ def _measured(results: Sequence[Mapping[str, Any]]) -> str:
     )
     body = "\n".join(
         f"| {row['protocol']} | {row['dataset']} | {row['metric']} | {100 * row['fraction']:g} % "
-        f"| {_number(row['value'])} | {_number(row['ci_low'])} to {_number(row['ci_high'])} | {row['n']} |"
+        f"| {_number(row['value'])} | {_interval(row)} | {row['n']} |"
         for row in chosen[:_MOST_RESULTS]
     )
     more = f"\n\n{len(chosen) - _MOST_RESULTS} further rows are in {ORIGIN}." if len(chosen) > _MOST_RESULTS else ""
     return f"## Measured\n\nTest patients of the run's own evaluation.\n\n{head}{body}{more}"
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    drawn_by = row.get("drawn_by", "")
+    how = "" if drawn_by in ("", BY_PATIENT) else f" (by {drawn_by})"
+    return f"{_number(row['ci_low'])} to {_number(row['ci_high'])}{how}"
 
 
 def _parity(parity: Mapping[str, Any]) -> str:

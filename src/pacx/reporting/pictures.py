@@ -37,7 +37,7 @@ def picture_deletion(folder: Path, drawing: DeletionCurves) -> None:
         section=_SECTION,
         title="Removing patches in the order of attention",
         caption=f"{drawing.num_films} test films; removed patches show {fill}. Where attention matters the solid curve "
-        "falls below the dotted one and the dashed one lies above it; bands are 95 % over patients.",
+        "falls below the dotted one and the dashed one lies above it; bands are 95 % intervals.",
     )
     answer = f"probability of {label}" if label else "cosine to the whole film"
     save_figure(folder, entry, draw_deletion(drawing.curves, answer))

@@ -282,6 +282,7 @@ def write_report(
         title=title,
         subtitle=subtitle or _counted(len(rows.rows), len(files), len(run_folders)),
         notice=NOTICE,
+        patients_unknown=tables.patients_unknown(rows),
         headlines=headlines(rows),
         sections=[*sections, _what_was_run(folder, [*files, *run_folders])],
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json
+from pacx.data.packs.pack import BY_FILM
 from pacx.evaluation.evidence.deletion import PROTOCOL as DELETION
 from pacx.evaluation.evidence.embedding_view import PROTOCOL as VIEW
 from pacx.evaluation.evidence.shortcuts import AGE_AND_SEX
@@ -171,7 +172,9 @@ def deletion_table(rows: Rows, encoders: Sequence[str]) -> Table:
 def shared_table(certificate: Path) -> Table:
     """What test sets share with films that were learnt from, as the certificate says it."""
     body = []
-    for shared in read_json(certificate)["shared"] if certificate.is_file() else ():
+    said = read_json(certificate) if certificate.is_file() else {"shared": (), "packs": ()}
+    strangers = {pack["path"] for pack in said["packs"] if pack.get("drawn_by") == BY_FILM}
+    for shared in said["shared"]:
         is_itself = shared["test"] == shared["learnt"]
         is_clean = shared["films"] == shared["patients"] == 0
         body.append(
@@ -179,7 +182,9 @@ def shared_table(certificate: Path) -> Table:
                 Cell(text=Path(shared["test"]).name),
                 Cell(text="its own train and val splits" if is_itself else Path(shared["learnt"]).name),
                 Cell(text=str(shared["films"]), is_quiet=is_clean, is_best=shared["films"] > 0),
-                Cell(text=str(shared["patients"]), is_quiet=is_clean, is_best=shared["patients"] > 0),
+                Cell(text="not known", is_quiet=True)
+                if strangers & {shared["test"], shared["learnt"]}
+                else Cell(text=str(shared["patients"]), is_quiet=is_clean, is_best=shared["patients"] > 0),
             )
         )
     return Table(

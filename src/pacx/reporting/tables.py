@@ -61,10 +61,21 @@ def is_distinguishable(row: ResultRow) -> bool:
 
 
 def format_interval(row: ResultRow, digits: int = 3, scale: float = 1.0) -> str:
-    """The interval in square brackets; empty when there is none."""
+    """The interval in square brackets, with a word where it is not by patient; empty when there is none."""
     if math.isnan(row.ci_low):
         return ""
-    return f"[{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]"
+    ends = f"[{row.ci_low * scale:.{digits}f}, {row.ci_high * scale:.{digits}f}]"
+    return f"{ends} {row.not_by_patient}" if row.not_by_patient else ends
+
+
+def patients_unknown(rows: Rows) -> list[str]:
+    """One sentence for each dataset on which intervals are not by patient throughout."""
+    found = dict.fromkeys((row.dataset, row.drawn_by) for row in rows.rows if row.not_by_patient)
+    return [
+        f"Intervals on {dataset} are by {drawn_by}: films of one person may lie in training and test, so that scores "
+        "come out too high and intervals too narrow."
+        for dataset, drawn_by in found
+    ]
 
 
 def value_cell(row: ResultRow | None, *, digits: int = 3, is_best: bool = False) -> Cell:
@@ -159,7 +170,8 @@ def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
                         body.append(_published_row(rows, encoders, Cell(text=""), _SHOWN_METRICS[metric], published))
     missing = _not_run(rows, encoders)
     return Table(
-        caption="Test set, 95 % intervals from patient-level bootstrap; differences are paired and in points. "
+        caption="Test set, 95 % intervals from a bootstrap of patients, or of films where a cell says so; differences "
+        "are paired and in points. "
         "The random ViT stands in for the ImageNet ViT where its weights are not at hand."
         + _COMPARISON
         * (_ran(rows) & set(BENCHMARKS) != set()),

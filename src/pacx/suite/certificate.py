@@ -8,14 +8,14 @@ and against numbers that were changed afterwards; it is no signature.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pacx.core.artifacts import read_json, write_json
 from pacx.core.errors import DataError
 from pacx.core.provenance import provenance
-from pacx.core.typed_json import TypedJson
+from pacx.core.typed_json import ADDED_LATER, TypedJson
 from pacx.data.checks.shared_films import overlap
 from pacx.data.packs.pack import Pack
 from pacx.data.records import SPLITS
@@ -47,6 +47,9 @@ class PackSummary:
         fingerprint: of its content.
         splits: by name; "" holds the films in no split.
         divided_patients: patients with films in two splits.
+        unknown_patients: films that count as patients of their own, because nobody knows whose they are; None in a
+            certificate of 0.2.0, which does not tell.
+        drawn_by: what intervals on it draw, as ``Pack.drawn_by`` says it; "" likewise.
     """
 
     path: str
@@ -54,6 +57,8 @@ class PackSummary:
     fingerprint: str
     splits: Mapping[str, SplitSummary]
     divided_patients: int
+    unknown_patients: int | None = field(default=None, metadata=ADDED_LATER)
+    drawn_by: str = field(default="", metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +185,8 @@ def _summary(pack: Pack, dataset: str) -> PackSummary:
         fingerprint=pack.fingerprint,
         splits=splits,
         divided_patients=len(patients_in_two_splits(pack.table)),
+        unknown_patients=int((~pack.has_known_patient).sum()),
+        drawn_by=pack.drawn_by,
     )
 
 

@@ -126,6 +126,8 @@ def _suite_files(certificate: "Certificate", suite: "Suite") -> Iterator[Check]:
     from pacx.suite.certificate import find_shared, summarize_packs
 
     for pack, found in zip(certificate.packs, summarize_packs(suite), strict=True):
+        if pack.unknown_patients is None:  # a certificate of 0.2.0
+            found = replace(found, unknown_patients=None, drawn_by="")
         yield _same(f"splits of pack {pack.path}", pack == found, "other films, patients or splits")
     for encoder in certificate.encoders:
         found_sha256 = suite.weights.get(encoder.name, "")

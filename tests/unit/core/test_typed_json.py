@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pacx.core.errors import DataError, ModelError
-from pacx.core.typed_json import TypedJson, plain
+from pacx.core.typed_json import ADDED_LATER, TypedJson, plain
 
 
 class Colour(Enum):
@@ -114,3 +114,17 @@ def test_any_value_becomes_plain() -> None:
         "1": ["red", "a"],
         "b": [{"size": 1, "place": "."}],
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown(TypedJson, what="grown"):
+    old: int
+    new: int | None = field(default=None, metadata=ADDED_LATER)
+
+
+def test_only_a_field_that_was_added_later_may_be_missing() -> None:
+    assert Grown.from_json({"old": 1}) == Grown(old=1)
+    assert Grown.from_json({"old": 1, "new": 2}) == Grown(old=1, new=2)
+    for values in ({"new": 2}, {"old": 1, "newer": 2}):
+        with pytest.raises(DataError, match="has fields"):
+            Grown.from_json(values)

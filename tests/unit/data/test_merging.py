@@ -128,3 +128,11 @@ def test_job_arrays_work_from_the_command_line(records: Records, tmp_path: Path,
     alone = tmp_path / "alone"
     command.main([*words[:5], str(alone), *words[6:]])
     assert contents(out) == contents(alone)
+
+
+def test_a_merged_pack_knows_whose_films_nobody_knows(records: Records, tmp_path: Path) -> None:
+    patients = records.table["patient_id"].where(records.table.index > 2, records.table["sample_id"])
+    records = replace(records, table=records.table.assign(patient_id=patients), has_unknown_patients=True)
+    merged = merge_shards(shards(records, tmp_path / "many", 3), tmp_path / "many", max_bad_fraction=0.1)
+    assert merged.manifest.unknown_patients == 3
+    assert (~merged.has_known_patient).nonzero()[0].tolist() == [0, 1, 2]

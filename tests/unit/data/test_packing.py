@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ from dicom_files import dicom
 from film_folders import write_films
 from PIL import Image
 
-from pacx.core.artifacts import read_json, resumable_directory, sha256_of
+from pacx.core.artifacts import read_json, resumable_directory, sha256_of, write_json
 from pacx.core.errors import ArtifactError, DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.images.decode import Decoding, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.packs.files import recomputed_fingerprint
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import BY_FILM, BY_PATIENT, Pack
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 
@@ -484,3 +485,53 @@ def test_the_fingerprint_can_be_computed_again_and_sees_one_changed_byte(records
         file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
         assert recomputed_fingerprint(Pack.open(pack.path)) != pack.fingerprint
         file.write_bytes(before)
+
+
+def alone(records: Records, rows: list[int]) -> Records:
+    """The same films, nobody knowing whose those of some rows are."""
+    patients = records.table["patient_id"].where(~records.table.index.isin(rows), records.table["sample_id"])
+    return replace(records, table=records.table.assign(patient_id=patients), has_unknown_patients=True)
+
+
+def test_a_pack_says_whose_films_nobody_knows(records: Records, tmp_path: Path) -> None:
+    known = packed(records, tmp_path / "known")
+    assert known.manifest.unknown_patients == 0
+    assert known.has_known_patient.all()
+    assert known.drawn_by == BY_PATIENT
+
+    none = packed(alone(records, list(range(70))), tmp_path / "none")
+    assert none.manifest.unknown_patients == 70
+    assert not none.has_known_patient.any()
+    assert none.drawn_by == BY_FILM
+
+    test = known.rows("test")[:5].tolist()
+    some = packed(alone(records, [*test, 1]), tmp_path / "some")
+    assert some.manifest.unknown_patients == 6
+    assert np.flatnonzero(~some.has_known_patient).tolist() == sorted([*test, 1])
+    assert some.drawn_by == f"patient, 5 of {len(known.rows('test'))} films alone, patients unknown"
+    assert packed(alone(records, [1]), tmp_path / "one").drawn_by == BY_PATIENT  # a training film
+
+
+def test_an_id_that_both_sample_and_patient_have_is_a_known_patient(records: Records, tmp_path: Path) -> None:
+    same = replace(records, table=records.table.assign(patient_id=records.table["sample_id"]))
+    assert packed(same, tmp_path / "pack").drawn_by == BY_PATIENT
+
+
+@pytest.mark.parametrize(
+    ("note", "drawn_by"),
+    [
+        ("3 of 4 images had no patient id and counts as its own patient: films of one person may lie ...", BY_FILM),
+        ("Films have no patient id and count as one patient each: films of one person may lie ...", BY_FILM),
+        ("VinDr-CXR has no patient ids; every film counts as its own patient.", BY_FILM),
+        ("A training film was cropped at random once, when its array was made.", BY_PATIENT),
+    ],
+)  # fmt: skip
+def test_a_pack_of_0_2_0_is_read_and_its_notes_believed(
+    records: Records, tmp_path: Path, note: str, drawn_by: str
+) -> None:
+    same = replace(records, table=records.table.assign(patient_id=records.table["sample_id"]), notes=(note,))
+    packed(same, tmp_path / "pack")
+    manifest = read_json(tmp_path / "pack" / "manifest.json")
+    del manifest["unknown_patients"]
+    write_json(tmp_path / "pack" / "manifest.json", manifest)
+    assert Pack.open(tmp_path / "pack").drawn_by == drawn_by

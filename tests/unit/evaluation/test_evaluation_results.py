@@ -55,3 +55,15 @@ def test_a_name_for_people_says_pooling_condition_and_contrast():
     assert (ROW.name, ROW.subject) == ("pacx", "pacx")
     assert mean.subject == "pacx#mean (visibility 0)"
     assert mean.name == "pacx#mean (visibility 0) - mae (visibility 0)"
+
+
+def test_rows_of_0_2_0_are_read_and_do_not_say_what_was_drawn(tmp_path):
+    path = tmp_path / "results.json"
+    write_rows(path, [replace(ROW, drawn_by="film, patients unknown")])
+    assert read_rows(path)[0].not_by_patient == "by film"
+    (written,) = json.loads(path.read_text())
+    del written["drawn_by"]
+    path.write_text(json.dumps([written]))
+    assert read_rows(path) == [ROW]
+    assert ROW.not_by_patient == ""
+    assert replace(ROW, drawn_by="patient").not_by_patient == ""

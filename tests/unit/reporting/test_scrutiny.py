@@ -119,10 +119,37 @@ def test_subgroups_name_the_worst() -> None:
 def test_shared_films_come_from_the_certificate(tmp_path) -> None:
     assert scrutiny.shared_table(tmp_path / "certificate.json").rows == ()
     shared = [{"test": "packs/a", "learnt": "packs/a", "films": 0, "patients": 3}]
-    write_json(tmp_path / "certificate.json", {"shared": shared})
+    write_json(tmp_path / "certificate.json", {"shared": shared, "packs": [{"path": "packs/a"}]})
     table = scrutiny.shared_table(tmp_path / "certificate.json")
     assert texts(table) == [["a", "its own train and val splits", "0", "3"]]
     assert [cell.is_best for cell in table.rows[0][2:]] == [False, True]
+    packs = [{"path": "packs/a", "drawn_by": "film, patients unknown"}]
+    write_json(tmp_path / "certificate.json", {"shared": shared, "packs": packs})
+    assert texts(scrutiny.shared_table(tmp_path / "certificate.json"))[0][2:] == ["0", "not known"]
+
+
+def test_intervals_that_are_not_by_patient_say_so_wherever_they_stand(tmp_path) -> None:
+    by_film = row(dataset="kaggle", drawn_by="film, patients unknown")
+    mixed = row(dataset="mixed", drawn_by="patient, 3 of 9 films alone, patients unknown")
+    every = (by_film, mixed, row(dataset="known", drawn_by="patient"), row(dataset="old"))
+    smalls = {
+        cells[0].text: cells[2].small
+        for cells in tables.benchmark_table(Rows(rows=every), ["pacx"]).rows
+        if len(cells) > 1 and cells[2].small
+    }
+    assert smalls == {
+        "kaggle": "[0.750, 0.850] by film",
+        "mixed": "[0.750, 0.850] partly by film",
+        "known": "[0.750, 0.850]",
+        "old": "[0.750, 0.850]",
+    }
+    write_rows(tmp_path / "results.json", every)
+    write_report([tmp_path], tmp_path / "report.html", tables_folder=tmp_path / "tables")
+    page = (tmp_path / "report.html").read_text()
+    assert "Intervals on kaggle are by film, patients unknown: films of one person may lie in training and test" in page
+    assert "Intervals on mixed are by patient, 3 of 9 films alone, patients unknown" in page
+    assert "Intervals on known" not in page
+    assert "[0.750, 0.850] by film" in (tmp_path / "tables" / "benchmarks.csv").read_text()
 
 
 @pytest.fixture

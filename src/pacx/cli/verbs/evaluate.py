@@ -51,7 +51,7 @@ class EvaluateCall(Generic[SettingsT]):
     """The encoder that paired differences are taken from."""
 
     num_draws: int = NUM_DRAWS
-    """Bootstrap draws of patients."""
+    """Bootstrap draws of patients (of films where nobody knows the patients)."""
 
     device: str = AUTOMATIC
     """Where encoders and heads run (cpu, cuda, cuda:1); by default a GPU if there is one."""
@@ -81,12 +81,13 @@ def _say(rows: Sequence[ResultRow], headline: str) -> None:
     for row in rows:
         if row.metric in (headline, difference_metric(headline)) and row.label in labels and not row.subgroup:
             what = f"{row.protocol}, {row.dataset}, {row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
-            say(f"{row.name:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}], n = {row.n}")
+            how = f" {row.not_by_patient}" * bool(row.not_by_patient)
+            say(f"{row.name:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]{how}, n = {row.n}")
 
 
 def _evaluate(protocol: Protocol[Any], call: EvaluateCall[Any]) -> None:
     """Run a protocol; rows, pictures and remarks."""
-    from pacx.data.packs.pack import Pack
+    from pacx.data.packs.pack import BY_PATIENT, Pack
 
     pack = Pack.open(call.pack)  # told before what runs encoders is opened
 
@@ -113,6 +114,8 @@ def _evaluate(protocol: Protocol[Any], call: EvaluateCall[Any]) -> None:
     for remark in outcome.remarks:
         say(remark)
     _say(outcome.rows, protocol.headline)
+    if pack.drawn_by != BY_PATIENT:
+        say(f"note: intervals are by {pack.drawn_by}: films of one person may lie in training and test")
     say(f"{len(outcome.rows)} result rows written to {call.out}; next: pacx report {call.out}")
 
 

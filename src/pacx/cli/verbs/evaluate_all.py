@@ -37,6 +37,9 @@ def main(words: Sequence[str]) -> None:
                 f"note: {shared.films} test films and {shared.patients} test patients of {shared.test} also occur in "
                 f"{where}, which were learnt from"
             )
+    for pack in certificate.packs:
+        if pack.unknown_patients:
+            say(f"note: {pack.unknown_patients} films of {pack.path} have no known patient; intervals: {pack.drawn_by}")
     write_report([config.out], config.out / "report.html", title="PaCX evaluation", tables_folder=config.out / "tables")
     say(
         f"{len(rows)} result rows, report.html and {CERTIFICATE_FILE} written to {config.out}; check them with "

@@ -74,7 +74,7 @@ class ChestX6Dataset(Dataset[ChestX6Options]):
         tree = find_folder(root, _FIRST_CLASS_FOLDER, self.card)
         rows = [row for split in SPLITS for name in CHESTX6_CLASSES for row in self._rows(tree, split, name, root)]
         table = pd.DataFrame(rows)
-        return Records(table, CHESTX6_CLASSES, (), root, _notes(table))
+        return Records(table, CHESTX6_CLASSES, (), root, _notes(table), has_unknown_patients=True)
 
     def _rows(self, tree: Path, split: str, name: str, root: Path) -> list[dict[str, object]]:
         folder = tree / split / name

@@ -102,7 +102,9 @@ class CovidQuExDataset(Dataset[CovidQuExOptions]):
             for row in self._rows(tree, split, label, root, _MASKS[options.tree])
         ]
         notes = (own_patient_note("Films"), "QaTa-COV19 and ChestX6 hold some of these films.")
-        return Records(pd.DataFrame(rows), COVID_QU_EX_CLASSES, _MASKS[options.tree], root, notes)
+        return Records(
+            pd.DataFrame(rows), COVID_QU_EX_CLASSES, _MASKS[options.tree], root, notes, has_unknown_patients=True
+        )
 
     def expected_counts(self, options: CovidQuExOptions) -> Mapping[str, int]:
         """Of the tree that is read."""

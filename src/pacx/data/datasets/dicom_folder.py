@@ -77,7 +77,7 @@ class DicomFolder(Dataset[DicomFolderOptions]):
                 "split": "",
             }
         )
-        return Records(table, (), (), root, notes)
+        return Records(table, (), (), root, notes, has_unknown_patients=not all(patients))
 
 
 DATASET = DicomFolder()

@@ -180,7 +180,14 @@ def _from_tree(root: Path, options: FolderOptions) -> Records:
         "split": pd.Series(split, dtype=str),
     }
     table = pd.DataFrame({**columns, **labels})
-    return Records(table, tuple(labels), (), root, (*own_patient_note(patients), *people.notes, *notes))
+    return Records(
+        table,
+        tuple(labels),
+        (),
+        root,
+        (*own_patient_note(patients), *people.notes, *notes),
+        has_unknown_patients=not all(patients),
+    )
 
 
 class _CsvReader:
@@ -248,7 +255,9 @@ class _CsvReader:
         others = dict(self._other(name) for name in self._raw.columns if self._is_person(name) or name not in taken)
         table = pd.DataFrame({**columns, **masks, **labels, **others})
         notes = (*own_patient_note(patients), *self._notes)
-        return Records(table, tuple(labels), tuple(self._mask_columns), self._root, notes)
+        return Records(
+            table, tuple(labels), tuple(self._mask_columns), self._root, notes, has_unknown_patients=not all(patients)
+        )
 
     def _filtered(self, table: "pd.DataFrame") -> "pd.DataFrame":
         wanted: dict[str, set[str]] = {}

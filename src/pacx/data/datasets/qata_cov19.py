@@ -97,7 +97,9 @@ class QataCov19Dataset(Dataset[QataCov19Options]):
             tree = find_folder(root, "QaTa-COV19-v1/Images", self.card) / "QaTa-COV19-v1"
             rows = self._masked(tree, root)
         table = pd.DataFrame(rows)
-        return Records(table, (), ("infection",), root, _notes(table))
+        is_alone = table["patient_id"] == table["sample_id"]
+        notes = _notes(table)
+        return Records(table, (), ("infection",), root, notes, has_unknown_patients=bool(is_alone.any()))
 
     def expected_counts(self, options: QataCov19Options) -> Mapping[str, int]:
         """Of the version that is read."""
@@ -131,10 +133,11 @@ DATASET = QataCov19Dataset()
 def _row(file: str, folder: Path, split: str, root: Path) -> dict[str, str]:
     below = folder.relative_to(root).as_posix()
     found = _PATIENT.match(file)
+    sample = f"{split or 'v1'}/{file}"
     return {
-        "sample_id": f"{split or 'v1'}/{file}",
+        "sample_id": sample,
         "image_path": f"{below}/Images/{file}",
-        "patient_id": found[1] if found else f"{split}/{file}",
+        "patient_id": found[1] if found else sample,
         "study_id": "",
         "view": "",
         "split": split,

@@ -145,7 +145,7 @@ class VindrCxrDataset(Dataset[VindrCxrOptions]):
             "split": table["split"],
             **{name: table[name] for name in kept},
         }
-        return Records(pd.DataFrame(columns), tuple(kept), (), root, _notes(kept))
+        return Records(pd.DataFrame(columns), tuple(kept), (), root, _notes(kept), has_unknown_patients=True)
 
     def inspect(self, root: Path, options: VindrCxrOptions, records: Records) -> Sequence[Issue]:
         """Hold the majority's positives of a complete training set against what is known of them."""

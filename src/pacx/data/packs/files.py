@@ -50,6 +50,7 @@ class Origin:
     preprocessing: Preprocessing
     decoding: Decoding
     source_fingerprint: str
+    has_unknown_patients: bool = False
 
 
 @dataclass(frozen=True)
@@ -351,6 +352,7 @@ def finished(folder: Path, origin: Origin, table: "pd.DataFrame", files: PackFil
         quarantined=tuple(files.bad),
         notes=origin.notes,
         dataset=origin.dataset,
+        unknown_patients=int((table["patient_id"] == table["sample_id"]).sum()) if origin.has_unknown_patients else 0,
     )
 
 

@@ -89,6 +89,7 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
         mask_names=first.mask_names,
         notes=first.notes,
         dataset=first.dataset,
+        has_unknown_patients=any(opened.manifest.unknown_patients for opened in shards),
         preprocessing=first.preprocessing,
         decoding=first.decoding,
         source_fingerprint=first.source_fingerprint,

@@ -6,8 +6,9 @@ same order. ``manifest.json`` says how the pixels were made, what was left out a
 results are tied to. A pack whose files do not agree with its manifest is refused. Knows no torch.
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.quarantine import Quarantined
 from pacx.core.randomness import sample_keys
-from pacx.core.typed_json import TypedJson
+from pacx.core.typed_json import ADDED_LATER, TypedJson
 from pacx.data.images.decode import Decoding
 from pacx.data.records import SPLITS
 
@@ -33,6 +34,13 @@ MASKS_FILE = "masks.npy"
 RECORDS_FILE = "records.parquet"
 MANIFEST_FILE = "manifest.json"
 FORMAT_VERSION = 3
+
+BY_PATIENT = "patient"
+BY_FILM = "film, patients unknown"
+"""What a bootstrap of a pack's films draws."""
+
+_SAID_ONCE = re.compile(r"counts? as (its own|one) patient")
+"""By these words the notes of a manifest of 0.2.0 say that patients are unknown, and nothing else does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,7 @@ class Manifest(TypedJson, what="manifest"):
         quarantined: films left out.
         notes: carried over from the records.
         dataset: likewise; the name under which ``datasets()`` knows the makers, "" where the films came otherwise.
+        unknown_patients: films of which nobody knows whose they are; None in a manifest of 0.2.0, which does not tell.
         format_version: of this layout.
     """
 
@@ -69,6 +78,7 @@ class Manifest(TypedJson, what="manifest"):
     quarantined: tuple[Quarantined, ...]
     notes: tuple[str, ...]
     dataset: str
+    unknown_patients: int | None = field(default=None, metadata=ADDED_LATER)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -179,6 +189,26 @@ class Pack:
     def patient_ids(self) -> NDArray[np.object_]:
         """Text (N,), whose film it is; splits are drawn and bootstraps resampled by patient."""
         return self.table["patient_id"].to_numpy(object)
+
+    @cached_property
+    def has_known_patient(self) -> NDArray[np.bool_]:
+        """Bool (N,), whether it is known whose film it is; the others count as patients of their own."""
+        told = self.manifest.unknown_patients
+        if told is None:
+            told = any(_SAID_ONCE.search(note) for note in self.manifest.notes)
+        return self.patient_ids != self.sample_ids if told else np.ones(len(self), bool)
+
+    @cached_property
+    def drawn_by(self) -> str:
+        """What a bootstrap of the test films, or else of all, draws: ``BY_PATIENT``, ``BY_FILM`` or both, in words."""
+        rows = self.rows("test")
+        is_known = self.has_known_patient[rows] if len(rows) else self.has_known_patient
+        if is_known.all():
+            return BY_PATIENT
+        num_alone = int((~is_known).sum())
+        return (
+            f"{BY_PATIENT}, {num_alone} of {len(is_known)} films alone, patients unknown" if is_known.any() else BY_FILM
+        )
 
     @cached_property
     def keys(self) -> NDArray[np.uint64]:

@@ -155,6 +155,7 @@ def _origin(
         mask_names=records.mask_names,
         notes=records.notes,
         dataset=records.dataset,
+        has_unknown_patients=records.has_unknown_patients,
         preprocessing=preprocessing,
         decoding=decoding,
         source_fingerprint=hashlib.sha256(made_from.encode()).hexdigest(),

@@ -42,14 +42,23 @@ def with_splits(records: Records, seed: int, plan: SplitPlan = _DEFAULT_PLAN) ->
     if not found:
         split = assign_splits(table, names, fractions=plan.fractions, seed=seed)
         percent = "/".join(f"{100 * part:g}" for part in plan.fractions)
-        notes.append(f"splits drawn by patient, {percent}, seed {seed}")
+        notes.append(f"splits drawn by {_drawn_by(records)}, {percent}, seed {seed}")
     elif found == {"train", "test"}:
         share = plan.val_share_of_train
         training = table[split == "train"]
         drawn = assign_splits(training, names, fractions=(1 - share, share, 0.0), seed=seed)
         split = drawn.reindex(table.index).fillna(split)
-        notes.append(f"val drawn by patient, {100 * share:g} % of the makers' training patients, seed {seed}")
+        whom = _drawn_by(records)
+        notes.append(f"val drawn by {whom}, {100 * share:g} % of the makers' training patients, seed {seed}")
     return replace(records, table=table.assign(split=split), notes=(*records.notes, *notes))
+
+
+def _drawn_by(records: Records) -> str:
+    """Who is divided, in words."""
+    if not records.has_unknown_patients:
+        return "patient"
+    is_alone = records.table["patient_id"] == records.table["sample_id"]
+    return "film, patients unknown" if is_alone.all() else "patient, and by film where patients are unknown"
 
 
 def with_released_code_splits(records: Records, dataset: Dataset[Any]) -> Records:

@@ -111,7 +111,7 @@ def attention(
         raise DataError(f"pack {pack.path} has no masks or no test images, expected both; pack another dataset")
     masks = pack.masks[rows]
     draws = patient_bootstrap(pack.patient_ids[rows], num_draws=comparison.num_draws, seed=seed)
-    maker = comparison.maker(PROTOCOL, seed)
+    maker = comparison.maker(PROTOCOL, seed, drawn_by=pack.drawn_by)
     shares = {}
     for name, encoder in encoders.items():
         maps = rollout_maps(encoder, pack, rows=rows, device=comparison.device)

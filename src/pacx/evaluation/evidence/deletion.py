@@ -182,7 +182,7 @@ def deletion(
         for name, encoder in encoders.items()
     }
     label = COSINE if question is None else question.label
-    maker = comparison.maker(PROTOCOL, config.seed)
+    maker = comparison.maker(PROTOCOL, config.seed, drawn_by=pack.drawn_by)
     areas = {name: areas_of(array) for name, array in answers.items()}
     found = [
         maker.row(column, column.draws, label=label, n=len(rows))

@@ -87,7 +87,10 @@ def shortcuts(
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     altered = {(name, each): Subject(encoder=name, condition=each.name) for name in encoders for each in alterations}
     subjects = {**comparison.subjects, **{str(subject): subject for subject in altered.values()}}
-    maker, device = replace(comparison, subjects=subjects).maker(PROTOCOL, config.seed), comparison.device
+    maker, device = (
+        replace(comparison, subjects=subjects).maker(PROTOCOL, config.seed, drawn_by=data.drawn_by),
+        comparison.device,
+    )
     rows: list[ResultRow] = []
     plain: dict[str, ClassificationScores] = {}
     for name, encoder in encoders.items():

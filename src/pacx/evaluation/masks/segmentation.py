@@ -174,7 +174,7 @@ def segmentation(
         for name, encoder in encoders.items()
     }
     draws = patient_bootstrap(pack.patient_ids[pack.rows("test")], num_draws=comparison.num_draws, seed=config.seed)
-    maker = comparison.maker(PROTOCOL, config.seed)
+    maker = comparison.maker(PROTOCOL, config.seed, drawn_by=pack.drawn_by)
     return segmentation_rows(maker, counts, draws, mask_names=pack.mask_names, baseline=comparison.baseline)
 
 

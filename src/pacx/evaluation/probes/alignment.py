@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pacx.core.errors import DataError, ModelError
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import BY_PATIENT, Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import AlignmentConfig
@@ -47,6 +47,7 @@ class AlignmentData:
         patient_ids: (N,).
         training: int64 rows the regression is fitted on.
         test: int64 rows it is judged on; of a patient's films the first counts.
+        drawn_by: what a bootstrap draws, as ``Pack.drawn_by`` says it.
 
     Raises:
         DataError: a split is empty or shares patients with the other, or lengths differ.
@@ -68,6 +69,7 @@ class AlignmentData:
     patient_ids: NDArray[np.object_]
     training: NDArray[np.int64]
     test: NDArray[np.int64]
+    drawn_by: str = BY_PATIENT
 
     def __post_init__(self) -> None:
         if len(self.training) == 0 or len(self.test) == 0:
@@ -98,6 +100,7 @@ class AlignmentData:
             patient_ids=pack.patient_ids[rows],
             training=np.flatnonzero(split == "train"),
             test=np.flatnonzero(split == "test"),
+            drawn_by=pack.drawn_by,
         )
 
     @property
@@ -157,7 +160,7 @@ def alignment(
     """
     queries = data.queries
     draws = patient_bootstrap(data.patient_ids[queries], num_draws=comparison.num_draws, seed=config.seed)
-    maker = comparison.maker(PROTOCOL, config.seed)
+    maker = comparison.maker(PROTOCOL, config.seed, drawn_by=data.drawn_by)
     rows: list[ResultRow] = []
     for target_name, target in data.targets.items():
         fitted, truth = target[data.training].astype(np.float64), target[queries].astype(np.float64)

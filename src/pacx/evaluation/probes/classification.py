@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import Task, task_of
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import BY_PATIENT, Pack
 from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads
 from pacx.evaluation.results import MACRO, ResultRow
 from pacx.evaluation.statistics.bootstrap import (
@@ -49,6 +49,7 @@ class ClassificationData:
         keys: uint64 (N,) from ``core.randomness.sample_keys``.
         training: int64 rows of the training split; likewise ``validation`` and ``test``.
         is_multiclass: exactly one label per image is 1.
+        drawn_by: what a bootstrap draws, as ``Pack.drawn_by`` says it.
 
     Raises:
         DataError: a split is empty, there is no label, the arrays have different lengths, or a film whose class is
@@ -72,6 +73,7 @@ class ClassificationData:
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
     is_multiclass: bool = False
+    drawn_by: str = BY_PATIENT
 
     def __post_init__(self) -> None:
         if not self.label_names:
@@ -127,6 +129,7 @@ class ClassificationData:
             validation=pack.rows("val"),
             test=pack.rows("test"),
             is_multiclass=is_multiclass,
+            drawn_by=pack.drawn_by,
         )
 
     def part(

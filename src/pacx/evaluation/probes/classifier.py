@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from pacx.core.randomness import generator
+from pacx.data.packs.pack import BY_FILM
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import LabelledFeatures, LinearHeads, ProbeConfig, train_heads
 from pacx.models.heads.classifier import Classifier, Float
@@ -57,8 +58,9 @@ def fit_classifier(
     )
     temperatures = np.concatenate([temperature(heads, validation) for heads in fits])
     weight, bias = (np.concatenate([getattr(heads, part) for heads in fits]) for part in ("weight", "bias"))
-    patients = len(np.unique(data.patient_ids[data.training].astype(str)))
-    films = f"{len(data.training)} films of {patients} patients of {data.dataset}"
+    num_patients = len(np.unique(data.patient_ids[data.training].astype(str)))
+    whose = "unknown" if data.drawn_by == BY_FILM else num_patients
+    films = f"{len(data.training)} films of {whose} patients of {data.dataset}"
     return Classifier(
         labels=data.label_names,
         weight=(weight / temperatures[:, None, None]).astype(np.float32),

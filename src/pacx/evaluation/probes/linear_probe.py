@@ -108,7 +108,7 @@ def linear_probe(
     """
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=comparison.num_draws, seed=config.seed)
     scores = score_probes(data, features, draws, config=config, device=comparison.device)
-    maker, baseline = comparison.maker(PROTOCOL, config.seed), comparison.baseline
+    maker, baseline = comparison.maker(PROTOCOL, config.seed, drawn_by=data.drawn_by), comparison.baseline
     rows = classification_rows(maker, data, scores, baseline=baseline, fraction=1.0)
     probabilities = {name: score.probabilities for name, score in scores.items()}
     return rows + subgroup_rows(data, grouped, probabilities, draws, baseline=baseline, maker=maker)
@@ -144,5 +144,5 @@ def released_code_probe(
     for name, array in features.items():
         heads = train_probes(data, array, config=config, mirrored=mirrored[name], device=comparison.device)
         scores[name] = score_heads(heads, data, array, draws)
-    maker = comparison.maker(RELEASED_CODE_PROTOCOL, config.seed)
+    maker = comparison.maker(RELEASED_CODE_PROTOCOL, config.seed, drawn_by=data.drawn_by)
     return classification_rows(maker, data, scores, baseline=comparison.baseline, fraction=1.0)

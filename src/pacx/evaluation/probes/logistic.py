@@ -152,5 +152,5 @@ def logistic_regression(
     chosen = {name: train_logistic(data, array, config) for name, array in features.items()}
     scores = {name: score_heads(chosen[name].heads, data, array, draws) for name, array in features.items()}
     remark = "C by validation AUROC: " + ", ".join(f"{name} {fit.strength:g}" for name, fit in chosen.items())
-    maker = comparison.maker(PROTOCOL, config.seed, remark=remark)
+    maker = comparison.maker(PROTOCOL, config.seed, remark=remark, drawn_by=data.drawn_by)
     return classification_rows(maker, data, scores, baseline=comparison.baseline, fraction=1.0)

@@ -82,7 +82,7 @@ def low_data(
                 f"label to have a positive; {size:.0f} films are taken, {100 * size / len(data.training):.0f} %"
             )
         remark = f"{size:.0f} training images on average over {config.num_seeds} subsets"
-        maker = comparison.maker(PROTOCOL, config.seed, remark=remark)
+        maker = comparison.maker(PROTOCOL, config.seed, remark=remark, drawn_by=data.drawn_by)
         chosen = {name: score.select(members) for name, score in scores.items()}
         rows.extend(classification_rows(maker, data, chosen, baseline=comparison.baseline, fraction=fraction))
     return rows

@@ -119,5 +119,5 @@ def nearest_neighbours(
         chosen[name] = config.neighbours[best]
         scores[name] = score_probabilities(validation[[best]], test[[best]], data, draws)
     remark = "k by validation AUROC: " + ", ".join(f"{name} {k}" for name, k in chosen.items())
-    maker = comparison.maker(PROTOCOL, config.seed, remark=remark)
+    maker = comparison.maker(PROTOCOL, config.seed, remark=remark, drawn_by=data.drawn_by)
     return classification_rows(maker, data, scores, baseline=comparison.baseline, fraction=1.0)

@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from pacx.core.errors import DataError, UsageError
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import BY_PATIENT, Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import ReadoutConfig
@@ -39,6 +39,7 @@ class MeasuredValues:
         names: the Q quantities.
         values: (N, Q) in their own units, NaN = not measured.
         patient_ids: (N,); of a patient's films in a split the first counts, as intervals need independent patients.
+        drawn_by: what a bootstrap draws, as ``Pack.drawn_by`` says it.
 
     Raises:
         DataError: the arrays do not fit each other.
@@ -47,6 +48,7 @@ class MeasuredValues:
     names: tuple[str, ...]
     values: Float
     patient_ids: NDArray[np.object_]
+    drawn_by: str = BY_PATIENT
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.patient_ids), len(self.names)):
@@ -84,7 +86,7 @@ def read_measured_values(csv: Path, pack: Pack) -> MeasuredValues:
     if not table.index.isin(pack.sample_ids).any():
         raise DataError(f"{csv} names none of the films of {pack.path}; check that both carry the same sample ids")
     values = table.reindex(pack.sample_ids).to_numpy(np.float64)
-    return MeasuredValues(tuple(map(str, table.columns)), values, pack.patient_ids)
+    return MeasuredValues(tuple(map(str, table.columns)), values, pack.patient_ids, pack.drawn_by)
 
 
 def conformal_radius(residuals: Float, level: float) -> float:
@@ -215,7 +217,7 @@ def readout_rows(
         encoder: _judge(readouts, features[encoder][chosen], truth, draws) for encoder, readouts in fitted.items()
     }
     counts = [*(~np.isnan(truth)).sum(axis=0).tolist(), int((~np.isnan(truth)).any(axis=1).sum())]
-    maker, rows = comparison.maker(PROTOCOL, config.seed), []
+    maker, rows = comparison.maker(PROTOCOL, config.seed, drawn_by=measured.drawn_by), []
     for metric in (COVERAGE, R2, WIDTH):
         draws_of = {name: values[metric] for name, values in judged.items()}
         for column in with_differences(draws_of, metric, comparison.baseline):

@@ -245,6 +245,7 @@ class RowMaker:
     device: str = ""
     subjects: Mapping[str, Subject] = field(default_factory=dict)
     num_trainings: int = 0
+    drawn_by: str = ""
 
     def subject(self, name: str) -> Subject:
         """What the encoder of this name is."""
@@ -286,4 +287,5 @@ class RowMaker:
             contrast=str(self.subject(column.contrast)) if column.contrast else "",
             num_trainings=self.num_trainings,
             device=self.device,
+            drawn_by=self.drawn_by,
         )
