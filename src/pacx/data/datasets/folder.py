@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pacx.core.errors import DataError, UsageError
 from pacx.core.tables.cells import known
 from pacx.core.tables.column_roles import NO_PATIENTS, Role, candidates, column_roles
-from pacx.core.tables.ids import is_rounded, whole_number_id
+from pacx.core.tables.ids import require_whole_ids, whole_number_id
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.film_folders import films_among, films_below, require_films
 from pacx.data.folder_walk import is_folder
@@ -285,11 +285,7 @@ class _CsvReader:
 
     def _ids(self, role: Role) -> list[str]:
         cells = [whole_number_id(cell) for cell in self._known(role)]
-        if num_rounded := sum(map(is_rounded, cells)):
-            raise DataError(
-                f"column '{self._roles.get(role)}' of {self._csv} holds {num_rounded} ids that a spreadsheet rounded; "
-                "export the table again with that column as text"
-            )
+        require_whole_ids(filter(None, cells), f"column '{self._roles.get(role)}' of {self._csv}")
         return cells
 
     def _people(self, paths: Sequence[str]) -> tuple[list[str], list[str]]:
