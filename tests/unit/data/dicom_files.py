@@ -18,6 +18,9 @@ LOSSLESS = {
     "1.2.840.10008.1.2.4.90": lambda pixels, bits: imagecodecs.jpeg2k_encode(
         pixels, level=0, codecformat="j2k", bitspersample=bits
     ),
+    "1.2.840.10008.1.2.4.110": lambda pixels, bits: imagecodecs.jpegxl_encode(
+        pixels, lossless=True, bitspersample=bits
+    ),
     "1.2.840.10008.1.2.4.201": lambda pixels, _: imagecodecs.htj2k_encode(pixels),
 }
 LOSSY = {
@@ -27,6 +30,7 @@ LOSSY = {
     "1.2.840.10008.1.2.4.91": lambda pixels, bits: imagecodecs.jpeg2k_encode(
         pixels, level=60, codecformat="j2k", bitspersample=bits
     ),
+    "1.2.840.10008.1.2.4.112": lambda pixels, bits: imagecodecs.jpegxl_encode(pixels, level=98, bitspersample=bits),
 }
 
 
@@ -48,22 +52,23 @@ def dicom(pixels: np.ndarray, *, bits_stored: int, syntax: str = ExplicitVRLittl
     if syntax == RLELossless:
         frame = get_encoder(RLELossless).encode(pixels, encoding_plugin="pydicom", **_described(dataset))
         dataset.PixelData = encapsulate([frame])
-    elif syntax.is_encapsulated:
+    elif syntax in LOSSLESS | LOSSY:
         dataset.PixelData = encapsulate([(LOSSLESS | LOSSY)[syntax](pixels, bits_stored)])
     else:
         order = ">" if syntax == ExplicitVRBigEndian else "<"
         dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
-    dataset["PixelData"].VR = "OB" if syntax.is_encapsulated or pixels.dtype.itemsize == 1 else "OW"
+    dataset["PixelData"].VR = "OB" if syntax in {RLELossless, *LOSSLESS, *LOSSY} or pixels.dtype.itemsize == 1 else "OW"
     for name, value in header.items():
         if value is None:
             delattr(dataset, name)
         else:
             setattr(dataset, name, value)
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
+    written = syntax if syntax.is_transfer_syntax else UID("1.2.840.10008.1.2.4.100")  # one that pydicom knows
+    dataset.file_meta.TransferSyntaxUID = written
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
+    return file.getvalue().replace(f"{written}\0".encode(), f"{syntax}\0".encode())
 
 
 def lut(first: int, values: list[int], bits: int) -> Dataset:
