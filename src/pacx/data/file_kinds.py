@@ -21,7 +21,7 @@ _NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
 _BMP_HEADER = slice(14, 18)
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)  # the headers Pillow reads; two letters alone say little
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # TEM, RST0 to RST7, SOI and EOI stand alone
-_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_AFTER_SCAN = re.compile(rb"\xff[^\x00-\x7f\xff\xd0-\xd7]")  # JPEG-LS fills up with less than 80, others with 00
 
 
 class FileKind(enum.Enum):

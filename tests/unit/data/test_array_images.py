@@ -110,3 +110,30 @@ def test_rows_pack_beside_files_and_bad_ones_are_quarantined(file: Path, tmp_pat
     np.save(file, normalised(GREY[::-1]))
     with pytest.raises(UsageError, match="made from other files"):
         pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=20), max_bad_fraction=0.5)
+
+
+def test_the_header_of_an_array_costs_no_film(tmp_path: Path) -> None:
+    """Floats of either byte order, and the header that Python 2 wrote, of which numpy warns."""
+    np.save(tmp_path / "big.npy", normalised(GREY).astype(">f4"))
+    whole = (tmp_path / "big.npy").read_bytes()
+    length = int.from_bytes(whole[8:10], "little")
+    old = whole[10 : 10 + length].replace(b"(4,", b"(4L,").rstrip(b"\n ").ljust(length - 1) + b"\n"
+    (tmp_path / "old.npy").write_bytes(whole[:10] + old + whole[10 + length :])
+    for name in ("big", "old"):
+        assert np.array_equal(decode_grey(tmp_path / f"{name}.npy#2"), GREY[2])
+
+
+def test_what_is_no_array_of_films_is_not_called_damaged(tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array([{"film": 1}], dtype=object))
+    with pytest.raises(UnreadableImage, match="does not hold float32 films"):
+        decode_grey(tmp_path / "objects.npy#0")
+    with (tmp_path / "archive.npy").open("wb") as file:
+        np.savez(file, films=normalised(GREY))
+    with pytest.raises(UnreadableImage, match="is an archive"):
+        decode_grey(tmp_path / "archive.npy#0")
+
+
+def test_a_row_of_one_grey_is_no_film(tmp_path: Path) -> None:
+    np.save(tmp_path / "cxr.npy", normalised(np.full((1, 20, 20), 7, np.uint8)))
+    with pytest.raises(UnreadableImage, match="one grey only"):
+        decode_grey(tmp_path / "cxr.npy#0")

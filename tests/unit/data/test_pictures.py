@@ -270,3 +270,13 @@ def test_memory_that_is_not_there_is_not_called_damage(tmp_path: Path) -> None:
             env=dict(os.environ),
         )
         assert done.stdout == "memory\n", name
+
+
+def test_the_room_offers_its_readers_and_loads_none_before_they_are_used() -> None:
+    code = (
+        "import sys, pacx.data.images as images\n"
+        "assert not {'numpy', 'PIL', 'imagecodecs'} & set(sys.modules)\n"
+        "assert images.decode_grey.__module__ == 'pacx.data.images.decode'\n"
+        "assert issubclass(images.UnreadableImage, Exception)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
