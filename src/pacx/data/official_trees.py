@@ -13,7 +13,7 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.dataset import DatasetCard, Issue
-from pacx.data.film_folders import has_film_ending
+from pacx.data.film_folders import candidates_below, has_film_ending
 from pacx.data.records import Records, shown
 from pacx.data.tables import SourceTable, missing
 
@@ -76,7 +76,7 @@ def film_names(folder: Path, card: DatasetCard) -> list[str]:
     """
     if not folder.is_dir():
         raise missing(folder, card)
-    names = sorted(path.name for path in folder.iterdir() if has_film_ending(path) and path.name[0] != ".")
+    names = list(candidates_below(folder, has_film_ending, pattern="*").chosen)
     if not names:
         raise DataError(f"{folder} holds no film; the root of {card.name} is expected to hold {'; '.join(card.layout)}")
     return names

@@ -67,8 +67,8 @@ def write_table(path: Path, columns: Columns) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        with staged_file(path) as partial:
-            pyarrow.parquet.write_table(pyarrow.table(dict(columns)), partial)
+        with staged_file(path) as partial, partial.open("wb") as file:
+            pyarrow.parquet.write_table(pyarrow.table(dict(columns)), file)
         return
     rows = zip(*columns.values(), strict=True)
     text = io.StringIO(newline="")

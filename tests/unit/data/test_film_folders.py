@@ -1,5 +1,6 @@
 """The films below a folder: in one order, the same for every verb, and nothing lost or added in silence."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -11,13 +12,17 @@ import pytest
 from dicom_files import dicom
 from PIL import Image
 
+from pacx.cli.main import main
 from pacx.core.errors import DataError, UsageError
 from pacx.data.checks.doctor import examine
 from pacx.data.datasets.dicom_folder import DATASET as DICOM_FOLDER
 from pacx.data.datasets.folder import DATASET as FOLDER
+from pacx.data.file_names import as_text, on_disk
 from pacx.data.film_folders import films_below, has_film_ending, may_be_dicom_film
 from pacx.data.folder_walk import files_below
+from pacx.data.packs.pack import Pack
 from pacx.inference.film_files import expanded
+from pacx.inference.predictions import write_table
 
 FILMS = ["UID.1.2.3", "a.DCM", "a/2.dcm", "a/b/x.dcm", "b.dcm", "linked/d.dcm"]
 PIXELS = np.arange(400, dtype=np.uint8).reshape(20, 20)
@@ -216,3 +221,31 @@ def test_dicom_files_are_known_by_content_and_damaged_ones_by_name(tmp_path: Pat
     write(tmp_path / "2.dcm", b"")
     write(tmp_path / "3.png", b"\x89PNG\r\n\x1a\n")
     assert films_below(tmp_path, may_be_dicom_film).files.films == ("1.csv", "2.dcm")
+
+
+def test_no_verb_ends_in_a_traceback_over_a_name_that_is_no_utf_8(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / os.fsdecode(b"r\xf6ntgen")
+    Image.fromarray(PIXELS).save(write(root / os.fsdecode(b"t\xf3rax.png")))
+    Image.fromarray(PIXELS.T).save(write(root / "b.png"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pack = tmp_path / os.fsdecode(b"p\xe4ck")
+    words = ["data", "pack", "folder", "--root", str(root), "--image-size-px", "16", "--num-workers", "1"]
+    main([*words, "--out", str(pack)])
+    assert Pack.open(pack).table["sample_id"].tolist() == ["b.png", r"t\xf3rax.png"]
+    main([*words, "--out", str(pack)])  # the same call finds the same pack
+    with contextlib.suppress(SystemExit):  # the doctor may have something to say, in a sentence
+        main(["data", "doctor", "folder", "--root", str(root), "--num-workers", "1"])
+    assert "2 films decoded" in capsys.readouterr().out
+    write_table(root / "found.parquet", {"path": [as_text(root / os.fsdecode(b"t\xf3rax.png"))], "edema": [0.5]})
+    write_table(root / "found.csv", {"path": [as_text(root / os.fsdecode(b"t\xf3rax.png"))], "edema": [0.5]})
+    assert r"t\xf3rax.png" in (root / "found.csv").read_text(encoding="utf-8")
+
+
+def test_a_name_as_text_finds_its_file_and_a_real_name_of_that_text_comes_first(tmp_path: Path) -> None:
+    raw = write(tmp_path / os.fsdecode(b"t\xf3rax.dcm"))
+    assert on_disk(tmp_path / as_text(raw.name)) == raw
+    literal = write(tmp_path / r"t\xf3rax.dcm")
+    assert on_disk(tmp_path / as_text(raw.name)) == literal
+    assert as_text("médico/1.png") == "médico/1.png"

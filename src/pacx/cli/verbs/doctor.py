@@ -17,6 +17,7 @@ from pacx.core.artifacts import write_json
 from pacx.core.host import cache_folder
 from pacx.data.checks.doctor import Diagnosis, examine
 from pacx.data.dataset import Dataset
+from pacx.data.file_names import as_text
 
 EXAMPLE = "pacx data doctor nih14 --root /data/nih14 --samples 1000 --json nih14-doctor.json"
 OptionsT = TypeVar("OptionsT")
@@ -51,15 +52,14 @@ class DoctorCall(Generic[OptionsT]):
 
 
 def _default_state(dataset: Dataset[Any], root: Path) -> Path:
-    name = hashlib.sha256(f"{dataset.card.name} {root.absolute()}".encode()).hexdigest()
+    name = hashlib.sha256(f"{dataset.card.name} {as_text(root.absolute())}".encode()).hexdigest()
     return cache_folder() / "doctor" / f"{name[:24]}.jsonl"
 
 
 def _show(diagnosis: Diagnosis) -> None:
     whose = "simulated twin" if diagnosis.is_twin else "complete"
-    counts = Table(
-        "count", whose, "here", "", title=f"{diagnosis.dataset}: {escape(str(diagnosis.root))}", title_justify="left"
-    )
+    title = f"{diagnosis.dataset}: {escape(as_text(diagnosis.root))}"
+    counts = Table("count", whose, "here", "", title=title, title_justify="left")
     for count in diagnosis.counts:
         if count.expected is None and count.found == 0:
             continue
@@ -71,6 +71,8 @@ def _show(diagnosis: Diagnosis) -> None:
         column.justify = "right"
     console = Console(soft_wrap=False)
     console.print(counts)
+    for note in diagnosis.notes:
+        console.print(f"note: {escape(note)}", highlight=False, soft_wrap=True)
     for issue in diagnosis.issues:
         label, style = ("FAULT", "bold red") if issue.is_fault else ("warning", "yellow")
         console.print(

@@ -39,6 +39,7 @@ class Diagnosis:
         counts: in the words of ``pacx.data.checks.record_counts``; empty where the tree could not be read at all.
         num_checked: films that were decoded.
         issues: faults and warnings, in the order they were found.
+        notes: what a pack of it would say of how its table came about, and of what was left out.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class Diagnosis:
     counts: tuple[Count, ...]
     num_checked: int
     issues: tuple[Issue, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_green(self) -> bool:
@@ -96,10 +98,12 @@ def examine(
     counts: tuple[Count, ...] = ()
     num_checked, is_twin = 0, False
     issues: list[Issue] = []
+    notes: tuple[str, ...] = ()
     try:
         expected = twin_counts(root)
         is_twin = expected is not None
         records = dataset.read(root, options)
+        notes = records.notes
         counts = _counts(dataset.expected_counts(options) if expected is None else expected, tally(records))
         issues += _wrong_counts(counts, "twin.json" if is_twin else "the complete dataset")
         issues += _patients(dataset, records)
@@ -124,6 +128,7 @@ def examine(
         counts=counts,
         num_checked=num_checked,
         issues=tuple(issues),
+        notes=notes,
     )
 
 

@@ -13,6 +13,8 @@ from pacx.core.progress import progress
 from pacx.core.randomness import sample_keys
 from pacx.data.dataset import Issue
 from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
+from pacx.data.file_names import as_text
+from pacx.data.film_folders import candidates_below
 from pacx.data.images.array_rows import ImageRef
 from pacx.data.packs.sources import SourceStamps, films, images
 from pacx.data.records import Records, shown
@@ -37,18 +39,19 @@ def surplus_files(records: Records, root: Path, patterns: Sequence[str]) -> Iter
     """Image and mask files below ``root`` that no record names."""
     if not patterns:
         return
-    named = (os.path.normpath(image.file) for _, image in images(records))
+    named = (as_text(os.path.normpath(image.file)) for _, image in images(records))
     keys = [np.empty(0, np.uint64), *map(sample_keys, batched(named, _FILES_AT_ONCE))]
     known = np.unique(np.concatenate(keys))
     surplus: list[str] = []
-    found = (os.path.normpath(path) for pattern in patterns for path in root.glob(pattern))
+    below = (candidates_below(root, lambda _: True, pattern=pattern).chosen for pattern in patterns)
+    found = (os.path.normpath(ImageRef.parse(path, root).file) for paths in below for path in paths)
     for batch in batched(found, _FILES_AT_ONCE):
-        is_known = np.isin(sample_keys(batch), known)
-        surplus += [path for path, is_one in zip(batch, is_known, strict=True) if not is_one and Path(path).is_file()]
+        is_known = np.isin(sample_keys(list(map(as_text, batch))), known)
+        surplus += [path for path, is_one in zip(batch, is_known, strict=True) if not is_one]
     if surplus:
-        below = [os.path.relpath(path, root) for path in surplus]
-        message = f"{len(below)} files belong to no record: {shown(below)}; the dataset does not have them"
-        yield Issue(check="surplus files", message=message, files=tuple(below))
+        paths = [as_text(os.path.relpath(path, root)) for path in surplus]
+        message = f"{len(paths)} files belong to no record: {shown(paths)}; the dataset does not have them"
+        yield Issue(check="surplus files", message=message, files=tuple(paths))
 
 
 @dataclass(frozen=True)

@@ -336,7 +336,8 @@ def finished(folder: Path, origin: Origin, table: "pd.DataFrame", files: PackFil
         files: their pixels.
     """
     images_sha256, masks_sha256 = files.finish()
-    table.to_parquet(folder / RECORDS_FILE, index=False, row_group_size=_ROWS_PER_GROUP)
+    with (folder / RECORDS_FILE).open("wb") as file:  # by name, pyarrow takes paths of valid text only
+        table.to_parquet(file, index=False, row_group_size=_ROWS_PER_GROUP)
     mean, std = _mean_and_std(files.histogram)
     return Manifest(
         num_images=len(table),

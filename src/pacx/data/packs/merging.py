@@ -15,7 +15,16 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
 from pacx.core.quarantine import require_few_bad
 from pacx.data.packs.files import Chunk, Origin, finished, forget_journal, pack_files
-from pacx.data.packs.pack import IMAGES_FILE, MANIFEST_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack, mapped
+from pacx.data.packs.pack import (
+    IMAGES_FILE,
+    MANIFEST_FILE,
+    MASKS_FILE,
+    RECORDS_FILE,
+    Manifest,
+    Pack,
+    mapped,
+    read_records,
+)
 from pacx.data.packs.packing import SHARD_FILE, Shard
 
 _ROWS_AT_ONCE = 32
@@ -106,7 +115,7 @@ def merge_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: float 
                     files.append(chunk)
                 shown.advance(len(chunk.kept) + len(chunk.bad))
             require_few_bad("films", files.bad, num_films, max_bad_fraction)
-            table = pd.concat([pd.read_parquet(opened.path / RECORDS_FILE) for opened in shards], ignore_index=True)
+            table = pd.concat([read_records(opened.path) for opened in shards], ignore_index=True)
             manifest = finished(folder, origin, table, files)
         write_json(folder / MANIFEST_FILE, manifest.to_json())
     forget_journal(out)

@@ -139,10 +139,7 @@ class Pack:
         records = path / RECORDS_FILE
         if not records.is_file() or sha256_of(records) != manifest.records_sha256:
             raise DataError(f"{records} is missing or was changed after packing; pack the images again")
-        import pandas as pd  # not before there is a pack: a wrong path is answered at once
-
-        table = pd.read_parquet(records, use_threads=False, pre_buffer=False)  # little memory, however many rows
-        return cls(path, manifest, table)
+        return cls(path, manifest, read_records(path))
 
     def __reduce__(self) -> tuple[Callable[[Path], "Pack"], tuple[Path]]:
         return (Pack.open, (self.path,))
@@ -224,6 +221,14 @@ class Pack:
         if split not in (*SPLITS, ""):
             raise UsageError(f"there is no split '{split}'; expected train, val, test or \"\"")
         return np.flatnonzero((self.table["split"] == split).to_numpy()).astype(np.int64)
+
+
+def read_records(folder: Path) -> "pd.DataFrame":
+    """The table of a pack or a shard, in little memory however many rows it has."""
+    import pandas as pd  # not before there is a pack: a wrong path is answered at once
+
+    with (folder / RECORDS_FILE).open("rb") as file:  # by name, pyarrow takes paths of valid text only
+        return pd.read_parquet(file, use_threads=False, pre_buffer=False)
 
 
 def mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
