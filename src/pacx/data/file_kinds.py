@@ -17,7 +17,8 @@ START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _DICOM_AT, _DICOM_START = 128, b"DICM"
-_NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
+NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
+"""So many from its start say what a file is."""
 _BMP_HEADER = slice(14, 18)
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)  # the headers Pillow reads; two letters alone say little
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # TEM, RST0 to RST7, SOI and EOI stand alone
@@ -51,7 +52,7 @@ def kind_of(data: bytes) -> FileKind | None:
 
     A DICOM file's first 128 bytes are anybody's (PS3.10 section 7.1), so it is one even if it begins as a picture.
     """
-    if data[_DICOM_AT:_NUM_BYTES_TOLD_BY] == _DICOM_START:
+    if data[_DICOM_AT:NUM_BYTES_TOLD_BY] == _DICOM_START:
         return FileKind.DICOM
     kind = next((kind for start, kind in STARTS.items() if data.startswith(start)), None)
     if kind is FileKind.BMP and int.from_bytes(data[_BMP_HEADER], "little") not in _BMP_HEADER_SIZES:
@@ -66,7 +67,7 @@ def kind_of_file(path: Path) -> FileKind | None:
         OSError: it cannot be opened, so nobody knows.
     """
     with path.open("rb") as file:
-        return kind_of(file.read(_NUM_BYTES_TOLD_BY))
+        return kind_of(file.read(NUM_BYTES_TOLD_BY))
 
 
 def jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:

@@ -202,11 +202,14 @@ def _with_objects(paths: Sequence[str], root: Path) -> Iterator[tuple[str, Dicom
 
 def _object(ref: ImageRef) -> DicomObject | None:
     # Of what is not there, such as a link that leads nowhere, decoding says so.
-    if ref.row is not None or not ref.is_there() or _kind(ref.file) is not FileKind.DICOM:
+    if ref.row is not None or not ref.is_there():
         return None
     from pacx.data.images.headers import read_object  # a third of a second, which most folders need not wait for
 
-    return read_object(ref.file)
+    try:
+        return read_object(ref.file)
+    except OSError as error:
+        raise cannot_be_opened(ref.file, error) from error
 
 
 def require_films(folder: FilmFolder, root: Path, what: str) -> None:

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.tag import BaseTag, Tag
 
+from pacx.data.file_kinds import NUM_BYTES_TOLD_BY, FileKind, kind_of
 from pacx.data.images.dicom_objects import DEFLATED, DicomObject, class_of
 
 _FIELDS = (
@@ -62,13 +63,19 @@ def object_of(dataset: Dataset) -> DicomObject:
     )
 
 
-def read_object(path: Path) -> DicomObject:
+def read_object(path: Path) -> DicomObject | None:
     """Read what a DICOM file says it is; of a damaged header nothing, and decoding will name the file.
+
+    Returns:
+        None for a file that is not DICOM.
 
     Raises:
         OSError: the file cannot be opened.
     """
     with silence(), path.open("rb") as file:
+        if kind_of(file.read(NUM_BYTES_TOLD_BY)) is not FileKind.DICOM:
+            return None
+        file.seek(0)
         try:
             meta = read_file_meta_info(path)
             if meta.get("TransferSyntaxUID") == DEFLATED:  # a header that may inflate without bound stays closed
