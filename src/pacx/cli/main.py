@@ -1,8 +1,8 @@
 """The ``pacx`` command: picks the verb, prints errors as one sentence, turns them into exit codes.
 
 A verb's module is imported only when it is called, and what it works with only behind its ``parse``, so that help,
-lists and wrong calls are answered at once. Exit codes: 0 done, 1 the data or the model is at fault, 2 the call is, 130
-interrupted.
+lists and wrong calls are answered at once. Exit codes: 0 done, 1 the data or the model is at fault, 2 the call is, 75 a
+training that was asked to stop, and elsewhere 128 and the number of the signal that asked (Ctrl-C 130, SIGTERM 143).
 """
 
 import importlib
@@ -12,10 +12,13 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from pacx.cli.terminal import complain, explained, say
+from pacx.cli.terminal import Stop, complain, explained, say
 from pacx.core.discovery import like
+from pacx.core.errors import InterruptedRunError
 from pacx.core.extras import extra_of
+from pacx.core.host import limit_threads
 
+_AGAIN = InterruptedRunError.exit_code
 _VERBS = {
     "demo": "the whole method on a simulated hospital, ending in a report (ten minutes on two cores, no data needed)",
     "simulate": "write a simulated hospital: films, masks, ECGs, laboratory values",
@@ -73,8 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if verb not in _VERBS:
         complain(f"'{verb}' is not a verb of pacx; it knows {', '.join(_VERBS)}{like(verb, _VERBS)}")
         sys.exit(2)
+    limit_threads()
     try:
-        with explained(is_debug=is_debug):
+        with Stop(), explained(is_debug=is_debug, interrupted_code=_AGAIN if verb == "train" else None):
             importlib.import_module(f"pacx.cli.verbs.{verb}").main(rest)
     except ModuleNotFoundError as error:
         if is_debug or (error.name or "").partition(".")[0] == "pacx":

@@ -1,15 +1,18 @@
 """What the command says, and how the words after a verb become a typed object."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar, get_origin
 
 import tyro
 
 from pacx.core.discovery import like
 from pacx.core.errors import PacxError
+from pacx.training.interruption import StopRequest
 
 T = TypeVar("T")
 
@@ -24,19 +27,49 @@ def complain(text: str) -> None:
     sys.stderr.write(f"pacx: {text}\n")
 
 
+class Stop(StopRequest):
+    """Ends a verb in order when it is asked to stop, as Ctrl-C does; put back only where nobody asked."""
+
+    def answer(self) -> None:
+        """Interrupt, saying which signal it was."""
+        raise KeyboardInterrupt(self.signal_name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.signal_name is None:  # else a second signal would cut short what the first one began
+            super().__exit__(kind, error, trace)
+
+
 @contextmanager
-def explained(*, is_debug: bool = False) -> Iterator[None]:
-    """Turn errors within into one sentence and an exit code; in debugging, show their traceback."""
+def explained(*, is_debug: bool = False, interrupted_code: int | None = None) -> Iterator[None]:
+    """Turn errors within into one sentence and an exit code; in debugging, show their traceback.
+
+    Args:
+        is_debug: whether a traceback is wanted.
+        interrupted_code: of a call that was asked to stop; by default the shell's, 128 and the signal's number.
+    """
     try:
         yield
     except PacxError as error:
         if is_debug:
             raise
-        complain("; ".join([str(error), *getattr(error, "__notes__", ())]))
+        complain(_with_notes(str(error), error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complain("interrupted; what was finished is on disk, the same command goes on (pacx train: with --resume)")
-        sys.exit(130)
+    except MemoryError as error:
+        complain(
+            _with_notes("this machine has not enough memory for this; take fewer processes or less at once", error)
+        )
+        sys.exit(1)
+    except KeyboardInterrupt as error:
+        name = error.args[0] if error.args else signal.SIGINT.name
+        what = "what was finished is on disk, the same command goes on (pacx train: with --resume)"
+        complain(f"interrupted ({name}); {'; '.join(getattr(error, '__notes__', [])) or what}")
+        sys.exit(interrupted_code or 128 + signal.Signals[name])
+
+
+def _with_notes(text: str, error: BaseException) -> str:
+    return "; ".join([text, *getattr(error, "__notes__", ())])
 
 
 def parse(kind: type[T], words: Sequence[str], *, verb: str, example: str, default: T | None = None) -> T:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order
-from pacx.core.workers import end_with_parent
+from pacx.core.workers import end_with_parent, signals_held
 from pacx.data.packs.pack import Pack
 
 
@@ -115,12 +115,17 @@ def _fetched(pack: Pack, steps: list[NDArray[np.int64]], num_workers: int) -> It
         generator=torch.Generator(),  # otherwise the loader draws its workers' seeds from the global one
         worker_init_fn=_end_with_training if num_workers else None,
     )
-    for rows, images in loader:
+    with signals_held():
+        fetched = iter(loader)
+    for rows, images in fetched:
         yield Batch(rows=rows, keys=pack.keys[rows.numpy()], images=images)
 
 
 def _end_with_training(worker: int) -> None:
-    """Torch's own watch over a killed trainer fails where a fork server stands between the two."""
+    """Torch's own watch over a killed trainer fails where a fork server stands between the two.
+
+    And a signal to the whole job is for the trainer, which saves before it lets its workers go.
+    """
     end_with_parent()
 
 

@@ -53,7 +53,7 @@ def train(task: StageTask[B], config: TrainingConfig, run_dir: Path, *, resume: 
     Raises:
         UsageError: the folder is in use, the settings changed, or the machine or the stage lacks what they ask for.
         TrainingError: a loss or gradient is NaN or infinite, or no checkpoint is usable.
-        InterruptedRunError: SIGTERM or SIGUSR1 came; the run is saved and may be resumed.
+        InterruptedRunError: SIGTERM, SIGUSR1 or SIGINT came; the run is saved and may be resumed.
     """
     loop = _Loop(task, config, run_dir, resume=resume)
     return loop.run.finished() or loop.train()

@@ -1,7 +1,11 @@
 """A map over processes: order, how far ahead it reads, errors, and workers that die."""
 
+import contextlib
 import os
 import signal
+import stat
+import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -9,7 +13,7 @@ import psutil
 import pytest
 
 from pacx.core.errors import DataError, WorkerError
-from pacx.core.workers import Workers, in_order
+from pacx.core.workers import STOP_SIGNALS, Workers, in_order
 
 
 def slowest_first(number: int) -> int:
@@ -30,8 +34,25 @@ def die(number: int) -> int:
     return number
 
 
-def interrupted(number: int) -> int:
-    os.kill(os.getpid(), signal.SIGINT)
+def die_in_the_middle_of_an_answer(number: int) -> int:
+    if number == 0:
+        pipe = next(fd for fd in range(3, 64) if is_socket(fd))
+        os.write(pipe, struct.pack("!i", 1_000_000))  # so many bytes follow, it says
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.1)
+    return number
+
+
+def is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+def signalled(number: int) -> int:
+    for each in STOP_SIGNALS:
+        os.kill(os.getpid(), each)
     return number
 
 
@@ -86,5 +107,37 @@ def test_a_worker_that_dies_is_one_sentence() -> None:
     assert not workers_alive()
 
 
-def test_an_interrupt_in_a_terminal_is_for_the_parent_alone() -> None:
-    assert list(in_order(interrupted, range(4), 2)) == [0, 1, 2, 3]
+def test_a_worker_that_dies_in_the_middle_of_an_answer_leaves_nobody_waiting() -> None:
+    with pytest.raises(WorkerError, match="fewer than 2 processes"):
+        list(in_order(die_in_the_middle_of_an_answer, range(6), 2))
+    assert not workers_alive()
+
+
+def test_what_stops_a_whole_job_is_for_the_parent_alone() -> None:
+    assert list(in_order(signalled, range(4), 2)) == [0, 1, 2, 3]
+
+
+def test_a_signal_while_workers_start_does_not_hit_them() -> None:
+    """They are not up yet when the first of these comes, nor later when the last does."""
+    before = {each: signal.signal(each, lambda *_: None) for each in STOP_SIGNALS}
+    is_over = threading.Event()
+
+    def keep_asking() -> None:
+        while not is_over.is_set():
+            for child in psutil.Process().children():
+                for each in STOP_SIGNALS:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.send_signal(each)
+            time.sleep(0.001)
+
+    asking = threading.Thread(target=keep_asking)
+    try:
+        with Workers(2) as workers:
+            asking.start()
+            assert list(workers.in_order(slowest_first, range(4))) == [0, 1, 2, 3]
+            is_over.set()
+            asking.join()
+    finally:
+        is_over.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)

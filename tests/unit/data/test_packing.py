@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from dicom_files import dicom
 from film_folders import write_films
@@ -287,8 +288,7 @@ def test_another_table_of_the_same_films_decodes_nothing_again(records: Records,
 
 
 def children_of(pid: int) -> list[Path]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [Path("/proc") / child for child in listed]
+    return [Path("/proc") / str(child.pid) for child in psutil.Process(pid).children()]
 
 
 def packing(records: Records, out: Path, *, num_workers: int, size_px: int) -> "subprocess.Popen[bytes]":

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pacx.core.workers import STOP_SIGNALS
 from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images import dicom  # noqa: F401 - decode.py imports its readers late, when the limits forbid it
 from pacx.data.images.decode import grey_from_bytes, require_film, to_square
@@ -101,7 +102,7 @@ def answer(connection: Connection) -> None:
 def main() -> None:
     """Answer until the server goes."""
     socket, memory_bytes = int(sys.argv[1]), int(sys.argv[2])
-    for ignored in (signal.SIGINT, signal.SIGTERM):  # a stop is for the server, which first finishes what it has
+    for ignored in STOP_SIGNALS:  # a stop is for the server, which first finishes what it has
         signal.signal(ignored, signal.SIG_IGN)
     for kind, most in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(kind, (most, most))
