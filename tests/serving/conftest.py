@@ -1,5 +1,6 @@
 """An exported encoder, small and real, and a server that serves it twice under two names."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from running_server import Running, serving
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.randomness import generator
 from pacx.exporting.graphs import write_graph
-from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, write_about
+from pacx.exporting.quantized_graph import write_quantized
+from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, load_export, write_about
 from pacx.models.encoders.folder import load_encoder, save_encoder
 from pacx.models.heads.classifier import Classifier, save_classifier
 from pacx.models.heads.readouts import ReadoutHead, save_readouts
@@ -54,6 +56,18 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for file, gives in GRAPHS.items()
     )
     write_about(folder, name="mae", embedding_dim=32, graphs=graphs, provenance={})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def export_with_8_bits(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exports") / "both"
+    shutil.copytree(export, folder)
+    write_quantized(folder / "onnx" / "fp32.onnx", folder / "onnx" / "int8.onnx")
+    eight = describe_graph(
+        folder, "onnx/int8.onnx", precision=Precision.INT8, takes=GraphInput.PIXELS, gives=GraphOutput.EMBEDDING
+    )
+    write_about(folder, name="both", embedding_dim=32, graphs=(*load_export(export).graphs, eight), provenance={})
     return folder
 
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from pacx.core.artifacts import sha256_of
 from pacx.core.errors import ModelError, UsageError
-from pacx.exporting.quantized_graph import write_quantized
 from pacx.inference import host_choice
+from pacx.inference.checks import Checks
 from pacx.inference.engines import Runtime
-from pacx.inference.export_folder import GraphInput, GraphOutput, Precision, describe_graph, load_export, write_about
+from pacx.inference.export_folder import Precision, load_export, write_about
 from pacx.inference.host_choice import Measured, Plan, candidates, choose, measure, smooth_films
-from pacx.inference.onnx_encoder import OnnxEncoder
+from pacx.inference.onnx_encoder import OnnxEncoder, open_embedder
 from pacx.models.rollout import _FLAT
 from pacx.serving import runtime
 from pacx.serving.runtime import FilmQuestion, ServedEncoder, scaled_maps
@@ -64,8 +66,9 @@ def test_what_disagrees_is_never_chosen(export: Path, tmp_path: Path, monkeypatc
         choose(loaded, None, 1, tmp_path / "b")
 
 
-def test_agreement_is_measured(export: Path) -> None:
+def test_agreement_is_measured() -> None:
     reference = np.random.default_rng(0).normal(size=(4, 32)).astype(np.float32)
+    checks = Checks(films=smooth_films(4, 8), embeddings=reference)
     for precision, disturbance, agrees in (
         (Precision.FP32, 5e-5, True),
         (Precision.FP32, 2e-4, False),
@@ -73,20 +76,12 @@ def test_agreement_is_measured(export: Path) -> None:
         (Precision.INT8, 1.0, False),
     ):
         turned = reference + disturbance * np.roll(np.sign(reference), 1, axis=1)
-        assert host_choice._agrees(precision, turned, reference) == agrees
-    assert not host_choice._agrees(Precision.INT8, np.full_like(reference, np.nan), reference)
+        assert checks.agree(precision, turned) == agrees
+    assert not checks.agree(Precision.INT8, np.full_like(reference, np.nan))
 
 
-def test_int8_is_measured_beside_fp32_and_served(export: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "both"
-    shutil.copytree(export, folder)
-    write_quantized(folder / "onnx" / "fp32.onnx", folder / "onnx" / "int8.onnx")
-    before = load_export(folder)
-    eight = describe_graph(
-        folder, "onnx/int8.onnx", precision=Precision.INT8, takes=GraphInput.PIXELS, gives=GraphOutput.EMBEDDING
-    )
-    write_about(folder, name="both", embedding_dim=32, graphs=(*before.graphs, eight), provenance={})
-    both = load_export(folder)
+def test_int8_is_measured_beside_fp32_and_served(export: Path, export_with_8_bits: Path) -> None:
+    both = load_export(export_with_8_bits)
     measured = measure(both, candidates(both, None), 4)
     assert {each.plan.precision for each in measured} == set(Precision)
     assert all(each.agrees for each in measured)
@@ -98,11 +93,69 @@ def test_int8_is_measured_beside_fp32_and_served(export: Path, tmp_path: Path) -
         plan = next(plan for plan in candidates(both, precision))
         encoder = ServedEncoder("both", both, plan)
         answers = encoder.answer([FilmQuestion(film, wants_attention=row == 1) for row, film in enumerate(films)])
-        graph = both.find(GraphOutput.EMBEDDING)
-        assert graph is not None
-        expected = OnnxEncoder(both, graph)(films)
+        expected = OnnxEncoder(both, both.embedding_graph(Precision.FP32))(films)
         assert np.abs(np.stack([answer.embedding for answer in answers]) - expected).max() < tolerance
         assert [answer.attention is not None for answer in answers] == [False, True, False]
+
+
+@pytest.mark.parametrize(("eight_bits", "chosen"), [(129.0, Precision.FP32), (131.0, Precision.INT8)])
+def test_eight_bits_have_to_be_clearly_faster(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eight_bits: float, chosen: Precision
+) -> None:
+    found = [
+        Measured(
+            plan=Plan(runtime=Runtime.ONNXRUNTIME, precision=precision, num_threads=1, num_streams=1),
+            films_per_s=speed,
+            agrees=True,
+        )
+        for precision, speed in ((Precision.FP32, 100.0), (Precision.INT8, eight_bits))
+    ]
+    monkeypatch.setattr(host_choice, "measure", lambda *_: found)
+    assert choose(load_export(export), None, 1, tmp_path)[0].precision is chosen
+
+
+def test_graphs_that_mix_films_are_not_offered(export_with_8_bits: Path, tmp_path: Path) -> None:
+    """As 0.1.0 and 0.2.0 wrote them: one scale of activations for a whole batch."""
+    folder = tmp_path / "old"
+    shutil.copytree(export_with_8_bits, folder)
+    quantize_dynamic(
+        folder / "onnx" / "fp32.onnx", folder / "onnx" / "int8.onnx", per_channel=True, weight_type=QuantType.QInt8
+    )
+    about = json.loads((folder / "export.json").read_text())
+    for graph in about["graphs"]:
+        del graph["films_per_run"]
+        graph["sha256"] = sha256_of(folder / graph["file"])
+    del about["checks_sha256"]
+    (folder / "export.json").write_text(json.dumps(about))
+    old = load_export(folder)
+    assert {plan.precision for plan in candidates(old, None)} == {Precision.FP32}
+    assert choose(old, None, 2, tmp_path / "cache")[0].precision is Precision.FP32
+    for ask in (lambda: candidates(old, Precision.INT8), lambda: open_embedder(folder, Precision.INT8)):
+        with pytest.raises(UsageError, match="depends on the films beside it; export the encoder again"):
+            ask()
+
+
+def test_a_host_is_held_to_what_was_exported(export_with_8_bits: Path, tmp_path: Path) -> None:
+    """A runtime of fewer bits is played by embeddings that were kept and are a little others."""
+    for name, disturbance, agreeing in (
+        ("same", 0.0, {Precision.FP32, Precision.INT8}),
+        ("fewer bits", 1e-3, {Precision.INT8}),
+        ("another", 10.0, set()),
+    ):
+        folder = tmp_path / name
+        shutil.copytree(export_with_8_bits, folder)
+        both = load_export(folder)
+        films = smooth_films(3, 64)
+        embeddings = OnnxEncoder(both, both.embedding_graph(Precision.FP32))(films)
+        embeddings[1, 3] += disturbance
+        (folder / "onnx" / "checks.safetensors").write_bytes(Checks(films=films, embeddings=embeddings).to_bytes())
+        write_about(folder, name="both", embedding_dim=32, graphs=both.graphs, provenance={})
+        kept = load_export(folder)
+        measured = measure(kept, candidates(kept, None), 2)
+        assert {each.plan.precision for each in measured if each.agrees} == agreeing, name
+        (folder / "onnx" / "checks.safetensors").write_bytes(b"")
+        with pytest.raises(ModelError, match="is not the file that was exported"):
+            load_export(folder)
 
 
 def test_flat_maps_are_zero_and_others_span_everything() -> None:

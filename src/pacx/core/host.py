@@ -2,10 +2,19 @@
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
+
+_OF_PRODUCTS = frozenset(
+    (
+        *("avx", "fma", "avx2", "avx512f", "avx512bw", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+        *("amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2", "svei8mm", "svebf16"),
+    )
+)
+"""As Linux writes them, of x86 and of ARM."""
 
 
 def num_processors(root: Path = _ROOT) -> int:
@@ -81,6 +90,18 @@ def processor_lines(*names: str) -> list[str]:
     except OSError:
         return []
     return sorted({line for line in lines if line.startswith(names)})
+
+
+def processor_name() -> str:
+    """What its maker calls the processor; "" where nobody says."""
+    names = [line.partition(":")[2].strip() for line in processor_lines("model name")]
+    return names[0] if names else platform.processor()
+
+
+def instruction_sets() -> list[str]:
+    """Of those that matrix products are computed with, what the processors here have; empty on other than Linux."""
+    flags = {flag for line in processor_lines("flags", "Features") for flag in line.partition(":")[2].split()}
+    return sorted(flags & _OF_PRODUCTS)
 
 
 def cache_folder() -> Path:

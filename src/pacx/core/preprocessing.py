@@ -37,6 +37,11 @@ class Preprocessing(TypedJson, what="preprocessing contract", error=ModelError):
                 f"preprocessing names {self.num_channels} channels but {len(self.mean)} means and {len(self.std)} "
                 "standard deviations; give one of each per channel"
             )
+        if not np.isfinite([*self.mean, *self.std]).all() or not all(each > 0 for each in self.std):
+            raise ModelError(
+                f"preprocessing has means {self.mean} and standard deviations {self.std}; give finite ones, and "
+                "deviations above zero"
+            )
         if self.resize != "stretch-bilinear-antialias":
             raise ModelError(f"preprocessing asks for resize '{self.resize}', which this version does not know")
 

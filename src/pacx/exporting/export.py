@@ -19,6 +19,7 @@ from pacx.data.packs.pack import Pack
 from pacx.evaluation.results import read_rows, rows_to_json
 from pacx.exporting.model_card import CARD, OFFICIAL, hugging_face_readme, model_card, read_run
 from pacx.inference.export_folder import (
+    CHECKS,
     CONFIG,
     CONTRACT,
     GRAPHS_FOLDER,
@@ -68,7 +69,8 @@ class ExportConfig:
     """Write the graph of attention rollouts as well."""
 
     int8: bool = True
-    """Write a graph with 8-bit weights as well, unless it changes a probe's AUROC by more than 0.002."""
+    """Write a graph with 8-bit weights as well, unless it turns an embedding (cosine under 0.998), or surely changes
+    a probe's AUROC by more than 0.002."""
 
     reference_pack: Path | None = None
     """A pack with training and at least 99 validation films that the encoder knows: with it the export can tell a film
@@ -138,13 +140,13 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
             provenance={**provenance("pacx export", 0).to_json(), "encoder": run.origin.provenance},
         )
         describe(graphs=graphs)
-        measured = measure_parity(load_export(folder), loaded, config.num_parity_films)
+        measured, checks = measure_parity(load_export(folder), loaded, config.num_parity_films)
         refused = {parity.file: sentence for parity in measured if (sentence := refusal(parity))}
         write_json(folder / PARITY, parity_to_json(measured, refused))
-        if refused:
-            for file in refused:
-                (folder / file).unlink()
-            describe(graphs=tuple(graph for graph in graphs if graph.file not in refused))
+        for file in refused:
+            (folder / file).unlink()
+        (folder / CHECKS).write_bytes(checks.to_bytes())
+        describe(graphs=tuple(graph for graph in graphs if graph.file not in refused))
         card = model_card(load_export(folder), run, read_json(folder / PARITY))
         write_text(folder / CARD, card)
         write_text(folder / "README.md", hugging_face_readme(card))

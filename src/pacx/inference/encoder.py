@@ -18,7 +18,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.augment import to_input
 from pacx.data.images.decode import decode_grey, film_from_image, require_film, to_square
 from pacx.data.images.unreadable import check_size
-from pacx.models.device import chosen_device
+from pacx.models.device import chosen_device, in_full_precision
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.encoders.folder import load_encoder as load_encoder_folder
 from pacx.models.encoders.hub import hub_folder, is_hub_id
@@ -62,12 +62,20 @@ class Encoder:
         return self._loaded.module
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Embed what has gone through the preprocessing and is normalised: (B, D) from (B, C, S, S), on its device."""
-        return self._loaded.embed_images(images)
+        """Embed what has gone through the preprocessing and is normalised: (B, D) from (B, C, S, S), on its device.
+
+        Raises:
+            DataError: a film holds NaN or infinity.
+        """
+        return self._loaded.embed_images(_finite(images))
 
     def patches(self, images: torch.Tensor) -> torch.Tensor:
-        """One token per patch, row by row: (B, L, D) from normalised (B, C, S, S)."""
-        return self._loaded.patches(images)
+        """One token per patch, row by row: (B, L, D) from normalised (B, C, S, S).
+
+        Raises:
+            DataError: a film holds NaN or infinity.
+        """
+        return self._loaded.patches(_finite(images))
 
     def pooled_by(self, pooling: Pooling) -> "Encoder":
         """The same weights with another part of the output standing for the film."""
@@ -118,6 +126,7 @@ class Encoder:
 
         Raises:
             DataError: they are of another shape or type.
+            ModelError: an embedding is not finite.
         """
         side = self.preprocessing.image_size_px
         if squares.dtype != np.uint8 or squares.ndim != 3 or squares.shape[1:] != (side, side):
@@ -125,15 +134,18 @@ class Encoder:
                 f"{squares.dtype} pixels of shape {squares.shape} are not what this encoder takes; give grey uint8 "
                 f"(N, {side}, {side}), or films of any size to embed"
             )
-        with torch.inference_mode():
-            return self._loaded.embed_images(self._input(squares)).float().cpu().numpy()
+        with torch.inference_mode(), in_full_precision():
+            embeddings = self._loaded.embed_images(self._input(squares)).float().cpu().numpy()
+        if not np.isfinite(embeddings).all():
+            raise ModelError("the encoder gives NaN or infinity for a film; its weights are damaged, or fit no film")
+        return embeddings
 
     def attention_rollout(self, film: Film) -> NDArray[np.float32]:
         """How much of the class token's attention each pixel received: (S, S), scaled to [0, 1].
 
         Source: paper appendix A.2.2, attention rollout.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), in_full_precision():
             return attention_rollout(self._loaded.vit, self._input(self._squares([film])))[0].float().cpu().numpy()
 
     def _squares(self, films: Sequence[Film]) -> NDArray[np.uint8]:
@@ -142,6 +154,13 @@ class Encoder:
     def _input(self, squares: NDArray[np.uint8]) -> torch.Tensor:
         device = next(self._loaded.vit.parameters()).device
         return to_input(torch.from_numpy(squares).to(device), self.preprocessing)  # (B, C, S, S)
+
+
+def _finite(images: torch.Tensor) -> torch.Tensor:
+    bad = [row for row, image in enumerate(images) if not torch.isfinite(image).all()]
+    if bad:
+        raise DataError(f"film {bad[0]} of {len(images)} holds NaN or infinity; leave it out, or read it again")
+    return images
 
 
 def _several(films: Film | Sequence[Film]) -> Sequence[Film]:

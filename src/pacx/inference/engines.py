@@ -1,4 +1,4 @@
-"""What runs a graph on this host: ONNX Runtime, and OpenVINO where somebody installed it."""
+"""What runs a graph on this host: ONNX Runtime, and in single precision OpenVINO where somebody installed it."""
 
 import enum
 from importlib.util import find_spec
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
-from pacx.inference.export_folder import ExportFolder, Graph
+from pacx.inference.export_folder import ExportFolder, Graph, Precision
 from pacx.inference.onnx_encoder import OnnxEncoder
 
 
@@ -29,6 +29,10 @@ class Runtime(enum.Enum):
     def is_installed(self) -> bool:
         """Whether it can be imported."""
         return find_spec(self.value) is not None
+
+    def runs(self, precision: Precision) -> bool:
+        """Whether it is asked to: 8 bits round differently in each library, and are to be the same wherever asked."""
+        return self is Runtime.ONNXRUNTIME or precision is Precision.FP32
 
 
 class OpenVinoEngine:
@@ -52,7 +56,7 @@ class OpenVinoEngine:
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the graph gives of grey squares (N, S, S), row by row."""
         found = self._compiled.create_infer_request().infer(self._export.feed(self._graph, squares))
-        return np.array(found[0], np.float32)
+        return self._export.taken(self._graph, np.array(found[0]))
 
 
 def open_engine(runtime: Runtime, export: ExportFolder, graph: Graph, num_threads: int) -> Engine:

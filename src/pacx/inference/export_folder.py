@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json, sha256_of, write_json
-from pacx.core.errors import DataError, ModelError
+from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
 
 FORMAT_VERSION = 1
 ABOUT, PARITY, CONTRACT = "export.json", "parity.json", "preprocessing.json"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 GRAPHS_FOLDER = "onnx"
+CHECKS = f"{GRAPHS_FOLDER}/checks.safetensors"
+"""Films and what the fp32 graph made of them (``pacx.inference.checks``)."""
 HEAD_FOLDERS = ("readouts", "classifier", "segmenter", "reference")
 """What may lie beside the weights; each is tied to them by a hash of its own, which its own loader checks."""
 RESEARCH_USE = "Research software, not a medical device."
@@ -64,7 +66,8 @@ class Graph:
         sha256: of the file's bytes.
         precision: of its matrix products.
         input: what it takes.
-        output: what it gives; N is dynamic on both sides.
+        output: what it gives.
+        films_per_run: the N that it takes; None for any.
     """
 
     file: str
@@ -72,6 +75,12 @@ class Graph:
     precision: Precision
     input: GraphInput
     output: GraphOutput
+    films_per_run: int | None = None
+
+    @property
+    def mixes_films(self) -> bool:
+        """Whether a film's numbers depend on the films beside it: 8 bits share one scale in a run."""
+        return self.precision is Precision.INT8 and self.films_per_run != 1
 
     def to_json(self) -> dict[str, Any]:
         """As ``export.json`` lists it."""
@@ -81,6 +90,7 @@ class Graph:
             "precision": self.precision.value,
             "input": self.input.value,
             "outputs": [self.output.value],
+            "films_per_run": self.films_per_run,
         }
 
 
@@ -97,6 +107,7 @@ class ExportFolder:
         embedding_dim: D.
         graphs: at least one that gives embeddings.
         heads: which of ``HEAD_FOLDERS`` lie beside the weights.
+        checks_sha256: of ``CHECKS``; None with an export of a version that kept none.
         provenance: where it came from, JSON values.
     """
 
@@ -108,6 +119,7 @@ class ExportFolder:
     embedding_dim: int
     graphs: tuple[Graph, ...]
     heads: tuple[str, ...]
+    checks_sha256: str | None
     provenance: dict[str, Any]
 
     @property
@@ -129,6 +141,26 @@ class ExportFolder:
         fitting = (graph for graph in self.graphs if (graph.output, graph.precision) == (output, precision))
         return next(fitting, None)
 
+    def embedding_graph(self, precision: Precision) -> Graph:
+        """The graph of embeddings in this precision.
+
+        Raises:
+            UsageError: there is none, or its answer for a film depends on the films beside it.
+        """
+        graph = self.find(GraphOutput.EMBEDDING, precision)
+        if graph is None:
+            have = ", ".join(each.precision.value for each in self.graphs if each.output is GraphOutput.EMBEDDING)
+            raise UsageError(
+                f"{self.folder} has no {precision.value} graph of embeddings, only {have}; export the encoder again, "
+                "or take that one"
+            )
+        if graph.mixes_films:
+            raise UsageError(
+                f"the 8-bit graph of {self.folder} is an older version's, whose answer for a film depends on the films "
+                "beside it; export the encoder again, or take fp32"
+            )
+        return graph
+
     def feed(self, graph: Graph, squares: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Grey squares (N, S, S) as the graph's named input.
 
@@ -145,6 +177,17 @@ class ExportFolder:
             return {graph.input.value: squares}
         return {graph.input.value: self.preprocessing.normalize(squares)}
 
+    def taken(self, graph: Graph, found: NDArray[np.generic]) -> NDArray[np.float32]:
+        """What a graph gave, row by row, if all of it is a number.
+
+        Raises:
+            ModelError: some of it is not finite.
+        """
+        values = np.asarray(found, np.float32)
+        if not np.isfinite(values).all():
+            raise ModelError(f"{self.path(graph)} gives NaN or infinity for a film; its weights do not fit this host")
+        return values
+
 
 def preprocessing_sha256(preprocessing: Preprocessing) -> str:
     """SHA-256 of an input contract: its JSON with sorted keys and no spaces."""
@@ -154,7 +197,14 @@ def preprocessing_sha256(preprocessing: Preprocessing) -> str:
 
 def describe_graph(folder: Path, file: str, *, precision: Precision, takes: GraphInput, gives: GraphOutput) -> Graph:
     """A graph that lies in the folder, with its hash."""
-    return Graph(file=file, sha256=sha256_of(folder / file), precision=precision, input=takes, output=gives)
+    return Graph(
+        file=file,
+        sha256=sha256_of(folder / file),
+        precision=precision,
+        input=takes,
+        output=gives,
+        films_per_run=1 if precision is Precision.INT8 else None,
+    )
 
 
 def write_about(
@@ -179,6 +229,7 @@ def write_about(
         "embedding_dim": embedding_dim,
         "graphs": [graph.to_json() for graph in graphs],
         "heads": [head for head in HEAD_FOLDERS if (folder / head).is_dir()],
+        "checks_sha256": sha256_of(folder / CHECKS) if (folder / CHECKS).is_file() else None,
         "provenance": provenance,
     }
     write_json(folder / ABOUT, about)
@@ -212,6 +263,7 @@ def load_export(folder: Path) -> ExportFolder:
             embedding_dim=int(about["embedding_dim"]),
             graphs=tuple(_graph(each) for each in about["graphs"]),
             heads=tuple(head for head in HEAD_FOLDERS if (folder / head).is_dir()),
+            checks_sha256=about.get("checks_sha256"),
             provenance=dict(about["provenance"]),
         )
         missing = sorted(set(about["heads"]) - set(export.heads))
@@ -232,6 +284,7 @@ def _graph(values: dict[str, Any]) -> Graph:
         precision=Precision(values["precision"]),
         input=GraphInput(values["input"]),
         output=GraphOutput(output),
+        films_per_run=values.get("films_per_run"),  # which older exports do not say
     )
 
 
@@ -246,6 +299,8 @@ def _require_one_encoder(export: ExportFolder, contract: dict[str, Any], stated_
         )
     hashes = {WEIGHTS: contract["sha256"][WEIGHTS], CONFIG: contract["sha256"][CONFIG]}
     hashes |= {graph.file: graph.sha256 for graph in export.graphs}
+    if export.checks_sha256 is not None:
+        hashes[CHECKS] = export.checks_sha256
     if not any(graph.output is GraphOutput.EMBEDDING for graph in export.graphs):
         raise ModelError(f"{export.folder / ABOUT} names no graph that gives embeddings; export the encoder again")
     for file, sha256 in hashes.items():

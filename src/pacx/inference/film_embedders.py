@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pacx.core.errors import UsageError
 from pacx.inference.export_folder import Precision, is_export_folder
 from pacx.inference.film_files import FilmEmbedder
 from pacx.models.device import AUTOMATIC, chosen_device
@@ -14,21 +15,26 @@ def open_film_embedder(
 
     Args:
         folder: what ``pacx export`` or ``pacx train`` wrote.
-        precision: which graph of an export; an encoder folder has none, and is run in single precision.
+        precision: which graph of an export; an encoder folder has none but its own, fp32.
         device: of torch, by default a GPU if there is one; an export runs on the processor.
         num_threads: of the processor's; 0 = as many as there are cores, or as a quota of processor time allows.
 
     Raises:
-        ModelError: the folder is not whole, or lacks what was asked for.
-        UsageError: torch has no such device here.
+        ModelError: the folder is not whole.
+        UsageError: it has no such graph, or torch no such device here.
     """
     if is_export_folder(folder):
         from pacx.inference.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
 
         opened = open_embedder(folder, precision, num_threads=num_threads)
         return FilmEmbedder(
-            run=opened, preprocessing=opened.export.preprocessing, identity=f"onnxruntime {opened.graph.sha256}"
+            run=opened,
+            preprocessing=opened.export.preprocessing,
+            precision=precision,
+            identity=f"onnxruntime {opened.graph.sha256}",
         )
+    if precision is not Precision.FP32:
+        raise UsageError(f"{folder} is an encoder folder and has no {precision.value} graph; make one with pacx export")
     from pacx.inference.encoder import load_encoder
 
     if num_threads:
@@ -40,5 +46,6 @@ def open_film_embedder(
     return FilmEmbedder(
         run=encoder.embed_squares,
         preprocessing=encoder.preprocessing,
+        precision=precision,
         identity=f"torch {device} {encoder.weights_sha256}",
     )

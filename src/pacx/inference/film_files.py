@@ -29,6 +29,7 @@ from pacx.data.file_names import as_text
 from pacx.data.film_folders import candidates_below, films_among, may_be_film
 from pacx.data.folder_walk import FolderFiles, counted, is_folder
 from pacx.data.images.array_rows import ImageRef
+from pacx.inference.export_folder import Precision
 
 _WORK = "work.json"
 _WORK_FORMAT = 2
@@ -41,11 +42,13 @@ class FilmEmbedder:
     Attributes:
         run: grey uint8 squares (N, S, S) to float32 (N, D).
         preprocessing: how a film becomes such a square.
+        precision: what its matrix products are computed in.
         identity: of weights and runtime; another identity may give other numbers.
     """
 
     run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     preprocessing: Preprocessing
+    precision: Precision
     identity: str
 
 

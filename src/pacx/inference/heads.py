@@ -1,6 +1,6 @@
 """The heads beside an encoder, applied: findings, read-outs, how unusual a film is. Numpy alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Heads:
         """By film, of embeddings (N, D)."""
         if self.classifier is None:
             return [()] * len(embeddings)
-        rows = self.classifier.predict(embeddings).tolist()  # N x K x 3
+        rows = _by_film(self.classifier.predict, embeddings).tolist()  # N x K x 3
         return [
             tuple(
                 Finding(label=label, probability=probability, low=low, high=high)
@@ -54,7 +54,7 @@ class Heads:
 
     def readings(self, embeddings: NDArray[np.float32]) -> list[tuple[Reading, ...]]:
         """By film, of embeddings (N, D)."""
-        values = {name: head.predict(embeddings).tolist() for name, head in self.readouts.items()}  # N x 3 each
+        values = {name: _by_film(head.predict, embeddings).tolist() for name, head in self.readouts.items()}  # N x 3
         return [
             tuple(
                 Reading(name=name, value=value, low=low, high=high, level=head.level, abstains=head.abstains)
@@ -69,7 +69,7 @@ class Heads:
         """By film, of embeddings (N, D)."""
         if self.reference is None:
             return [None] * len(embeddings)
-        distances = self.reference.distances(embeddings)
+        distances = _by_film(self.reference.distances, embeddings)
         columns = (distances, self.reference.percentiles(distances), self.reference.is_unusual(distances))
         return [
             Familiarity(distance=distance, percentile=percentile, is_unusual=is_unusual)
@@ -96,6 +96,14 @@ class Heads:
         if self.reference is None:
             sentences.append("It has no reference films: it cannot say whether a film is unlike those it knows.")
         return sentences
+
+
+def _by_film(
+    answer: Callable[[NDArray[np.float32]], NDArray[np.float64]], embeddings: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """One film at a time: a matrix product of many rows differs from that of one in its last bits."""
+    parts = [answer(embeddings[row : row + 1].copy()) for row in range(len(embeddings))]
+    return np.concatenate(parts) if parts else answer(embeddings)
 
 
 def load_heads(folder: Path) -> Heads:

@@ -1,10 +1,9 @@
 """Which runtime, precision and threads are fastest on this very host, among those whose answers may be trusted here.
 
 Measured once per (graphs, host, versions) with full batches, the candidates taking turns, and kept in the user's cache
-folder. A candidate must agree on this host with the fp32 graph in ONNX Runtime: to 1e-4 in fp32, and in int8 as
-directions of embeddings, because the integer instructions of some processors saturate where a graph with weights of
-eight full bits (an older export) does not elsewhere. Whether int8 is good enough at all was decided when it was
-exported, by the change of AUROC.
+folder. A candidate must give on this host, of the films that came with the export, what the fp32 graph gave where it
+was exported: to 1e-4 in fp32, so that a runtime that computes in fewer bits than it is asked for is found out, and in
+int8 as directions of embeddings. int8 is chosen only where it is clearly faster.
 """
 
 import contextlib
@@ -24,18 +23,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pacx.core.artifacts import read_json, write_json
-from pacx.core.errors import ArtifactError, DataError, ModelError, UsageError
+from pacx.core.errors import ArtifactError, DataError, ModelError, PacxError
 from pacx.core.host import num_processors, processor_lines
 from pacx.core.randomness import generator
 from pacx.core.typed_json import TypedJson, plain
+from pacx.inference.checks import Checks, load_checks
 from pacx.inference.engines import Engine, Runtime, open_engine
-from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
+from pacx.inference.export_folder import ExportFolder, Graph, GraphOutput, Precision
 
-FORMAT_VERSION = 1
-MAX_DIFFERENCE = 1e-4
-"""Of an fp32 embedding from ONNX Runtime's, element by element."""
-MIN_COSINE = 0.998
-"""Of an int8 embedding with the fp32 one: graphs of ours give 0.999 and more, graphs that saturate 0.997 and less."""
+FORMAT_VERSION = 2
+MIN_SPEEDUP = 1.3
+"""Of int8 over fp32, below which fp32 is chosen: its answers are those of torch."""
 _ROUNDS = 3
 _COARSE_PX = 12
 
@@ -69,7 +67,7 @@ class Measured(TypedJson):
     Args:
         plan: what was run.
         films_per_s: median over rounds.
-        agrees: whether its embeddings may stand for those of the fp32 graph.
+        agrees: whether its embeddings may stand for those of the fp32 graph; one that does not is not timed.
     """
 
     plan: Plan
@@ -81,32 +79,38 @@ def candidates(export: ExportFolder, precision: Precision | None, num_threads: i
     """Every plan this host could follow with so many threads (0: one per processor), ONNX Runtime's in fp32 first.
 
     Raises:
-        UsageError: the export has no graph in the precision that was asked for.
+        UsageError: the export has no graph in the precision that was asked for, or one that mixes films.
     """
-    precisions = [each for each in Precision if export.find(GraphOutput.EMBEDDING, each) is not None]
-    if precision is not None and precision not in precisions:
-        have = ", ".join(each.value for each in precisions)
-        raise UsageError(f"{export.folder} has no {precision.value} graph, only {have}; export it or leave the option")
-    processors = num_threads or num_processors()
-    layouts = {(processors, 1)}
-    if 1 < processors <= 4:
-        layouts.add((1, processors))
-    if processors >= 4:
-        layouts.add((processors // 2, 2))
+    if precision is not None:
+        graphs = [export.embedding_graph(precision)]
+    else:
+        graphs = [each for each in export.graphs if each.output is GraphOutput.EMBEDDING and not each.mixes_films]
     return [
-        Plan(runtime=runtime, precision=each, num_threads=threads, num_streams=streams)
+        Plan(runtime=runtime, precision=graph.precision, num_threads=threads, num_streams=streams)
         for runtime in Runtime
         if runtime.is_installed()
-        for each in precisions
-        if precision in (None, each)
-        for threads, streams in sorted(layouts)
+        for graph in graphs
+        if runtime.runs(graph.precision)
+        for threads, streams in sorted(_layouts(graph, num_threads or num_processors()))
     ]
+
+
+def _layouts(graph: Graph, processors: int) -> set[tuple[int, int]]:
+    """Threads per run, and runs at a time."""
+    layouts = {(processors, 1)}
+    if processors >= 4:
+        layouts.add((processors // 2, 2))
+    if processors <= 4 or graph.films_per_run is not None:  # one film feeds few threads
+        layouts.add((1, processors))
+    return layouts
 
 
 def choose(
     export: ExportFolder, precision: Precision | None, batch_size: int, cache: Path, *, num_threads: int = 0
 ) -> tuple[Plan, list[Measured]]:
-    """The fastest plan that agrees, and what it was chosen from: measured now, or read from the cache.
+    """The fastest plan that agrees (int8 if it is 1.3 times as fast as fp32), and what it was chosen from.
+
+    Measured now, or read from the cache.
 
     Args:
         export: the encoder.
@@ -116,7 +120,7 @@ def choose(
         num_threads: that it may use in all; 0 for one per processor that this process may use.
 
     Raises:
-        UsageError: the export has no such precision.
+        UsageError: the export has no such precision that may be served.
         ModelError: no plan agrees.
     """
     plans = candidates(export, precision, num_threads)
@@ -126,27 +130,27 @@ def choose(
         measured = measure(export, plans, batch_size)
         with contextlib.suppress(ArtifactError):  # no home, or a container that may not be written to
             write_json(kept, {"format_version": FORMAT_VERSION, "measured": plain(measured)})
-    trusted = [each for each in measured if each.agrees]
-    if not trusted:
+    fastest = {each.plan.precision: each for each in sorted(measured, key=_speed) if each.agrees}
+    if not fastest:
         raise ModelError(f"no graph of {export.folder} gives on this host what it gave when exported; export it again")
-    return max(trusted, key=lambda each: each.films_per_s).plan, measured
+    full, eight = fastest.get(Precision.FP32), fastest.get(Precision.INT8)
+    if full is not None and (eight is None or eight.films_per_s < MIN_SPEEDUP * full.films_per_s):
+        return full.plan, measured
+    assert eight is not None
+    return eight.plan, measured
+
+
+def _speed(measured: Measured) -> float:
+    return measured.films_per_s
 
 
 def measure(export: ExportFolder, plans: Sequence[Plan], batch_size: int) -> list[Measured]:
-    """Run all plans in turns on films of smooth shapes.
+    """Hold all plans to the films that came with the export, and time them in turns on full batches.
 
     Raises:
-        ModelError: the fp32 graph cannot be run.
+        ModelError: a graph cannot be opened by ONNX Runtime.
     """
     films = smooth_films(batch_size, export.image_size_px)
-    try:
-        reference = _engine(export, _plain_plan(export))(films)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever the runtime raises
-        raise ModelError(
-            f"{export.folder} cannot be run on this host ({type(error).__name__}); export it again"
-        ) from error
     engines: dict[Plan, Engine] = {}
     for plan in plans:
         try:
@@ -154,15 +158,36 @@ def measure(export: ExportFolder, plans: Sequence[Plan], batch_size: int) -> lis
         except ModelError:
             if plan.runtime is Runtime.ONNXRUNTIME:
                 raise
-    agreement = {plan: _agrees(plan.precision, engine(films), reference) for plan, engine in engines.items()}
-    seconds: dict[Plan, list[float]] = {plan: [] for plan in engines}
+    checks = load_checks(export) or _checks_of_this_host(export, films)
+    agreeing = [plan for plan, engine in engines.items() if _agrees(plan, engine, checks)]
+    seconds: dict[Plan, list[float]] = {plan: [] for plan in agreeing}
     for _ in range(_ROUNDS):
-        for plan, engine in engines.items():
-            seconds[plan].append(_seconds(engine, films, plan.num_streams))
-    return [
-        Measured(plan=plan, films_per_s=plan.num_streams * batch_size / median(seconds[plan]), agrees=agreement[plan])
-        for plan in engines
-    ]
+        for plan in agreeing:
+            seconds[plan].append(_seconds(engines[plan], films, plan.num_streams))
+    speed = {plan: plan.num_streams * batch_size / median(taken) for plan, taken in seconds.items()}
+    return [Measured(plan=plan, films_per_s=speed.get(plan, 0.0), agrees=plan in speed) for plan in engines]
+
+
+def _checks_of_this_host(export: ExportFolder, films: NDArray[np.uint8]) -> Checks:
+    """For an export that came without films: its plain graph is all there is to hold others to."""
+    plain_plan = Plan(
+        runtime=Runtime.ONNXRUNTIME, precision=Precision.FP32, num_threads=num_processors(), num_streams=1
+    )
+    try:
+        return Checks(films=films, embeddings=_engine(export, plain_plan)(films))
+    except PacxError:
+        raise
+    except Exception as error:  # whatever the runtime raises
+        raise ModelError(
+            f"{export.folder} cannot be run on this host ({type(error).__name__}); export it again"
+        ) from error
+
+
+def _agrees(plan: Plan, engine: Engine, checks: Checks) -> bool:
+    try:
+        return checks.agree(plan.precision, engine(checks.films))
+    except Exception:  # not finite, or whatever the runtime raises
+        return False
 
 
 def smooth_films(count: int, side_px: int) -> NDArray[np.uint8]:
@@ -173,24 +198,8 @@ def smooth_films(count: int, side_px: int) -> NDArray[np.uint8]:
     )
 
 
-def _plain_plan(export: ExportFolder) -> Plan:
-    precision = Precision.FP32 if export.find(GraphOutput.EMBEDDING) is not None else Precision.INT8
-    return Plan(runtime=Runtime.ONNXRUNTIME, precision=precision, num_threads=num_processors(), num_streams=1)
-
-
 def _engine(export: ExportFolder, plan: Plan) -> Engine:
-    graph = export.find(GraphOutput.EMBEDDING, plan.precision)
-    assert graph is not None
-    return open_engine(plan.runtime, export, graph, plan.num_threads)
-
-
-def _agrees(precision: Precision, found: NDArray[np.float32], reference: NDArray[np.float32]) -> bool:
-    if not np.isfinite(found).all():
-        return False
-    if precision is Precision.FP32:
-        return bool(np.abs(found - reference).max() <= MAX_DIFFERENCE)
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(reference, axis=1)
-    return bool(((found * reference).sum(axis=1) >= MIN_COSINE * norms).all())
+    return open_engine(plan.runtime, export, export.embedding_graph(plan.precision), plan.num_threads)
 
 
 def _seconds(engine: Engine, films: NDArray[np.uint8], num_streams: int) -> float:

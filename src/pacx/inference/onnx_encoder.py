@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import ModelError
 from pacx.core.host import threads_within_quota
-from pacx.inference.export_folder import ExportFolder, Graph, GraphOutput, Precision, load_export
+from pacx.inference.export_folder import ExportFolder, Graph, Precision, load_export
 
 
 class OnnxEncoder:
@@ -30,6 +30,7 @@ class OnnxEncoder:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its errors are raised anyway, and its lines may quote a pixel
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(may_spin)))
+        options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "0")  # 32 bits are 32 bits
         self.export, self.graph = export, graph
         try:  # from bytes, so that a graph cannot point at files beside it
             data = export.path(graph).read_bytes()
@@ -42,19 +43,23 @@ class OnnxEncoder:
 
         Raises:
             DataError: the squares are of another shape or type.
+            ModelError: what it gives is not finite.
         """
+        step = self.graph.films_per_run or max(len(squares), 1)
+        parts = [self._run(squares[start : start + step]) for start in range(0, max(len(squares), 1), step)]
+        return np.concatenate(parts)
+
+    def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         (found,) = self._session.run([self.graph.output.value], self.export.feed(self.graph, squares))
-        return np.asarray(found, np.float32)
+        return self.export.taken(self.graph, found)
 
 
 def open_embedder(folder: Path, precision: Precision = Precision.FP32, *, num_threads: int = 0) -> OnnxEncoder:
     """Open an export's graph of embeddings.
 
     Raises:
-        ModelError: the folder is no whole export, or has no such graph.
+        ModelError: the folder is no whole export.
+        UsageError: it has no such graph, or one whose answer for a film depends on the films beside it.
     """
     export = load_export(folder)
-    graph = export.find(GraphOutput.EMBEDDING, precision)
-    if graph is None:
-        raise ModelError(f"{folder} has no graph in {precision.value}; export the encoder with it, or take another")
-    return OnnxEncoder(export, graph, num_threads=num_threads)
+    return OnnxEncoder(export, export.embedding_graph(precision), num_threads=num_threads)

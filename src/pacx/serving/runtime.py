@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.errors import ModelError
 from pacx.core.vocabulary import quantity_title
 from pacx.inference.answers import ModelAnswer
 from pacx.inference.engines import Engine, Runtime, open_engine
@@ -47,13 +46,13 @@ class ServedEncoder:
 
     Raises:
         ModelError: a graph or a head cannot be loaded.
+        UsageError: the export has no graph for the plan.
     """
 
     def __init__(self, name: str, export: ExportFolder, plan: Plan) -> None:
         self.name, self.export, self.plan = name, export, plan
-        graph = export.find(GraphOutput.EMBEDDING, plan.precision)
-        if graph is None:
-            raise ModelError(f"{export.folder} has no {plan.precision.value} graph of embeddings")
+        graph = export.embedding_graph(plan.precision)
+        self.films_per_run = graph.films_per_run
         self._embed = open_engine(plan.runtime, export, graph, plan.num_threads)
         self._rollout_graph = export.find(GraphOutput.ROLLOUT)
         self._rollout: Engine | None = None
@@ -86,12 +85,10 @@ class ServedEncoder:
         """Answer a batch.
 
         Raises:
-            ModelError: an embedding is not finite.
+            ModelError: a number that a graph gives is not finite.
         """
         squares = np.stack([question.square for question in questions])
         embeddings = self._embed(squares)
-        if not np.isfinite(embeddings).all():
-            raise ModelError("an embedding is not finite")
         wanting = [row for row, question in enumerate(questions) if question.wants_attention]
         maps = dict(zip(wanting, self._attention(squares[wanting]), strict=True)) if wanting else {}
         findings, readings = self._heads.findings(embeddings), self._heads.readings(embeddings)

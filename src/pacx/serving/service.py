@@ -68,10 +68,11 @@ class Service:
             gauge.set_function(read)
 
     def _queue_of(self, encoder: ServedEncoder) -> BatchQueue[FilmQuestion, ModelAnswer]:
+        waits = encoder.films_per_run is None  # for company, of which a graph that takes few films at a time has no use
         return BatchQueue(
             encoder.answer,
-            max_batch=self.limits.max_batch,
-            max_delay_s=self.limits.max_delay_ms / 1000,
+            max_batch=encoder.films_per_run or self.limits.max_batch,
+            max_delay_s=self.limits.max_delay_ms / 1000 if waits else 0,
             num_threads=encoder.plan.num_streams,
             observe=self.metrics.batch_size.labels(encoder.name).observe,
         )

@@ -7,11 +7,14 @@ from pathlib import Path
 import huggingface_hub
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import pacx
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.augment import to_input
+from pacx.models.device import in_full_precision
 from pacx.models.encoders.by_name import open_encoder
 from pacx.models.encoders.folder import save_encoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
@@ -121,3 +124,48 @@ def test_timm_folders_still_open(folder: Path, tmp_path: Path) -> None:
     del config["model_args"]["fc_norm"], config["model_args"]["mlp_ratio"]  # which timm would leave at their defaults
     (tmp_path / "config.json").write_text(json.dumps(config))
     open_encoder(str(tmp_path))
+
+
+def test_32_bits_are_32_bits_whatever_was_asked_of_torch_outside(folder: Path) -> None:
+    encoder, films = pacx.load_encoder(folder), np.random.default_rng(0).integers(0, 256, (4, 32, 32), np.uint8)
+    expected = encoder.embed_squares(films)
+    images = to_input(torch.from_numpy(films), encoder.preprocessing)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.abs(encoder.embed_images(images).float().detach().numpy() - expected).max() > 1e-3, "fewer bits"
+        assert np.array_equal(encoder.embed_squares(films), expected)
+
+
+def test_what_was_asked_of_torch_comes_back() -> None:
+    backends = torch.backends
+    kinds = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul, backends.cudnn.conv)
+    before = [kind.fp32_precision for kind in kinds]
+    with pytest.raises(KeyError), in_full_precision():
+        assert [kind.fp32_precision for kind in kinds] == ["ieee"] * 4
+        raise KeyError
+    assert [kind.fp32_precision for kind in kinds] == before
+    assert before[-1] == "tf32", "what cuDNN would do unasked"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_film_that_is_not_finite_is_refused(folder: Path, bad: float) -> None:
+    encoder = pacx.load_encoder(folder)
+    images = torch.zeros(3, 3, 32, 32)
+    images[1, 2, 5, 5] = bad
+    for ask in (encoder.embed_images, encoder.patches):
+        with pytest.raises(DataError, match="film 1 of 3 holds NaN or infinity"):
+            ask(images)
+
+
+def test_an_embedding_that_is_not_finite_is_refused(folder: Path) -> None:
+    encoder = pacx.load_encoder(folder)
+    encoder.module.norm.bias.data[3] = torch.nan
+    with pytest.raises(ModelError, match="gives NaN or infinity"):
+        encoder.embed_squares(np.zeros((2, 32, 32), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "values", [{"std": (0.2, 0.0, 0.2)}, {"mean": (0.5, float("nan"), 0.5)}, {"std": (0.2, -1, 1)}]
+)
+def test_a_contract_that_makes_no_finite_film_is_refused(values: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(ModelError, match="give finite ones"):
+        Preprocessing(image_size_px=32, **values)

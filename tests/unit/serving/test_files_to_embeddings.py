@@ -9,6 +9,7 @@ from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.inference.export_folder import Precision
 from pacx.inference.film_files import FilmEmbedder, embedded_files, expanded
 
 NUM_FILMS = 10
@@ -22,7 +23,9 @@ class Counting:
 
     def __init__(self, identity: str = "a", fail_at: int = -1) -> None:
         self.asked, self._fail_at = 0, fail_at
-        self.embedder = FilmEmbedder(run=self, preprocessing=Preprocessing(image_size_px=16), identity=identity)
+        self.embedder = FilmEmbedder(
+            run=self, preprocessing=Preprocessing(image_size_px=16), precision=Precision.FP32, identity=identity
+        )
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
         if self.asked >= self._fail_at > 0:

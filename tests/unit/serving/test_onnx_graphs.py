@@ -1,5 +1,6 @@
 """ONNX Runtime gives what torch gives, for any batch, with the preprocessing inside the graph or outside."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,5 +114,21 @@ def test_nothing_of_the_users_is_replaced(tmp_path: Path) -> None:
 def test_an_embedder_of_a_precision_that_is_not_there_is_refused(exported: tuple[LoadedEncoder, Path]) -> None:
     _, folder = exported
     assert open_embedder(folder)(SQUARES).shape == (5, 16)
-    with pytest.raises(ModelError, match="no graph in int8"):
+    with pytest.raises(UsageError, match="no int8 graph of embeddings, only fp32"):
         open_embedder(folder, Precision.INT8)
+
+
+def test_what_a_graph_gives_that_is_not_finite_is_refused(exported: tuple[LoadedEncoder, Path], tmp_path: Path) -> None:
+    _, folder = exported
+    shutil.copytree(folder, tmp_path / "broken")
+    model = onnx.load(tmp_path / "broken" / "onnx" / "fp32.onnx")
+    norm = [node for node in model.graph.node if node.op_type == "LayerNormalization"][-1]
+    bias = next(each for each in model.graph.initializer if each.name == norm.input[2])
+    broken = onnx.numpy_helper.to_array(bias).copy()
+    broken[0] = np.nan
+    bias.CopyFrom(onnx.numpy_helper.from_array(broken, bias.name))
+    export = load_export(folder)
+    onnx.save(model, tmp_path / "broken" / "onnx" / "fp32.onnx")
+    graph = OnnxEncoder(replace(export, folder=tmp_path / "broken"), export.graphs[0])
+    with pytest.raises(ModelError, match="gives NaN or infinity"):
+        graph(SQUARES)

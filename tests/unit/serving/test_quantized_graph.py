@@ -13,8 +13,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from pacx.core.preprocessing import Preprocessing
 from pacx.exporting.graphs import write_graph
 from pacx.exporting.quantized_graph import write_quantized
+from pacx.inference.checks import MIN_COSINE
 from pacx.inference.export_folder import GraphInput, GraphOutput
-from pacx.inference.host_choice import MIN_COSINE, smooth_films
+from pacx.inference.host_choice import smooth_films
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling, ViTConfig, random_vit
 
@@ -46,8 +47,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def embedded(path: Path, *, saturating: bool) -> NDArray[np.float32]:
     graph = ReferenceEvaluator(onnx.load(path), new_ops=[MatMulInteger] if saturating else None)
-    (found,) = graph.run(None, {"pixels": smooth_films(6, 32)})
-    return np.asarray(found)
+    return np.concatenate([graph.run(None, {"pixels": film[None]})[0] for film in smooth_films(6, 32)])
 
 
 def least_cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

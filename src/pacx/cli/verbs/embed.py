@@ -14,7 +14,7 @@ from pacx.cli.verbs.predict import say_quarantined
 from pacx.core.artifacts import staged_file
 from pacx.core.discovery import like
 from pacx.core.errors import UsageError
-from pacx.inference.export_folder import is_export_folder
+from pacx.inference.export_folder import Precision, is_export_folder
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.ecg_signal.readers import read_wfdb
@@ -29,9 +29,9 @@ OptionsT = TypeVar("OptionsT")
 class EmbedCall:
     """Embed films with an image encoder, or WFDB records with an ECG encoder.
 
-    The file holds two arrays: `paths` (N) and `embeddings` (N, D) float32, row i for path i. Killed among films, it
-    goes on where it stopped when called again. Frozen targets for distillation have words of their own: pacx embed
-    ecg|labs|vitals --help.
+    The file holds `paths` (N), `embeddings` (N, D) float32, row i for path i, and of films `precision` (fp32 or int8).
+    Killed among films, it goes on where it stopped when called again. Frozen targets for distillation have words of
+    their own: pacx embed ecg|labs|vitals --help.
     """
 
     encoder: Annotated[Path, tyro.conf.Positional]
@@ -42,6 +42,9 @@ class EmbedCall:
 
     out: Path
     """The .npz file to write."""
+
+    precision: Precision = Precision.FP32
+    """Which graph of an export."""
 
     batch_size: int = 64
     """Samples per forward pass."""
@@ -83,7 +86,7 @@ def _embed_files(words: Sequence[str]) -> None:
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
     if not is_export_folder(call.encoder) and _embed_ecgs(call):  # an export runs where there is no torch
         return
-    embedder = open_film_embedder(call.encoder, device=call.device)
+    embedder = open_film_embedder(call.encoder, precision=call.precision, device=call.device)
     files, notes = expanded(call.paths)
     for note in notes:
         say(note)
@@ -95,7 +98,7 @@ def _embed_files(words: Sequence[str]) -> None:
         max_bad_fraction=call.max_bad_fraction,
         num_workers=call.num_workers,
     ) as found:
-        _save(found.paths, found.embeddings, call.out)
+        _save(found.paths, found.embeddings, call.out, precision=embedder.precision.value)
         say_quarantined(found.bad, call.out)
 
 
@@ -112,9 +115,10 @@ def _embed_ecgs(call: EmbedCall) -> bool:
     return True
 
 
-def _save(paths: Sequence[str], embeddings: NDArray[np.float32], out: Path) -> None:
+def _save(paths: Sequence[str], embeddings: NDArray[np.float32], out: Path, precision: str | None = None) -> None:
     with staged_file(out) as partial, partial.open("wb") as file:
-        np.savez(file, paths=np.array(paths), embeddings=embeddings)
+        said = {} if precision is None else {"precision": np.array(precision)}
+        np.savez(file, allow_pickle=False, paths=np.array(paths), embeddings=embeddings, **said)
     say(f"{len(paths)} embeddings of width {embeddings.shape[1]} written to {out}")
 
 

@@ -24,10 +24,10 @@ class PredictCall:
     """Write findings, read-outs and how usual each film is, one row per film.
 
     DIR decides what runs: an export (pacx export) runs in ONNX Runtime, without torch; an encoder folder runs in torch.
-    Columns: path; per finding its probability, and NAME:low and NAME:high, the ends of its interval; the same per
-    read-out, in the quantity's own unit; distance, percentile and is_unusual, where the folder has a reference. An end
-    nobody can know is empty. Killed, it goes on where it stopped when called again. Research software, not a medical
-    device.
+    Columns: path; precision (fp32 or int8); per finding its probability, and NAME:low and NAME:high, the ends of its
+    interval; the same per read-out, in the quantity's own unit; distance, percentile and is_unusual, where the folder
+    has a reference. An end nobody can know is empty. Killed, it goes on where it stopped when called again. Research
+    software, not a medical device.
     """
 
     dir: Annotated[Path, tyro.conf.Positional]
@@ -91,7 +91,8 @@ def main(words: Sequence[str]) -> None:
         max_bad_fraction=call.max_bad_fraction,
         num_workers=call.num_workers,
     ) as found:
-        write_table(call.out, {"path": found.paths, **columns(heads, found.embeddings)})
+        said = [embedder.precision.value] * len(found.paths)
+        write_table(call.out, {"path": found.paths, "precision": said, **columns(heads, found.embeddings)})
         say_quarantined(found.bad, call.out)
     if heads.abstaining:
         say(f"left out, as the film says too little about them: {', '.join(heads.abstaining)}")

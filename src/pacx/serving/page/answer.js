@@ -123,11 +123,18 @@ function familiarity(answer, names, marks) {
 const section = (title, ...content) => element("section", {}, element("h2", {}, title), ...content);
 const absent = (title, sentence) => section(title, element("p", { class: "small" }, sentence));
 
+// Which graph the server chose: 8 bits give other last digits than 32.
+function computed(answer, names) {
+  const bits = { fp32: "32 bits (fp32)", int8: "8 bits (int8)" };
+  const said = names.map((name) => `${name} in ${bits[answer.models[name].precision]}`);
+  return element("p", { class: "small" }, `Computed by ${listed(said)}.`);
+}
+
 export function showAnswer(place, answer, models) {
   const names = models.map((model) => model.name).filter((name) => name in answer.models);
   const marks = colours(names);
   place.classList.toggle("alone", names.length === 1);
-  place.replaceChildren(familiarity(answer, names, marks), findings(answer, names, marks), readouts(answer, names, marks));
+  place.replaceChildren(familiarity(answer, names, marks), findings(answer, names, marks), readouts(answer, names, marks), computed(answer, names));
 }
 
 export function showNotLearnt(place, models) {
