@@ -19,6 +19,16 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 _DICOM_AT, _DICOM_START = 128, b"DICM"
 NUM_BYTES_TOLD_BY = _DICOM_AT + len(_DICOM_START)
 """So many from its start say what a file is."""
+_BARE_DICOM = re.compile(
+    rb"""\x02\x00[\x00-\x02]\x00(UL\x04\x00|OB\x00\x00|UI[\x00-\x40]\x00)  # explicit: a header of the file itself
+    | \x08\x00[\x00-\x18]\x00(UL\x04\x00|(CS|UI|SH|DA|TM)[\x00-\x40]\x00)
+    | \x00\x08\x00[\x00-\x18](UL\x00\x04|(CS|UI|SH|DA|TM)\x00[\x00-\x40])  # the same, big end first
+    | \x08\x00\x00\x00\x04\x00\x00\x00....\x08\x00  # implicit: the length of the group, then one of its elements
+    | \x08\x00(\x05\x00[\x02-\x40]\x00{3}ISO|\x08\x00[\x02-\x40]\x00{3}[A-Z]|[\x16\x18]\x00[\x02-\x40]\x00{3}[0-9])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""How a DICOM file begins that an old system wrote without preamble: with the first element of its first group."""
 _BMP_HEADER = slice(14, 18)
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)  # the headers Pillow reads; two letters alone say little
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # TEM, RST0 to RST7, SOI and EOI stand alone
@@ -50,9 +60,12 @@ STARTS = {
 def kind_of(data: bytes) -> FileKind | None:
     """What the first 132 bytes say the file is; None for nothing that is read.
 
-    A DICOM file's first 128 bytes are anybody's (PS3.10 section 7.1), so it is one even if it begins as a picture.
+    A DICOM file's first 128 bytes are anybody's (PS3.10 section 7.1), so it is one even if it begins as a picture. Old
+    systems leave them away, with or without what follows about the file itself.
     """
     if data[_DICOM_AT:NUM_BYTES_TOLD_BY] == _DICOM_START:
+        return FileKind.DICOM
+    if _BARE_DICOM.match(data):
         return FileKind.DICOM
     kind = next((kind for start, kind in STARTS.items() if data.startswith(start)), None)
     if kind is FileKind.BMP and int.from_bytes(data[_BMP_HEADER], "little") not in _BMP_HEADER_SIZES:

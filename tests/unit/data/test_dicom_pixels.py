@@ -7,6 +7,7 @@ from dicom_files import LOSSLESS, dicom
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.codestreams import declared
 from pacx.data.images.decode import UnreadableImage, grey_from_bytes
 from pacx.data.images.unreadable import DAMAGED
@@ -247,3 +248,20 @@ def test_a_codestream_in_colour_is_refused_before_it_is_decoded(encode: object) 
     syntax = f"1.2.840.10008.1.2.4.{syntax}"
     with pytest.raises(UnreadableImage, match="not single grey values"):
         grey_from_bytes(dicom(colour[..., 0].copy(), bits_stored=8, syntax=syntax, PixelData=encapsulate([stream])))
+
+
+@pytest.mark.parametrize("with_meta", [True, False])
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_a_film_without_preamble_or_meta_header_is_read(syntax: str, with_meta: bool) -> None:
+    if with_meta:
+        data = dicom(RAMP, bits_stored=12, syntax=syntax)[132:]
+    else:
+        whole = dicom(RAMP, bits_stored=12, syntax=syntax)
+        data = whole[144 + int.from_bytes(whole[140:144], "little") :]
+    assert kind_of(data) is FileKind.DICOM
+    assert np.array_equal(grey_from_bytes(data), PLAIN)
+
+
+def test_no_picture_or_text_is_taken_for_a_film_without_preamble() -> None:
+    for data in (b"", b"\x08\x00", bytes(200), b"\x08\x00\x08\x00" + bytes(100), b"\x02\x00\x10\x00" * 40, b"UI" * 99):
+        assert kind_of(data) is None

@@ -71,7 +71,7 @@ def _parsed(data: bytes) -> Dataset:
     if DeflatedExplicitVRLittleEndian.encode() in data:
         raise UnreadableImage("deflated DICOM files are not read; save it with another transfer syntax")
     try:
-        return pydicom.dcmread(io.BytesIO(data), force=True)
+        return pydicom.dcmread(io.BytesIO(data), force=True)  # there may be no preamble
     except MemoryError:
         raise
     except Exception:  # damaged bytes make pydicom raise nearly anything, and its messages quote them
@@ -107,7 +107,7 @@ def _described(dataset: Dataset) -> DicomObject:
     try:
         return object_of(dataset)
     except Exception:  # pydicom reads an element when it is asked for it, and raises nearly anything
-        raise UnreadableImage("its header holds something else where a number belongs") from None
+        raise UnreadableImage("its header holds a value that cannot be read") from None
 
 
 def _table(dataset: Dataset, film: Cells) -> NDArray[np.uint8]:
