@@ -261,3 +261,20 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_the_same_rows(finished, tmp
 
 def is_damaged(here: Path) -> bool:
     return any(is_bad(check) for check in verify(here / "out" / "certificate.json"))
+
+
+def test_a_certificate_of_0_2_0_is_read_and_assumes_nothing_of_patients(tmp_path):
+    told = certificates.PackSummary(
+        path="packs/a", dataset="a", fingerprint="f", splits={}, divided_patients=0, unknown_patients=3, drawn_by="film"
+    )
+    call = SuiteConfig(packs=(Path("packs/a"),), encoders=("random",), out=tmp_path)
+    path = tmp_path / "certificate.json"
+    Certificate(call=call, packs=(told,), encoders=(), embeddings={}, shared=(), rows=(), made_by={}).write(path)
+    assert Certificate.read(path).packs == (told,)
+    values = json.loads(path.read_text())
+    del values["sha256"]
+    for field in ("unknown_patients", "drawn_by"):
+        del values["packs"][0][field]
+    path.write_text(json.dumps({**values, "sha256": certificates._digest(values)}))
+    (old,) = Certificate.read(path).packs
+    assert (old.unknown_patients, old.drawn_by) == (None, "")

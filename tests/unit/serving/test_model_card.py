@@ -14,7 +14,7 @@ import torch
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pacx.exporting.export import ExportConfig, export_encoder
-from pacx.exporting.model_card import read_run
+from pacx.exporting.model_card import _measured, read_run
 from pacx.models.encoders.folder import load_encoder, save_encoder
 from pacx.models.encoders.origin import FILE as ORIGIN
 from pacx.models.encoders.origin import Origin, read_origin, write_origin
@@ -165,3 +165,9 @@ def test_the_official_keys_hold_the_same_encoder_for_imagenet_films(exported: Pa
         wanted = encoder.embed_images(torch.from_numpy(CONTRACT.normalize(squares)))
         found = pooled(official, torch.from_numpy(as_imagenet.normalize(squares)), Pooling.CLASS_TOKEN)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_the_card_says_which_intervals_are_not_by_patient() -> None:
+    rows = [_row(drawn_by="film, patients unknown"), _row(drawn_by="patient"), _row()]
+    cells = [line.split(" | ")[5] for line in _measured(rows).splitlines() if line.startswith("| linear-probe")]
+    assert [cell.partition(" (")[2] for cell in cells] == ["by film, patients unknown)", "", ""]
