@@ -35,6 +35,11 @@ def whole_number_id(text: str) -> str:
     return stripped
 
 
+def is_rounded(text: str) -> bool:
+    """Whether an id is a number as spreadsheets round it (2.00E+07), so that its digits are lost."""
+    return _ROUNDED.fullmatch(text.strip()) is not None
+
+
 def require_whole_ids(ids: Iterable[str], place: str) -> None:
     """Refuse ids that were written as rounded numbers (2.00E+07), so that many of them have become one.
 
@@ -48,7 +53,7 @@ def require_whole_ids(ids: Iterable[str], place: str) -> None:
         DataError: more than that are.
     """
     distinct = set(ids)
-    num_rounded = sum(_ROUNDED.fullmatch(text.strip()) is not None for text in distinct)
+    num_rounded = sum(map(is_rounded, distinct))
     if num_rounded > max(1, _MOST_ROUNDED * len(distinct)) or num_rounded == len(distinct) > 0:
         raise DataError(
             f"{num_rounded} of {len(distinct)} ids in {place} are rounded numbers, as spreadsheets show long ones "
