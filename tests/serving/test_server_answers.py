@@ -2,6 +2,7 @@
 
 import base64
 import io
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,28 @@ def test_unknown_models_and_parameters_are_refused(server: Running) -> None:
     with server.client() as client:
         assert client.get("/v1/predict").status_code == 405
         assert client.get("/unknown").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/v1/models", "/", "/page.js"])
+def test_what_can_be_got_says_its_status_alone_when_asked_so(server: Running, path: str) -> None:
+    with server.client() as client:
+        got, head = client.get(path), client.head(path)
+    assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+    raw = b"HEAD %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(raw % (path.encode(), str(server.token).encode()))
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"\r\n\r\n"), "a body would be taken for the next answer"
+
+
+def test_a_wrong_method_names_the_right_ones(server: Running) -> None:
+    with server.client() as client:
+        assert client.head("/v1/predict").headers["Allow"] == "POST"
+        assert set(client.post("/health/live").headers["Allow"].split(", ")) == {"GET", "HEAD"}
+        assert client.head("/v1/models", headers={"Authorization": "Bearer wrong"}).status_code == 401
 
 
 def test_health_needs_no_token_and_the_rest_does(server: Running) -> None:

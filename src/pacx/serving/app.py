@@ -27,6 +27,8 @@ _PAGE_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_READING = ["GET", "HEAD"]
+"""Whatever can be got also says its status and headers alone, as load balancers and ``curl -I`` ask."""
 
 
 def create_app(service: Service, access: Access) -> FastAPI:
@@ -71,7 +73,10 @@ def _say_refusals(app: FastAPI) -> None:
     async def no_route(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         known = {404: "there is nothing at this path", 405: "this path does not take this method"}
-        return _refused(Refusal(error.status_code, known.get(error.status_code, "the request is not understood")))
+        refusal = Refusal(error.status_code, known.get(error.status_code, "the request is not understood"))
+        answer = _refused(refusal)
+        answer.headers.update(error.headers or {})  # of a wrong method: which ones there are
+        return answer
 
     async def gone(_: Request, error: Exception) -> Response:
         return _refused(Refusal(400, "the connection ended before the body did"))
@@ -83,11 +88,11 @@ def _say_refusals(app: FastAPI) -> None:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/health/live")
+    @app.api_route("/health/live", methods=_READING)
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @app.get("/health/ready")
+    @app.api_route("/health/ready", methods=_READING)
     async def ready() -> dict[str, str]:
         if service.admission.is_stopping:
             raise refuse(503, "the server is stopping", retry_after_s=5)
@@ -97,11 +102,11 @@ def _add_health(app: FastAPI, service: Service) -> None:
 def _add_api(app: FastAPI, service: Service, access: Access) -> None:
     may_ask = [Depends(access)]
 
-    @app.get("/metrics", dependencies=may_ask)
+    @app.api_route("/metrics", methods=_READING, dependencies=may_ask)
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/models", dependencies=may_ask)
+    @app.api_route("/v1/models", methods=_READING, dependencies=may_ask)
     async def models() -> dict[str, Any]:
         return service.describe()
 
@@ -133,7 +138,7 @@ def _add_page(app: FastAPI, folder: Path) -> None:
         name = file.relative_to(folder).as_posix()
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         path = "/" if name == "index.html" else f"/{name}"
-        app.add_api_route(path, _answer_with(file.read_bytes(), kind), methods=["GET"])
+        app.add_api_route(path, _answer_with(file.read_bytes(), kind), methods=_READING)
 
 
 def _answer_with(content: bytes, kind: str) -> Callable[[], Response]:
