@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -93,4 +94,27 @@ def write_graph(
             external_data=False,
             verbose=False,
         )
-    cast("torch.onnx.ONNXProgram", program).save(path, external_data=False)
+    model = cast("torch.onnx.ONNXProgram", program).model_proto
+    forget_where_it_was_made(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def forget_where_it_was_made(model: onnx.ModelProto) -> None:
+    """Take out of a graph what the exporter notes of the machine: paths of code, lines of it, names of modules.
+
+    The same encoder exported anywhere is then the same file, and a released one tells nobody's name.
+    """
+    graphs = [model.graph]
+    for graph in graphs:
+        for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+        graphs += [
+            inner for node in graph.node for each in node.attribute for inner in (each.g, *each.graphs) if inner.node
+        ]
+    for function in model.functions:
+        for made in (function, *function.node, *function.value_info):
+            made.ClearField("metadata_props")
+            made.ClearField("doc_string")
+    model.ClearField("metadata_props")
+    model.ClearField("doc_string")

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import save_file
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -56,8 +64,9 @@ def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftMo
         seed: fixes the adapters' start; torch's global generator is left alone.
 
     Raises:
-        ModelError: a target names no linear layer of the blocks.
+        ModelError: a target names no linear layer of the blocks, or the network is no plain ViT.
     """
+    _require_plain(vit)
     adapted = copy.deepcopy(vit)
     _set_norm_eps(adapted, config.norm_eps)
     linear = (name for name, layer in adapted.blocks.named_modules() if isinstance(layer, nn.Linear))
@@ -105,7 +114,7 @@ def trainable_summary(model: nn.Module) -> TrainableSummary:
 def save_lora(model: PeftModel, out: Path) -> None:
     """Write the adapters alone, in peft's format, with ``norms.safetensors``: the trained LayerNorms by encoder key.
 
-    Load the norms into the Stage-1 encoder, then ``PeftModel.from_pretrained(encoder, out)``.
+    ``load_lora`` puts both back into the Stage-1 encoder.
     """
     norms = {
         name.removeprefix("base_model.model."): parameter.detach()
@@ -117,6 +126,48 @@ def save_lora(model: PeftModel, out: Path) -> None:
     with staged_directory(out) as folder:
         model.save_pretrained(str(folder))
         save_file(norms, folder / "norms.safetensors")
+
+
+@torch.no_grad()
+def load_lora(vit: VisionTransformer, folder: Path) -> PeftModel:
+    """A copy of an encoder with adapters that ``save_lora`` or peft wrote: every one of them, or none.
+
+    peft itself loads what happens to fit, and of a deeper network's adapters drops the rest in silence.
+
+    Args:
+        vit: the encoder they were trained on; it is left as it is.
+        folder: ``adapter_config.json`` and ``adapter_model.safetensors``, with ``norms.safetensors`` if norms trained.
+
+    Raises:
+        ModelError: a file is missing or damaged, the adapters are no LoRA, or they are of another architecture.
+    """
+    _require_plain(vit)
+    try:
+        settings = PeftConfig.from_pretrained(str(folder))
+        weights = load_file(folder / "adapter_model.safetensors")
+        norms = load_file(folder / "norms.safetensors") if (folder / "norms.safetensors").is_file() else {}
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder} holds no adapters that peft can read: {reason}") from error
+    if not isinstance(settings, LoraConfig):
+        raise ModelError(f"{folder} holds adapters of kind {settings.peft_type}; only LoRA is read")
+    adapted = copy.deepcopy(vit)
+    try:
+        model = get_peft_model(adapted, settings)
+    except ValueError as error:  # no layer is called so
+        raise ModelError(f"the adapters in {folder} are of another architecture: {error}") from error
+    of_encoder, given = dict(adapted.named_parameters()), weights | norms
+    wanted = get_peft_model_state_dict(model) | {key: of_encoder[key] for key in norms if key in of_encoder}
+    unfit = {key for key in wanted.keys() & given.keys() if wanted[key].shape != given[key].shape}
+    if unfit := unfit | (wanted.keys() ^ given.keys()):
+        raise ModelError(
+            f"the adapters in {folder} do not fit this encoder in {len(unfit)} weights, first {min(unfit)}; give the "
+            "encoder that they were trained on"
+        )
+    set_peft_model_state_dict(model, weights)
+    for key, value in norms.items():
+        of_encoder[key].copy_(value)
+    return model.eval()
 
 
 @torch.no_grad()
@@ -150,6 +201,13 @@ def merge_lora(model: PeftModel) -> VisionTransformer:
         )
     _set_norm_eps(merged, NORM_EPS)
     return merged
+
+
+def _require_plain(vit: nn.Module) -> None:
+    if not isinstance(vit, VisionTransformer):  # BEiT and EVA multiply by their layers' weights and never call them
+        raise ModelError(
+            f"adapters do nothing in a {type(vit).__name__}, whose layers are not called one by one; take a plain ViT"
+        )
 
 
 def _set_norm_eps(model: nn.Module, norm_eps: float) -> None:

@@ -55,7 +55,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: a ``.safetensors`` file, or a torch file whose top level is a state dict or holds one under
-            ``state_dict`` or ``model``. A ``module.`` prefix (from data-parallel training) is taken off.
+            ``state_dict``, ``model`` or ``module``. A ``module.`` prefix (from data-parallel training) is taken off.
 
     Raises:
         ModelError: there is no such file, it is damaged, it holds objects other than tensors, or no state dict.
@@ -70,11 +70,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     else:
         state = _torch_file(path)
         if isinstance(state, Mapping):
-            holders = [name for name in ("state_dict", "model") if isinstance(state.get(name), Mapping)]
+            holders = [name for name in ("state_dict", "model", "module") if isinstance(state.get(name), Mapping)]
             state = state[holders[0]] if holders else state
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(
-            f"{path} holds no state dict; expected tensors by name, at the top level or under 'state_dict' or 'model'"
+            f"{path} holds no state dict; expected tensors by name, at the top level or under 'state_dict', 'model' or "
+            "'module'"
         )
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 

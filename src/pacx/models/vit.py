@@ -46,6 +46,7 @@ def _sincos(width: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
 def architecture_arguments(config: ViTConfig, pooling: Pooling = Pooling.CLASS_TOKEN) -> dict[str, Any]:
     """The arguments with which timm builds this encoder; plain JSON values, so that a file can carry them.
 
+    The number of classes is not among them: a file says it elsewhere, and transformers refuses to hear it twice.
     With ``PATCH_MEAN`` timm would move the final norm behind the pooling; ``fc_norm=False`` keeps it before, so that
     the model's own forward equals ``pooled`` and the weights keep their names.
     """
@@ -57,16 +58,16 @@ def architecture_arguments(config: ViTConfig, pooling: Pooling = Pooling.CLASS_T
         "depth": config.depth,
         "num_heads": config.num_heads,
         "mlp_ratio": config.mlp_ratio,
-        "num_classes": 0,
         "global_pool": "token" if pooling is Pooling.CLASS_TOKEN else "avg",
         "fc_norm": False,
     }
 
 
 def construction_arguments(config: ViTConfig, pooling: Pooling = Pooling.CLASS_TOKEN) -> dict[str, Any]:
-    """``architecture_arguments`` and what is no JSON: our norm, and no initialization by timm."""
+    """``architecture_arguments``, no classes, and what is no JSON: our norm, and no initialization by timm."""
     return {
         **architecture_arguments(config, pooling),
+        "num_classes": 0,
         "norm_layer": partial(LayerNorm, eps=NORM_EPS),
         "weight_init": "skip",
     }

@@ -1,11 +1,17 @@
 """Read-outs: the conformal radius by its definition, coverage on a known distribution, abstention, another hospital."""
 
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
+from pacx.core.preprocessing import Preprocessing
+from pacx.data.packs.packing import pack_records
+from pacx.data.records import Records
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.probes.readouts import (
     COVERAGE,
@@ -16,6 +22,7 @@ from pacx.evaluation.probes.readouts import (
     ReadoutConfig,
     conformal_radius,
     fit_readouts,
+    read_measured_values,
     readout_rows,
 )
 from pacx.evaluation.statistics.bootstrap import RowMaker
@@ -135,3 +142,20 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         MeasuredValues(("a",), measured.values, measured.patient_ids)
     with pytest.raises(UsageError, match="level"):
         ReadoutConfig(level=1.0)
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e400", "INF", "-inf", "haemolysed"])
+def test_what_is_no_number_in_a_table_of_values_is_said(tmp_path: Path, cell: str) -> None:
+    for number, name in enumerate("ab"):
+        Image.fromarray(np.arange(number, number + 256, dtype=np.uint16).astype(np.uint8).reshape(16, 16)).save(
+            tmp_path / f"{name}.png"
+        )
+    told = {"sample_id": list("ab"), "image_path": ["a.png", "b.png"], "patient_id": list("pq")}
+    records = Records(pd.DataFrame(told | dict.fromkeys(("study_id", "view", "split"), "")), (), (), tmp_path)
+    films = pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=16))
+    (tmp_path / "values.csv").write_text(f"sample_id,sodium,potassium\na,140,4\nb,{cell},\n")
+    with pytest.raises(DataError, match=r"column sodium of .* holds something other than numbers"):
+        read_measured_values(tmp_path / "values.csv", films)
+    (tmp_path / "values.csv").write_text("sample_id,sodium,potassium\na,140,4\nb,,\n")
+    read = read_measured_values(tmp_path / "values.csv", films)
+    np.testing.assert_array_equal(read.values, [[140, 4], [np.nan, np.nan]])

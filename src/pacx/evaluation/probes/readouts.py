@@ -68,8 +68,8 @@ def read_measured_values(csv: Path, pack: Pack) -> MeasuredValues:
 
     Raises:
         UsageError: there is no such file.
-        DataError: it has no column sample_id, names a sample twice, holds text where a number belongs, or knows none of
-            the pack's films.
+        DataError: it has no column sample_id, names a sample twice, holds text or infinity where a number belongs, or
+            knows none of the pack's films.
     """
     try:
         table = pd.read_csv(csv, dtype={"sample_id": str})
@@ -80,7 +80,7 @@ def read_measured_values(csv: Path, pack: Pack) -> MeasuredValues:
     if "sample_id" not in table or table["sample_id"].duplicated().any():
         raise DataError(f"{csv} needs a column sample_id that names each film once")
     table = table.set_index("sample_id")
-    text = [str(name) for name in table.columns if table[name].dtype.kind not in "fiu"]
+    text = [str(name) for name in table if table[name].dtype.kind not in "fiu" or np.isinf(table[name]).any()]
     if text:
         raise DataError(f"column {text[0]} of {csv} holds something other than numbers and blanks; leave it out")
     if not table.index.isin(pack.sample_ids).any():

@@ -1,6 +1,7 @@
 """The encoder on disk: a folder that this project checks to the last key, and that timm opens without us.
 
-``model.safetensors`` and ``config.json`` are what ``timm.create_model("local-dir:PATH", pretrained=True)`` reads;
+``model.safetensors`` and ``config.json`` are what ``timm.create_model("local-dir:PATH", pretrained=True)`` reads, and
+``AutoModel.from_pretrained(PATH)`` of transformers;
 ``preprocessing.json`` is the input contract, with the hashes that tie the files together; ``MODEL_CARD.md`` is for
 people, ``origin.json`` for programs. Training ends in such a folder, and probes, export and serving begin with one.
 Loading refuses a folder that is incomplete, altered, or written under another contract; it never loads what happens to
@@ -126,7 +127,8 @@ def load_encoder(path: Path) -> LoadedEncoder:
 def is_config_of_ours(config: object) -> bool:
     """Whether ``save_encoder`` wrote this ``config.json``: timm's own never names all of these arguments."""
     arguments = config.get("model_args") if isinstance(config, dict) else None
-    return isinstance(arguments, dict) and set(arguments) == set(architecture_arguments(ViTConfig()))
+    ours = {"num_classes", *architecture_arguments(ViTConfig())}  # which folders up to 0.2.0 name there as well
+    return isinstance(arguments, dict) and {"num_classes", *arguments} == ours
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

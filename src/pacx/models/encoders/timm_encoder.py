@@ -75,10 +75,16 @@ def open_timm_folder(folder: Path) -> TimmEncoder:
     try:
         config = read_json(folder / "config.json")
         name, published = config["architecture"], config.get("pretrained_cfg", config)
+        is_without_input = "model_args" in config and "pretrained_cfg" not in config
     except (DataError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / 'config.json'} names no 'architecture', as timm's do") from error
     if not timm.is_model(name):
         raise ModelError(f"{folder / 'config.json'} names '{name}', which timm {timm.__version__} does not know")
+    if is_without_input:
+        raise ModelError(
+            f'{folder / "config.json"} does not say what the encoder is fed; add "pretrained_cfg": '
+            '{"input_size": [3, H, W], "mean": [...], "std": [...]} of its makers'
+        )
     found = sorted(
         (path for path in folder.iterdir() if path.suffix in _WEIGHT_SUFFIXES),
         key=lambda path: (_WEIGHT_SUFFIXES.index(path.suffix), path.name),
