@@ -138,7 +138,7 @@ def _ablations(rows: Rows) -> tuple[str, list[str]]:
     return "ablation", []
 
 
-def _sections(rows: Rows, folder: Path | None) -> list[Section]:
+def _sections(rows: Rows, folder: Path | None, *, as_released: bool) -> list[Section]:
     encoders = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol="linear-probe"))
     aligned = _present(_ENCODER_ORDER, rows.values_of("subject", contrast="", protocol="alignment"))
     ablation_protocol, ablations = _ablations(rows)
@@ -161,7 +161,7 @@ def _sections(rows: Rows, folder: Path | None) -> list[Section]:
         Section(
             anchor="benchmarks",
             title="Benchmarks (Table 1)",
-            tables=(tables.benchmark_table(rows, encoders),),
+            tables=(tables.benchmark_table(rows, encoders, as_released=as_released),),
         ),
         Section(
             anchor="labels",
@@ -246,6 +246,7 @@ def write_report(
     title: str = "PaCX report",
     subtitle: str = "",
     tables_folder: Path | None = None,
+    as_released: bool = False,
 ) -> None:
     """Write the page.
 
@@ -256,6 +257,7 @@ def write_report(
         tables_folder: where to write the page's tables as Markdown, CSV and LaTeX as well.
         title: heading of the page.
         subtitle: one line below it.
+        as_released: show below each score of Table 1 how the released code counts what is absent.
 
     Raises:
         UsageError: a path holds no results.
@@ -274,7 +276,8 @@ def write_report(
     folder = next((path for path in measured if path.is_dir()), None)
     rows = read_all(read_rows(file) for file in files)
     runs = Section(anchor="runs", title="Runs", tables=run_tables([read_run(path) for path in run_folders]))
-    sections = [section for section in (*_sections(rows, folder), runs) if not section.is_empty]
+    asked = (*_sections(rows, folder, as_released=as_released), runs)
+    sections = [section for section in asked if not section.is_empty]
     environment = Environment(
         loader=PackageLoader("pacx.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -14,6 +14,7 @@ from pacx.evaluation.probes.alignment import CHANCE, CONSTANT
 from pacx.evaluation.results import ResultRow, difference_metric
 from pacx.models.encoders.names import IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting.paper import ALIGNMENT, BENCHMARKS, Published
+from pacx.reporting.released_code import counted_by_torchmetrics
 from pacx.reporting.result_rows import Rows
 
 MISSING = "not run"
@@ -146,8 +147,22 @@ def _published_row(
     return (first, Cell(text=f"{metric}, the paper's", is_quiet=True), *cells, *[Cell(text="")] * extra, *differences)
 
 
-def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
-    """The paper's Table 1: every dataset and metric, one column per encoder, PaCX minus MAE in points."""
+def _released_row(rows: Rows, encoders: Sequence[str], metric: str, query: dict[str, object]) -> list[tuple[Cell, ...]]:
+    """The same scores as the released code counts them, in grey; none where no encoder has one."""
+    values = [counted_by_torchmetrics(rows, encoder, metric, query) for encoder in encoders]
+    if all(value is None for value in values):
+        return []
+    texts = ["" if value is None else "undefined" if math.isnan(value) else f"{value:.3f}" for value in values]
+    cells = [Cell(text=text, is_quiet=True) for text in texts]
+    name = Cell(text=f"{_SHOWN_METRICS[metric]}, as torchmetrics counts", is_quiet=True)
+    return [(Cell(text=""), name, *cells, *[Cell(text="") for _ in rows.pairs])]
+
+
+def benchmark_table(rows: Rows, encoders: Sequence[str], *, as_released: bool = False) -> Table:
+    """The paper's Table 1: every dataset and metric, one column per encoder, PaCX minus MAE in points.
+
+    ``as_released`` puts below each score what the authors' released code would count.
+    """
     body: list[tuple[Cell, ...]] = []
     for protocol, label_of in (("linear-probe", None), ("segmentation", "every mask")):
         for dataset in rows.values_of("dataset", protocol=protocol):
@@ -165,6 +180,8 @@ def benchmark_table(rows: Rows, encoders: Sequence[str]) -> Table:
                         "fraction": 1.0,
                     }
                     body.append(score_row(rows, encoders, first, _SHOWN_METRICS[metric], query, metric))
+                    if as_released:
+                        body += _released_row(rows, encoders, metric, query)
                     published = BENCHMARKS.get(dataset, {}).get(metric)
                     if published is not None:
                         body.append(_published_row(rows, encoders, Cell(text=""), _SHOWN_METRICS[metric], published))

@@ -61,7 +61,8 @@ def test_every_head_has_its_columns(folder: Path) -> None:
         *("open", "open:low", "open:high", "distance", "percentile", "is_unusual"),
     ]
     wanted = heads.classifier.predict(FILMS)[:, 0]
-    np.testing.assert_array_equal(np.stack([found[f"Edema{end}"] for end in (":low", "", ":high")], axis=1), wanted)
+    ends = np.stack([found[f"Edema{end}"] for end in (":low", "", ":high")], axis=1)
+    np.testing.assert_allclose(ends, wanted, rtol=1e-12)
     assert found["open:low"] == [None] * 3
     np.testing.assert_allclose(found["distance"], np.linalg.norm(FILMS.astype(float), axis=1))
     assert all(type(value) is bool for value in found["is_unusual"])

@@ -27,6 +27,10 @@ class ReportCall:
     tables: Path | None = None
     """A folder for the page's tables as Markdown, CSV and LaTeX."""
 
+    as_released: bool = False
+    """Show below each score of Table 1 how the paper's released code (torchmetrics) counts labels and masks that are
+    absent."""
+
     verify: Path | None = None
     """A certificate.json to hold against the packs, weights and results it speaks of; no page is written."""
 
@@ -65,6 +69,6 @@ def main(words: Sequence[str]) -> None:
             results_file(path)
     from pacx.reporting.report import write_report
 
-    write_report(call.results, call.out, tables_folder=call.tables)
+    write_report(call.results, call.out, tables_folder=call.tables, as_released=call.as_released)
     more = f", its tables to {call.tables}" if call.tables else ""
     say(f"report written to {call.out}{more}; open it in a browser")
