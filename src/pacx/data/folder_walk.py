@@ -105,11 +105,7 @@ class _Walk:
         real = set(self._real_folders.values())
         while self._linked_folders:
             folder = heapq.heappop(self._linked_folders)
-            leads_to = os.path.realpath(self._root / folder)
-            if leads_to in real:
-                self._found[TWICE].append(folder)
-            else:
-                self._tree(folder, leads_to, real)
+            self._tree(folder, os.path.realpath(self._root / folder), real)
         self._take_linked_files()
         passed_over = {what: tuple(sorted(map(as_text, paths))) for what, paths in sorted(self._found.items())}
         return FolderFiles(tuple(sorted(map(as_text, self._chosen))), passed_over)

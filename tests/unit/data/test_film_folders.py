@@ -249,3 +249,11 @@ def test_a_name_as_text_finds_its_file_and_a_real_name_of_that_text_comes_first(
     literal = write(tmp_path / r"t\xf3rax.dcm")
     assert on_disk(tmp_path / as_text(raw.name)) == literal
     assert as_text("médico/1.png") == "médico/1.png"
+
+
+def test_a_closed_picture_is_an_error_though_its_name_says_what_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(PIXELS).save(folder / "c.png")
+    with closed(folder / "c.png", monkeypatch), pytest.raises(DataError, match=r"^c\.png cannot be opened"):
+        films_below(Path())
