@@ -13,6 +13,10 @@
 A message is one sentence: what, where, what was expected, what to do. Header values of medical files never enter one.
 """
 
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
 
 class PacxError(Exception):
     """An error whose message is meant for the user; the command prints it without a traceback."""
@@ -54,3 +58,19 @@ class InterruptedRunError(PacxError):
     """A run was asked to stop and has saved itself; the exit code is sysexits' "temporary failure, try again"."""
 
     exit_code = 75
+
+
+def refuse_idle(settings: Any, names: Sequence[str], where: str) -> None:  # noqa: ANN401 - any dataclass
+    """Refuse fields of a settings dataclass that were given and say nothing here: dropped, they would mislead.
+
+    Args:
+        settings: what was asked for; each of the fields has a default.
+        names: fields that are not read here.
+        where: what they say nothing about, in words.
+
+    Raises:
+        UsageError: one of them differs from its default.
+    """
+    usual = {each.name: each.default for each in fields(settings)}
+    if given := [name for name in names if getattr(settings, name) != usual[name]]:
+        raise UsageError(f"{' and '.join(given)} say nothing about {where}; leave them out")

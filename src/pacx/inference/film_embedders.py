@@ -21,9 +21,13 @@ def open_film_embedder(
 
     Raises:
         ModelError: the folder is not whole.
-        UsageError: it has no such graph, or torch no such device here.
+        UsageError: it has no such graph, torch no such device here, or a device is asked for where an export runs.
     """
     if is_export_folder(folder):
+        if device not in (AUTOMATIC, "cpu"):
+            raise UsageError(
+                f"{folder} is an export, which runs on the processor, not on device {device}; leave it out"
+            )
         from pacx.inference.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
 
         opened = open_embedder(folder, precision, num_threads=num_threads)

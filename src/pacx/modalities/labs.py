@@ -13,13 +13,13 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError, UsageError, refuse_idle
 from pacx.data.text_tables import open_text_table
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
 from pacx.modalities.panel.long_tables import layout_of, read_long_table
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
-from pacx.modalities.panel.reading import TableReading
+from pacx.modalities.panel.reading import OF_LONG_TABLES, OF_TEXT_TABLES, TableReading
 from pacx.modalities.panel.wide_tables import read_wide_table
 from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.symile import admissions, companion, mapped
@@ -71,16 +71,19 @@ def read_labs(table: Path, reading: TableReading, patients: Patients = ANYBODY) 
     """Read labs from any of the tables above, recognised by suffix and header.
 
     Raises:
-        UsageError: there is no such file, or a column may name the patients and nobody says whether it does.
+        UsageError: there is no such file, a column may name the patients and nobody says whether it does, or the
+            reading asks for something that says nothing about such a table.
         DataError: it is none of these tables, or is at fault.
     """
     if not table.is_file():
         raise UsageError(f"{table} is not a file; give a table of laboratory values")
     if table.suffix == ".npy":
+        refuse_idle(reading, OF_LONG_TABLES + OF_TEXT_TABLES, f"{table}, which holds percentiles")
         return read_symile_labs(table)
     opened = open_text_table(table)
     layout = layout_of(opened, LAB_LAYOUTS)
     if layout is None:
+        refuse_idle(reading, OF_LONG_TABLES, f"{table}, which has one row per sample")
         return read_wide_table(opened, LAB_PANEL, reading, patients)
     return read_long_table(opened, LAB_PANEL, layout, lab_units(), reading, patients)
 

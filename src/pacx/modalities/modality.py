@@ -50,7 +50,8 @@ class EmbeddingSettings:
 
     Args:
         device: where the encoder computes, in torch's spelling.
-        num_workers: processes that prepare recordings side by side; 1 stays in this process.
+        num_workers: processes that prepare recordings side by side, at most: tables need no second one. 1 stays in
+            this process.
         max_bad_fraction: share of samples that may be left out as unusable, in [0, 1].
 
     Raises:

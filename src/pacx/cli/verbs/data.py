@@ -57,7 +57,7 @@ class PackCall(Generic[OptionsT]):
     """Decoding processes; never changes a byte."""
 
     overwrite: bool = False
-    """Replace another pack at OUT."""
+    """Replace another pack, or shard of one, at OUT."""
 
     scaled_jpeg: bool = False
     """Let JPEG's own transform shrink large films before they are resized: faster, and a little different; recorded."""
@@ -108,7 +108,7 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     }
     if call.shard:
         shard = Shard.parse(call.shard)
-        place = pack_shard(records, call.out, shard, **options)
+        place = pack_shard(records, call.out, shard, overwrite=call.overwrite, **options)
         every = f"{call.out}.shard-*-of-{shard.of}"
         say(f"shard {call.shard} written to {place}; when all are: pacx data merge {every} --out {call.out}")
         return

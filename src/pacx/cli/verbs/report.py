@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from pacx.cli.terminal import parse, say
-from pacx.core.errors import UsageError
+from pacx.core.errors import UsageError, refuse_idle
 from pacx.evaluation.results import results_file
 from pacx.suite.verification import Depth, Verdict, verify
 
@@ -60,8 +60,10 @@ def main(words: Sequence[str]) -> None:
         example="pacx report runs/demo --out report.html;  pacx report runs/distill runs/distill-tokens",
     )
     if call.verify is not None:
+        refuse_idle(call, ("results", "out", "tables"), "a verification, which writes no page")
         _verify(call.verify, call.depth)
         return
+    refuse_idle(call, ("depth",), "a report; it is of a verification (--verify)")
     if not call.results:
         raise UsageError("nothing to report on; give results.json files or folders that hold one, or --verify")
     for path in call.results:  # told before what draws a page is opened; whether a folder is a run, that knows

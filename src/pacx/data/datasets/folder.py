@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError, UsageError, refuse_idle
 from pacx.core.tables.cells import known
 from pacx.core.tables.column_roles import NO_PATIENTS, Role, candidates, column_roles
 from pacx.core.tables.ids import require_whole_ids, whole_number_id
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 _EVERY_LABEL = "*"
 _ROLES = (Role.PATH, Role.SAMPLE, Role.PATIENT, Role.STUDY, Role.SPLIT, Role.VIEW, Role.SEX, Role.AGE)
+_OF_TABLES = (
+    *("image_column", "sample_id_column", "patient_column", "study_column", "view_column", "split_column"),
+    *("label_columns", "finding_column", "separator", "negative_value", "mask_columns", "where"),
+)
 _OPTIONS = {
     Role.PATH: "--image-column",
     Role.SAMPLE: "--sample-id-column",
@@ -104,6 +108,8 @@ class FolderOptions:
     def __post_init__(self) -> None:
         if self.label_columns and self.finding_column:
             raise UsageError("label_columns and finding_column are both given; give the one the table has")
+        if not self.finding_column:
+            refuse_idle(self, ("separator", "negative_value"), "films without a finding_column")
         if sum((self.patient_column is not None, self.patient_folder is not None, self.no_patients)) > 1:
             raise UsageError(f"--patient-column, --patient-folder and {NO_PATIENTS} exclude each other; give one")
         if self.patient_folder is not None and self.patient_folder < 1:
@@ -150,6 +156,7 @@ DATASET = FolderDataset()
 def _from_tree(root: Path, options: FolderOptions) -> Records:
     import pandas as pd
 
+    refuse_idle(options, _OF_TABLES, f"{root}, which is read without a table (--csv names one)")
     folder = films_below(root)
     require_films(folder, root, "PNG, JPEG, TIFF, BMP or DICOM files")
     paths = folder.files.films

@@ -121,6 +121,7 @@ def pack_shard(
     decoding: Decoding = _DEFAULT_DECODING,
     max_bad_fraction: float = 0.001,
     num_workers: int = 1,
+    overwrite: bool = False,
 ) -> Path:
     """Decode one shard of the records; the arguments and errors are those of ``pack_records``.
 
@@ -130,15 +131,17 @@ def pack_shard(
     stamps = SourceStamps.of(records)
     origin = _origin(records, stamps, preprocessing, decoding, max_bad_fraction)
     place = shard.folder(out)
-    if (place / SHARD_FILE).is_file():
+    if (place / SHARD_FILE).is_file() and not overwrite:
         if read_json(place / SHARD_FILE)["manifest"]["source_fingerprint"] == origin.source_fingerprint:
             forget_journal(place)
             return place
-        raise UsageError(f"{place} is a shard made from other files or with other options; remove it first")
+        raise UsageError(
+            f"{place} is a shard made from other files or with other options; remove it, or overwrite it (--overwrite)"
+        )
     _check_place(place)
     work = _Work(records, stamps.films, shard.rows(len(records)), origin, max_bad_fraction, num_workers)
     with resumable_directory(place) as folder:
-        manifest = work.written(folder)
+        manifest = work.written(folder, is_anew=overwrite)
         write_json(folder / SHARD_FILE, {"index": shard.index, "of": shard.of, "manifest": manifest.to_json()})
     forget_journal(place)
     return place

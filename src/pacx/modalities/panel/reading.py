@@ -11,6 +11,9 @@ from pacx.core.errors import DataError
 from pacx.core.tables.numbers import NumberCells
 from pacx.models.panel.config import Panel
 
+OF_LONG_TABLES = ("samples", "owner", "window_h")
+OF_TEXT_TABLES = ("max_bad_fraction",)
+"""Fields of a reading by the tables that they say something about."""
 _REPEATED_DIGITS = "789"
 _FEWEST_REPEATED = 3
 
