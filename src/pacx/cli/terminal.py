@@ -57,6 +57,8 @@ def explained(*, is_debug: bool = False, interrupted_code: int | None = None) ->
         complain(_with_notes(str(error), error))
         sys.exit(error.exit_code)
     except MemoryError as error:
+        if is_debug:
+            raise
         complain(
             _with_notes("this machine has not enough memory for this; take fewer processes or less at once", error)
         )

@@ -6,6 +6,8 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from pacx.core.errors import DataError
+
 _ROOT = Path("/")
 
 _OF_PRODUCTS = frozenset(
@@ -102,6 +104,30 @@ def instruction_sets() -> list[str]:
     """Of those that matrix products are computed with, what the processors here have; empty on other than Linux."""
     flags = {flag for line in processor_lines("flags", "Features") for flag in line.partition(":")[2].split()}
     return sorted(flags & _OF_PRODUCTS)
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that new arrays may take without anything being swapped out; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kilobytes[0] * 1024 if kilobytes else None
+
+
+def require_memory(num_bytes: int, what: str) -> None:
+    """Refuse work that would need more memory than there is, before it is asked for.
+
+    Raises:
+        DataError: there is not so much.
+    """
+    available = available_memory_bytes()
+    if available is not None and num_bytes > available:
+        raise DataError(
+            f"{what} need {num_bytes / 1e9:.0f} GB of memory and {available / 1e9:.0f} GB are free; give a part of "
+            "them at a time (a folder of targets for each part goes into one distillation), or a larger machine"
+        )
 
 
 def cache_folder() -> Path:

@@ -3,10 +3,14 @@
 Imports neither torch nor scipy, so that help is instant.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
+from pacx.modalities.patients import Patients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,10 @@ class EcgOptions:
 
     recordings: Path
     """An array with its JSON file beside it (ecg.npy, ecg.json), Symile-MIMIC's ecg_SPLIT.npy, a folder of WFDB
-    records, or a csv with sample_id and path."""
+    records, or a csv with path, sample_id and if known patient_id."""
+
+    patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
+    """Whose a recording is."""
 
     max_unreadable_fraction: float = 0.001
     """Share of WFDB records that may be unreadable and are then left out."""
@@ -43,7 +50,10 @@ class Ecg(Modality[EcgOptions]):
         from pacx.models.ecg.encoder import load_ecg_encoder
 
         model = load_ecg_encoder(options.encoder)
-        return EcgJob(model, open_recordings(options.recordings, max_bad_fraction=options.max_unreadable_fraction))
+        recordings = open_recordings(
+            options.recordings, max_bad_fraction=options.max_unreadable_fraction, patients=options.patients
+        )
+        return EcgJob(model, recordings)
 
 
 MODALITY = Ecg()

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.modality import EmbeddingSettings, embed_once
+from pacx.modalities.patients import Patients
 from pacx.models.ecg.mae_config import EcgMAEConfig
 from pacx.recipes.run import Run
-from pacx.recipes.samples import learning_rows
+from pacx.recipes.samples import learning_rows, samples_met, told
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import EcgTaskConfig
 
@@ -34,7 +35,7 @@ class EcgRun(Run):
 
     recordings: Path
     """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of WFDB records,
-    or a csv with sample_id and path."""
+    or a csv with path, sample_id and if known patient_id."""
 
     pack: Path | None = None
     """The pack of the same samples' films: only recordings of its training split are learnt from. Without films, a
@@ -52,6 +53,12 @@ class EcgRun(Run):
     max_bad_fraction: float = 0.001
     """Share of recordings that may be left out as unreadable, flat, clipped or otherwise unusable."""
 
+    patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
+    """Whose a recording is."""
+
+    partial_pairs: bool = False
+    """Go on where fewer than half of the recordings have a film in the pack, or of its films a recording."""
+
     resume: bool = False
     """Go on with an interrupted run of the same configuration."""
 
@@ -64,7 +71,9 @@ class EcgRun(Run):
         from pacx.training.tasks.ecg import EcgTask
 
         allowed, seed = self.max_bad_fraction, self.training.seed
-        recordings = open_recordings(self.recordings, max_bad_fraction=allowed)
+        recordings = open_recordings(self.recordings, max_bad_fraction=allowed, patients=self.patients)
+        met = samples_met(self.pack, recordings.sample_ids, is_partial=self.partial_pairs)
+        notes = told(*recordings.notes, *met)
         settings = EmbeddingSettings(num_workers=max(1, self.training.num_workers), max_bad_fraction=allowed)
         ready = prepare_usable(
             recordings,
@@ -76,6 +85,7 @@ class EcgRun(Run):
         patients = [whose[sample] for sample in ready.sample_ids]
         fitting, held_out = learning_rows(self.pack, ready.sample_ids, patients, seed)
         task = EcgTask(ready.sample_ids, ready.signals, fitting, held_out, self.task, seed)
+        task.notes = notes
         summary = train(task, self.training, self.out, resume=self.resume)
         if is_first_process():  # several at once would replace each other's half of the folder
             job = EcgJob(load_ecg_mae(self.out / "ecg"), recordings)

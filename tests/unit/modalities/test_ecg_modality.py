@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from pacx.core import host
 from pacx.core.errors import DataError, UsageError
 from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
@@ -12,6 +13,7 @@ from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable, preprocess_ec
 from pacx.modalities.ecg_signal.readers import open_recordings, read_array, read_symile, read_wfdb
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
+from pacx.modalities.patients import Patients
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, ECG_MAE_INPUT
@@ -393,6 +395,108 @@ def test_a_folder_or_a_list_of_records(signals, tmp_path):
     for nothing in (tmp_path / "empty", tmp_path / "none.npy", tmp_path / "none"):
         with pytest.raises(UsageError):
             open_recordings(nothing)
-    (tmp_path / "list.csv").write_text("id,path\n")
-    with pytest.raises(DataError, match="no column sample_id"):
+    (tmp_path / "list.csv").write_text("id,place\n1,r0\n")
+    with pytest.raises(DataError, match="no column path"):
         open_recordings(tmp_path / "list.csv")
+
+
+def test_rows_without_a_path_and_patients_that_are_not_known(signals, tmp_path):
+    for number in range(3):
+        write_wfdb(tmp_path, f"r{number}", signals[number])
+    rows = ["a,r0,p1", "b,,p2", ",,", "NA,r1,NA", "5.0,r2,"]
+    (tmp_path / "list.csv").write_text("\n".join(["sample_id,path,subject_id", *rows]) + "\n")
+    listed = open_recordings(tmp_path / "list.csv")
+    assert listed.sample_ids == ("a", "NA", "5"), "a sample called NA is called NA"
+    assert listed.patient_ids == ("p1", "NA", "5"), "nobody is called nan"
+    assert listed.notes == (
+        "list.csv: patient_id is column 'subject_id'",
+        "1 of 4 rows of list.csv have no path and are passed over",
+        "list.csv names no patient of 2 of 3 recordings: each of them counts as a person of its own",
+    )
+    (tmp_path / "list.csv").write_text("path,klinik_patient\nr0,1\nr1,1\n")
+    with pytest.raises(UsageError, match=r"klinik_patient.*--patient-column COLUMN, or --no-patients"):
+        open_recordings(tmp_path / "list.csv")
+    said = open_recordings(tmp_path / "list.csv", patients=Patients(patient_column="klinik_patient"))
+    assert (said.sample_ids, said.patient_ids) == (("r0", "r1"), ("1", "1"))
+    assert open_recordings(tmp_path / "list.csv", patients=Patients(no_patients=True)).patient_ids == ("r0", "r1")
+
+
+@pytest.mark.parametrize("name", ["patient_ids", "subject_ids", "PatientID"])
+def test_the_patients_of_an_array_are_found_by_any_usual_name(signals, tmp_path, name):
+    np.save(tmp_path / "ecg.npy", signals.astype(np.float32))
+    about = {"sample_ids": [1, 2.0, "c", "d"], "leads": list(ECG_LEADS), "sample_rate_hz": 500, "unit": "mV"}
+    (tmp_path / "ecg.json").write_text(json.dumps({**about, name: [7, 7.0, None, "NA"]}))
+    opened = open_recordings(tmp_path / "ecg.npy")
+    assert (opened.sample_ids, opened.patient_ids) == (("1", "2", "c", "d"), ("7", "7", "c", "d"))
+
+
+def test_a_list_that_needs_more_memory_than_there_is_is_refused_before_a_record_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "available_memory_bytes", lambda: 10_000_000)
+    (tmp_path / "list.csv").write_text("sample_id,path\n" + "".join(f"s{row},r0\n" for row in range(5000)))
+    with pytest.raises(DataError, match=r"5,000 ECG records need 1 GB of memory and 0 GB are free"):
+        open_recordings(tmp_path / "list.csv")
+
+
+def test_a_header_that_names_its_record_with_an_ending_is_read(signals, tmp_path):
+    write_wfdb(tmp_path, "r0", signals[0])
+    plain = open_recordings(tmp_path).signals
+    header = tmp_path / "r0.hea"
+    header.write_text(header.read_text().replace("r0 12", "r0.mat 12", 1))
+    np.testing.assert_array_equal(open_recordings(tmp_path).signals, plain)
+
+
+def test_several_samples_a_frame_are_all_read(signals, tmp_path):
+    """Format 16x4: four samples of every lead after each other, at 125 frames a second."""
+    lines = ["f 12 125 1250"] + [f"f.dat 16x4 1000(0)/mV 16 0 0 0 0 {lead}" for lead in ECG_LEADS]
+    (tmp_path / "f.hea").write_text("\n".join(lines) + "\n")
+    steps = np.round(signals[0] * 1000).reshape(12, 1250, 4)
+    steps.transpose(1, 0, 2).astype("<i2").tofile(tmp_path / "f.dat")
+    read = open_recordings(tmp_path)
+    assert read.sample_rate_hz == 500
+    np.testing.assert_allclose(read.signals[0], signals[0], atol=0.00051)
+
+
+def test_of_a_record_in_segments_the_master_counts_and_units_must_agree(signals, tmp_path):
+    for name, part, unit in (("m1", signals[0][:, :3000], "mV"), ("m2", signals[0][:, 3000:], "mV")):
+        write_wfdb(tmp_path, name, part, unit=unit)
+    (tmp_path / "m.hea").write_text("m/2 12 500 5000\nm1 3000\nm2 2000\n")
+    read = open_recordings(tmp_path)
+    assert read.sample_ids == ("m",)
+    np.testing.assert_allclose(read.signals[0], signals[0], atol=0.00051)
+    write_wfdb(tmp_path, "m2", signals[0][:, 3000:], unit="uV")
+    with pytest.raises(DataError, match="m has segments in different units"):
+        open_recordings(tmp_path)
+
+
+def test_damage_that_wfdb_has_no_word_for_is_counted_like_any_other(signals, tmp_path):
+    for number in range(3):
+        write_wfdb(tmp_path, f"r{number}", signals[number])
+    (tmp_path / "none.hea").write_text("none 0 500 5000\n")
+    header = (tmp_path / "r1.hea").read_text().replace("r1.dat 16 ", "r1.flac 516 ")
+    (tmp_path / "r1.hea").write_text(header)
+    (tmp_path / "r1.flac").write_bytes(b"fLaC and nothing after it")
+    partly = open_recordings(tmp_path, max_bad_fraction=0.5)
+    assert partly.sample_ids == ("r0", "r2")
+    assert [bad.sample_id for bad in partly.quarantined] == ["none", "r1"]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+@pytest.mark.parametrize("place", [slice(0, 3500), slice(1500, None), slice(1000, 4500)])
+def test_a_value_that_is_held_is_a_gap_wherever_it_stands(signals, value, place):
+    broken = signals.copy()
+    broken[1, :, place] = value
+    with pytest.raises(DataError, match="p1 has no samples in 70% of lead I"):
+        preprocess_ecg(EcgRecordings(names(4), broken))
+    mended = signals.copy()
+    mended[1, :, :900] = 0
+    assert len(preprocess_ecg(EcgRecordings(names(4), mended))) == 4, "less than a fifth"
+
+
+def test_what_brings_a_short_recording_to_the_common_length_is_no_gap(signals, tmp_path):
+    write_wfdb(tmp_path, "short", signals[0][:, :3000])
+    write_wfdb(tmp_path, "whole", signals[1])
+    read = open_recordings(tmp_path)
+    assert read.lengths == (3000, 5000)
+    assert (read.signals[0, :, 2999:] == read.signals[0, :, 2999:3000]).all()
+    assert len(preprocess_ecg(read)) == 2
+    assert read.select([1, 0]).lengths == (5000, 3000)

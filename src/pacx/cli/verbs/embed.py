@@ -1,7 +1,7 @@
 """``pacx embed``: films or ECG records to an .npz file; recordings of a modality to frozen targets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from pacx.cli.terminal import parse, say
 from pacx.cli.verbs.predict import say_quarantined
-from pacx.core.artifacts import staged_file
+from pacx.core.artifacts import sha256_of, staged_file
 from pacx.core.discovery import like
 from pacx.core.errors import UsageError
+from pacx.data.file_names import as_text
 from pacx.inference.export_folder import Precision, is_export_folder
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
-from pacx.modalities.ecg_signal.readers import read_wfdb
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
-from pacx.models.device import AUTOMATIC
+from pacx.models.device import AUTOMATIC, chosen_device
 
-_WFDB_HEADER = ".hea"
 OptionsT = TypeVar("OptionsT")
 
 
@@ -50,13 +49,13 @@ class EmbedCall:
     """Samples per forward pass."""
 
     num_workers: int = 2
-    """Processes that decode films; never changes a number."""
+    """Processes that decode films or filter ECGs; never changes a number."""
 
     device: str = AUTOMATIC
     """Where an encoder folder runs (cpu, cuda, cuda:1), by default a GPU if there is one; exports use the processor."""
 
     max_bad_fraction: float = 0.001
-    """Stop when more films than this share cannot be read; those that cannot are named in OUT.quarantine.json."""
+    """Stop when more films or records than this share cannot be used; OUT.quarantine.json names those that cannot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +104,26 @@ def _embed_files(words: Sequence[str]) -> None:
 def _embed_ecgs(call: EmbedCall) -> bool:
     """Embed WFDB records where the folder holds an ECG encoder; says whether it does."""
     from pacx.modalities.ecg_signal.job import EcgJob
+    from pacx.modalities.ecg_signal.readers import read_wfdb
+    from pacx.modalities.ecg_signal.wfdb_records import HEADER_SUFFIX, without_segments
     from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
 
     if not is_ecg_encoder(call.encoder):
         return False
-    files = expanded(call.paths, (_WFDB_HEADER,)).files
-    embeddings = EcgJob(load_ecg_encoder(call.encoder), read_wfdb(files)).run(EmbeddingSettings()).embeddings
-    _save([str(path) for path in files], embeddings, call.out)
+    if call.batch_size < 1:
+        raise UsageError(f"--batch-size is {call.batch_size}; give at least 1")
+    settings = EmbeddingSettings(
+        device=chosen_device(call.device), num_workers=call.num_workers, max_bad_fraction=call.max_bad_fraction
+    )
+    files, notes = expanded(call.paths, (HEADER_SUFFIX,))
+    for note in notes:
+        say(note)
+    paths = {as_text(path): path for path in without_segments(files)}
+    recordings = read_wfdb(list(paths.values()), sample_ids=list(paths), max_bad_fraction=call.max_bad_fraction)
+    targets = EcgJob(load_ecg_encoder(call.encoder), recordings, batch_size=call.batch_size).run(settings)
+    _save(targets.sample_ids, targets.embeddings, call.out)
+    bad = [replace(each, file=each.sample_id, sha256=sha256_of(paths[each.sample_id])) for each in targets.quarantined]
+    say_quarantined(bad, call.out)
     return True
 
 

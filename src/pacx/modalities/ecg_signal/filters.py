@@ -75,7 +75,7 @@ class EcgChain:
         if np.isinf(raw).any():
             raise UnusableError("has infinite values")
         record = np.nan_to_num(raw, nan=0.0)
-        _require_signal(raw, record, config.leads, is_millivolt=is_millivolt)
+        _require_signal(raw, record, rate_hz, config.leads, is_millivolt=is_millivolt)
         record = fitted(resampled(record, rate_hz, config.sample_rate_hz), config.num_samples)
         filtered = filtfilt(*self._band, filtfilt(*self._notch, record))
         if filtered.std() <= _SILENT_BELOW * max(np.abs(record).max(), np.finfo(float).tiny):
@@ -106,16 +106,21 @@ def _clipped(lead: NDArray[np.float64], size: float) -> float:
 
 
 def _require_signal(
-    raw: NDArray[np.float64], record: NDArray[np.float64], leads: tuple[str, ...], *, is_millivolt: bool
+    raw: NDArray[np.float64],
+    record: NDArray[np.float64],
+    rate_hz: float,
+    leads: tuple[str, ...],
+    *,
+    is_millivolt: bool,
 ) -> None:
     """Refuse what no filter can mend; ``record`` is ``raw`` with 0 for NaN."""
     size = record.std(axis=1)
     if size.max() <= _SILENT_BELOW * max(np.abs(record).max(), np.finfo(float).tiny):
         raise UnusableError("is constant")
-    require_samples(raw, leads)
     flat = [lead for lead, each in zip(leads, size, strict=True) if each <= _FLAT_BELOW * np.median(size[size > 0])]
-    if flat:
+    if flat and not np.isnan(raw).all(axis=1).any():
         raise UnusableError(f"is flat in lead {', '.join(flat)}")
+    require_samples(raw, rate_hz, leads)
     clipped = [_clipped(lead, each) for lead, each in zip(record, size, strict=True)]
     if max(clipped):
         raise UnusableError(f"is clipped: {max(clipped):.0%} of lead {leads[np.argmax(clipped)]} stand at its limit")
@@ -158,7 +163,10 @@ def _blocks(recordings: EcgRecordings) -> Iterator[EcgRecordings]:
         part: Any = slice(start, start + BLOCK)
         ids, patients = recordings.sample_ids[part], recordings.patient_ids[part]
         signals = np.asarray(recordings.signals[part])
-        yield EcgRecordings(ids, signals, recordings.leads, recordings.sample_rate_hz, recordings.unit, patients)
+        lengths = recordings.lengths[part]
+        yield EcgRecordings(
+            ids, signals, recordings.leads, recordings.sample_rate_hz, recordings.unit, patients, lengths=lengths
+        )
 
 
 class PreparedBlock(NamedTuple):

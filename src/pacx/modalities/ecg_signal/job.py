@@ -7,6 +7,7 @@ time, so that a hospital's recordings never have to fit into memory.
 Source: PKUDigitalHealth/ECGFounder, dataset.py and util.py (specification of the ECG side, section 1.4).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
+from pacx.core.host import require_memory
 from pacx.core.progress import progress
 from pacx.core.quarantine import require_few_bad
-from pacx.modalities.ecg_signal.filters import PreparedBlock, prepared_blocks
+from pacx.modalities.ecg_signal.filters import BLOCK, PreparedBlock, prepared_blocks
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
 from pacx.modalities.targets import FrozenTargets, target_fingerprint
@@ -53,7 +55,9 @@ def prepare_usable(
         DataError: more recordings than allowed are unusable; or their voltage is unknown and needed.
     """
     _require_voltage(recordings, config)
-    prepared = np.empty((len(recordings), len(config.leads), config.num_samples), np.float32)
+    shape = len(recordings), len(config.leads), config.num_samples
+    require_memory(math.prod(shape) * np.dtype(np.float32).itemsize, f"{len(recordings):,} prepared ECGs")
+    prepared = np.empty(shape, np.float32)
     ids: list[str] = []
     bad = list(recordings.quarantined)
     total = len(recordings) + len(bad)
@@ -81,6 +85,7 @@ class EcgJob(EmbeddingJob):
     Args:
         model: the encoder; it decides the preparation.
         recordings: raw recordings.
+        batch_size: recordings in one forward pass.
 
     Raises:
         DataError: the encoder needs a voltage that the recordings have lost.
@@ -88,9 +93,15 @@ class EcgJob(EmbeddingJob):
 
     model: EcgEncoder
     recordings: EcgRecordings
+    batch_size: int = BLOCK
 
     def __post_init__(self) -> None:
         _require_voltage(self.recordings, self.model.preprocessing)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the recordings."""
+        return self.recordings.notes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -117,8 +128,9 @@ class EcgJob(EmbeddingJob):
             for block in prepared_blocks(recordings, model.preprocessing, settings.num_workers):
                 bad += block.quarantined
                 ids += block.sample_ids
-                if block.sample_ids:
-                    rows.append(model.embed(torch.from_numpy(block.signals).to(settings.device)).float().cpu().numpy())
+                for start in range(0, len(block.sample_ids), self.batch_size):
+                    batch = torch.from_numpy(block.signals[start : start + self.batch_size]).to(settings.device)
+                    rows.append(model.embed(batch).float().cpu().numpy())
                 bar.advance(len(block.sample_ids) + len(block.quarantined))
         require_few_bad("ECG recordings", bad, total, settings.max_bad_fraction)
-        return FrozenTargets("ecg", tuple(ids), np.concatenate(rows), self.fingerprint, tuple(bad))
+        return FrozenTargets("ecg", tuple(ids), np.concatenate(rows), self.fingerprint, tuple(bad), self.notes)

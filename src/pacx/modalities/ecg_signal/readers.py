@@ -4,7 +4,6 @@ Every reader checks lead order and voltage. A WFDB record that cannot be read is
 share of them; nothing else of a collection is touched.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +12,16 @@ from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, UsageError
+from pacx.core.host import require_memory
 from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
+from pacx.core.tables.cells import is_unknown
+from pacx.core.tables.column_roles import Role
+from pacx.core.tables.ids import require_whole_ids, whole_number_id
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
 from pacx.data.file_names import on_disk
 from pacx.data.folder_walk import files_below
+from pacx.data.text_tables import open_text_table, without_blank_rows
 from pacx.modalities.ecg_signal.recordings import (
     EcgRecordings,
     EcgUnit,
@@ -25,39 +29,14 @@ from pacx.modalities.ecg_signal.recordings import (
     check_lead_order,
     check_voltage,
     fitted,
-    lead_positions,
     require_samples,
     resampled,
 )
+from pacx.modalities.ecg_signal.wfdb_records import HEADER_SUFFIX, read_record, without_segments
+from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.symile import admissions, mapped
-from pacx.modalities.targets import named
 
-_FULL_SCALE_UNITS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3}
-_HEADER_SUFFIX = ".hea"
-_WFDB_SUFFIXES = (_HEADER_SUFFIX, ".dat", ".mat")
-
-
-def _wfdb_record(path: Path) -> tuple[NDArray[np.float64], float]:
-    stem = path.with_suffix("") if path.suffix in _WFDB_SUFFIXES else path
-    with warnings.catch_warnings():
-        # wfdb 4.3 calls pandas in ways that pandas 3.1 deprecates, while it is imported; nothing a user can act on.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from wfdb import rdrecord
-    try:
-        record = rdrecord(str(stem))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{stem} has no header (.hea) or no signal file beside it; copy both files of the record"
-        ) from error
-    except (ValueError, IndexError, OSError, AttributeError) as error:
-        raise DataError(f"{stem} is not a readable WFDB record ({type(error).__name__}); copy it again") from error
-    positions = lead_positions(record.sig_name, str(stem))
-    units = [str(record.units[position]).strip().casefold() for position in positions]
-    unknown = sorted(set(units) - _FULL_SCALE_UNITS.keys())
-    if unknown:
-        raise DataError(f"{stem} is in units of {', '.join(unknown)}; expected V, mV or uV: correct its header")
-    gains = np.array([_FULL_SCALE_UNITS[unit] for unit in units])
-    return record.p_signal.T[positions] * gains[:, None], float(record.fs)
+_USED_KEYS = ("leads", "sample_rate_hz", "unit")
 
 
 def read_wfdb(
@@ -68,6 +47,7 @@ def read_wfdb(
     sample_rate_hz: float = 500.0,
     duration_s: float = 10.0,
     max_bad_fraction: float = 0.0,
+    notes: tuple[str, ...] = (),
 ) -> EcgRecordings:
     """Read WFDB records (.hea with .dat or .mat), as MIMIC-IV-ECG, PTB-XL and the PhysioNet challenges have them.
 
@@ -82,22 +62,29 @@ def read_wfdb(
         sample_rate_hz: common rate of the result.
         duration_s: common length of the result.
         max_bad_fraction: share of records that may be unusable and are then left out.
+        notes: what is known already of how they came about.
 
     Raises:
-        DataError: more records than allowed cannot be read, lack a lead, have an unknown unit, are too short,
-            or have too many gaps to be resampled.
+        DataError: there is no memory for so many, or more of them than allowed cannot be read, lack a lead, have an
+            unknown unit, are too short, or have too many gaps to be resampled.
     """
     num_samples = round(duration_s * sample_rate_hz)
+    require_memory(
+        len(paths) * len(ECG_LEADS) * num_samples * np.dtype(np.float32).itemsize, f"{len(paths):,} ECG records"
+    )
     ids = [str(name) for name in sample_ids] or [Path(path).stem for path in paths]
-    patients = [str(name) for name in patient_ids] or ids
+    patients = list(patient_ids) or ids
     signals = np.empty((len(paths), len(ECG_LEADS), num_samples), np.float32)
     good: list[int] = []
+    lengths: list[int] = []
     bad: list[Quarantined] = []
     with progress("reading ECGs", len(paths), "records") as bar:
         for row, path in enumerate(paths):
             try:
-                physical, rate_hz = _wfdb_record(Path(path))
-                signals[row] = _at_rate(physical, rate_hz, sample_rate_hz, num_samples)
+                physical, rate_hz = read_record(Path(path))
+                known = _at_rate(physical, rate_hz, sample_rate_hz, num_samples)
+                signals[row] = fitted(known, num_samples)
+                lengths.append(_recorded(known, num_samples).shape[1])
                 good.append(row)
             except (DataError, UnusableError) as reason:
                 bad.append(Quarantined(sample_id=ids[row], reason=str(reason)))
@@ -110,6 +97,8 @@ def read_wfdb(
         sample_rate_hz,
         patient_ids=tuple(patients[row] for row in good),
         quarantined=tuple(bad),
+        lengths=tuple(lengths),
+        notes=notes,
     )
     check_lead_order(recordings, "WFDB records")
     check_voltage(recordings, "WFDB records")
@@ -117,40 +106,55 @@ def read_wfdb(
 
 
 def _at_rate(physical: NDArray[np.float64], rate_hz: float, wanted_hz: float, num_samples: int) -> NDArray[np.float64]:
-    """Resampled and cut; gaps are kept where no filter has to run over them, and are 0 elsewhere.
+    """Resampled; gaps are kept where no filter has to run over them, and are 0 elsewhere.
 
     Nobody sees the gaps behind the filter, so a record with too many is refused here, judged by the part that is used.
     """
     if rate_hz == wanted_hz:
-        return fitted(physical, num_samples)
-    require_samples(fitted(physical, round(num_samples * rate_hz / wanted_hz)), ECG_LEADS)
-    return fitted(resampled(np.nan_to_num(physical), rate_hz, wanted_hz), num_samples)
+        return physical
+    require_samples(_recorded(physical, round(num_samples * rate_hz / wanted_hz)), rate_hz, ECG_LEADS)
+    return resampled(np.nan_to_num(physical), rate_hz, wanted_hz)
 
 
-def read_array(npy: Path, description: Path) -> EcgRecordings:
+def _recorded(physical: NDArray[np.float64], num_samples: int) -> NDArray[np.float64]:
+    """The part that is used, without what brings it to its length; a gap at the end goes on into that."""
+    ends_in_gap = physical.shape[1] > 0 and np.isnan(physical[:, -1]).any()
+    return fitted(physical, num_samples) if ends_in_gap else physical[:, :num_samples]
+
+
+def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> EcgRecordings:
     """Open recordings kept as one array (N, 12, T), memory-mapped, with a JSON file that says what they are.
 
     Args:
         npy: int16 microvolts or float millivolts.
         description: JSON object with ``sample_ids``, ``leads``, ``sample_rate_hz`` and ``unit`` ("mV", "uV" or
-            "relative"), and if known ``patient_ids``.
+            "relative"), and if known ``patient_ids``; null is a patient that is not known.
+        patients: which of its lists says whose the recordings are.
 
     Raises:
+        UsageError: a list may name the patients and nobody says whether it does.
         DataError: a file or field is missing, or array and description do not fit each other.
     """
     signals, said = mapped(npy), read_json(description)
-    absent = [field for field in ("sample_ids", "leads", "sample_rate_hz", "unit") if field not in said]
-    if absent:
+    lists = [name for name, value in said.items() if isinstance(value, list) and name not in _USED_KEYS]
+    roles = patients.roles(
+        lists, (Role.SAMPLE, Role.PATIENT), place=description.name, used=("sample_ids",), usual="patient_ids"
+    )
+    sample = "sample_ids" if "sample_ids" in said else roles.get(Role.SAMPLE)
+    absent = [*(() if sample else ("sample_ids",)), *(field for field in _USED_KEYS if field not in said)]
+    if sample is None or absent:
         raise DataError(f"{description} does not say {', '.join(absent)}; add what the recordings in {npy.name} are")
     if said["unit"] not in {unit.value for unit in EcgUnit}:
         raise DataError(f"{description} names unit '{said['unit']}'; expected mV, uV or relative")
+    whose = tuple(said[name]) if (name := roles.get(Role.PATIENT)) else ()
     recordings = EcgRecordings(
-        tuple(said["sample_ids"]),
+        tuple(whole_number_id(str(name)) for name in said[sample]),
         signals,
         tuple(said["leads"]),
         float(said["sample_rate_hz"]),
         EcgUnit(said["unit"]),
-        tuple(said.get("patient_ids", ())),
+        whose,
+        notes=(*roles.notes, *_on_patients(whose, len(said[sample]), description.name)),
     )
     check_lead_order(recordings, str(npy))
     check_voltage(recordings, str(npy))
@@ -179,43 +183,71 @@ def read_symile(npy: Path) -> EcgRecordings:
     return recordings
 
 
-def _read_list(path: Path, max_bad_fraction: float) -> EcgRecordings:
-    import pandas as pd
+def _on_patients(patients: Sequence[object], num_samples: int, place: str) -> tuple[str, ...]:
+    """What has to be said of recordings whose patient is not known."""
+    num_alone = sum(is_unknown(str(patient)) for patient in patients) if patients else num_samples
+    if not num_alone:
+        return ()
+    alone = "every recording" if num_alone == num_samples else f"{num_alone:,} of {num_samples:,} recordings"
+    return (f"{place} names no patient of {alone}: each of them counts as a person of its own",)
 
-    table = pd.read_csv(path, dtype=str)
-    absent = [name for name in ("sample_id", "path") if name not in table.columns]
-    if absent:
-        raise DataError(f"{path} has no column {named(absent)}; expected sample_id, path (below it), maybe patient_id")
-    patients = tuple(table["patient_id"]) if "patient_id" in table.columns else ()
-    files = [path.parent / each for each in table["path"]]
+
+def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRecordings:
+    table = open_text_table(path)
+    roles = patients.roles(table.names, (Role.PATH, Role.SAMPLE, Role.PATIENT), place=path.name, used=())
+    column = roles.get(Role.PATH)
+    if column is None:
+        raise DataError(f"{path} has no column path; expected path (below it), sample_id, maybe patient_id")
+    frame = without_blank_rows(table.all(list(dict.fromkeys(roles.columns.values()))))
+    has_path = frame[column] != ""
+    notes = [*roles.notes]
+    if num_without := int((~has_path).sum()):
+        notes.append(f"{num_without:,} of {len(frame):,} rows of {path.name} have no path and are passed over")
+    frame = frame[has_path]
+    if frame.empty:
+        raise DataError(f"{path} has no row with a path; expected one per recording")
+    sample, whose = roles.get(Role.SAMPLE), roles.get(Role.PATIENT)
+    if sample is None:
+        notes.append(f"{path.name} has no column sample_id: recordings are called by their files' names")
+    ids = [whole_number_id(text) for text in frame[sample]] if sample else [Path(text).stem for text in frame[column]]
+    if num_nameless := ids.count(""):
+        raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")
+    require_whole_ids(ids, f"column {sample or column} of {path}")
+    persons = tuple(frame[whose]) if whose else ()
     return read_wfdb(
-        files, sample_ids=tuple(table["sample_id"]), patient_ids=patients, max_bad_fraction=max_bad_fraction
+        [path.parent / each for each in frame[column]],
+        sample_ids=ids,
+        patient_ids=persons,
+        max_bad_fraction=max_bad_fraction,
+        notes=(*notes, *_on_patients(persons, len(ids), path.name)),
     )
 
 
-def open_recordings(path: Path, *, max_bad_fraction: float = 0.0) -> EcgRecordings:
+def open_recordings(path: Path, *, max_bad_fraction: float = 0.0, patients: Patients = ANYBODY) -> EcgRecordings:
     """Open recordings of any kind, recognised by what is there.
 
     Args:
         path: an array with its JSON file beside it, Symile-MIMIC's ``ecg_<split>.npy``, a WFDB record or a folder of
-            them (at any depth), or a csv with sample_id, path and if known patient_id.
+            them (at any depth), or a csv with path and if known sample_id and patient_id.
         max_bad_fraction: share of WFDB records that may be unreadable.
+        patients: which column says whose a recording is.
 
     Raises:
-        UsageError: there is nothing of the kind.
+        UsageError: there is nothing of the kind, or a column may name the patients and nobody says whether it does.
         DataError: it is at fault.
     """
     if path.is_dir():
-        below = files_below(path, lambda file: file.suffix == _HEADER_SUFFIX)
-        files = [on_disk(path / name) for name in below.chosen]
+        below = files_below(path, lambda file: file.suffix == HEADER_SUFFIX)
+        files = without_segments([on_disk(path / name) for name in below.chosen])
         if not files:
             raise UsageError(f"{path} has no WFDB record (.hea) in it; give a folder that has")
-        return read_wfdb(files, max_bad_fraction=max_bad_fraction)
+        notes = _on_patients((), len(files), f"the folder {path}")
+        return read_wfdb(files, max_bad_fraction=max_bad_fraction, notes=notes)
     if path.suffix == ".npy" and path.is_file():
         has_description = path.with_suffix(".json").exists()
-        return read_array(path, path.with_suffix(".json")) if has_description else read_symile(path)
+        return read_array(path, path.with_suffix(".json"), patients) if has_description else read_symile(path)
     if path.suffix == ".csv" and path.is_file():
-        return _read_list(path, max_bad_fraction)
-    if path.with_suffix(".hea").is_file():
+        return _read_list(path, max_bad_fraction, patients)
+    if path.with_suffix(HEADER_SUFFIX).is_file():
         return read_wfdb([path], max_bad_fraction=max_bad_fraction)
     raise UsageError(f"{path} is no recording; give a .npy array, a .csv list, a WFDB record or a folder of them")

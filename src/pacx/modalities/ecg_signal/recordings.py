@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.quarantine import Quarantined
+from pacx.core.tables.ids import persons
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.targets import named
 
@@ -29,6 +30,7 @@ _SHORTEST_FRACTION = 0.5
 _IDENTITY_BROKEN_ABOVE = 0.9
 _RATIO_PRECISION = 1000
 _MOST_MISSING = 0.2
+_HELD_S = 1.0
 
 PLAUSIBLE_MV = (0.003, 10.0)
 """Standard deviation of the median lead of anything that comes from a body; real ones have 0.1 to 0.5 mV."""
@@ -52,8 +54,11 @@ class EcgRecordings:
         leads: names of the twelve leads in the order of the second axis; any order, upper or lower case.
         sample_rate_hz: samples per second.
         unit: unit of ``signals``.
-        patient_ids: whose each recording is; () = all different people.
+        patient_ids: whose each recording is; one that is not known (None, "", NA) is a person of its own; () = all
+            different people.
         quarantined: recordings that could not be read, and why; they have no row here.
+        lengths: how many samples of each were recorded, the rest being made up to the common length; () = all.
+        notes: what a reader should know of how the recordings came about, one sentence each.
 
     Raises:
         DataError: shapes do not match, an id occurs twice, leads are not the twelve, or the rate is not positive.
@@ -66,15 +71,17 @@ class EcgRecordings:
     unit: EcgUnit = EcgUnit.MILLIVOLT
     patient_ids: tuple[str, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
+    lengths: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
-        object.__setattr__(self, "patient_ids", tuple(map(str, self.patient_ids)) or self.sample_ids)
-        if len(self.patient_ids) != len(self.sample_ids):
+        if len(self.patient_ids) not in (0, len(self.sample_ids)):
             raise DataError(
                 f"ECG recordings have {len(self.patient_ids)} patient ids for {len(self.sample_ids)} samples; "
                 "give one each"
             )
+        object.__setattr__(self, "patient_ids", persons(self.patient_ids, self.sample_ids))
         shape = self.signals.shape
         if len(shape) != 3 or shape[:2] != (len(self.sample_ids), len(ECG_LEADS)):
             raise DataError(
@@ -92,15 +99,22 @@ class EcgRecordings:
         return len(self.sample_ids)
 
     def record(self, row: int) -> NDArray[np.float64]:
-        """One recording in the order of ``ECG_LEADS``, (12, T): millivolts, or as stored if the unit is relative."""
-        raw = np.asarray(self.signals[row], np.float64)[lead_positions(self.leads, "ECG recordings")]
+        """One recording in the order of ``ECG_LEADS``, (12, T): millivolts, or as stored if the unit is relative.
+
+        T is what was recorded of it.
+        """
+        recorded = self.signals[row][:, : self.lengths[row] if self.lengths else None]
+        raw = np.asarray(recorded, np.float64)[lead_positions(self.leads, "ECG recordings")]
         return raw * 1e-3 if self.unit is EcgUnit.MICROVOLT else raw
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "EcgRecordings":
         """The recordings of some rows, for example of the training patients."""
         ids, patients = (tuple(names[row] for row in rows) for names in (self.sample_ids, self.patient_ids))
         signals = self.signals[np.asarray(rows, np.int64)]
-        return EcgRecordings(ids, signals, self.leads, self.sample_rate_hz, self.unit, patients)
+        lengths = tuple(self.lengths[row] for row in rows) if self.lengths else ()
+        return EcgRecordings(
+            ids, signals, self.leads, self.sample_rate_hz, self.unit, patients, lengths=lengths, notes=self.notes
+        )
 
 
 def lead_positions(leads: Sequence[str], source: str) -> list[int]:
@@ -206,19 +220,32 @@ def fitted(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.float64
     return signals[:, :num_samples]
 
 
-def require_samples(signals: NDArray[np.float64], leads: Sequence[str]) -> None:
+def require_samples(signals: NDArray[np.float64], rate_hz: float, leads: Sequence[str]) -> None:
     """Refuse a recording with gaps in more than a fifth of a lead.
 
     Args:
-        signals: (leads, T); NaN = the device recorded nothing.
+        signals: (leads, T); NaN = the device recorded nothing, and so does a value that is held for a second: of 198
+            real recordings no lead that is not flat holds one for half of that.
+        rate_hz: samples per second.
         leads: their names.
 
     Raises:
         UnusableError: there are more.
     """
-    missing = np.isnan(signals).mean(axis=1)
+    missing = (np.isnan(signals) | _held(signals, round(_HELD_S * rate_hz))).mean(axis=1)
     if missing.max() > _MOST_MISSING:
         raise UnusableError(f"has no samples in {missing.max():.0%} of lead {leads[missing.argmax()]}")
+
+
+def _held(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.bool_]:
+    """Samples (leads, T) that stand in a run of ``num_samples`` or more equal ones."""
+    held = np.zeros(signals.shape, bool)
+    for lead, of_lead in zip(signals, held, strict=True):
+        starts = np.flatnonzero(np.diff(lead, prepend=np.nan) != 0)
+        runs = np.diff(starts, append=len(lead))
+        for start, run in zip(starts[runs >= num_samples], runs[runs >= num_samples], strict=True):
+            of_lead[start : start + run] = True
+    return held
 
 
 class UnusableError(Exception):
