@@ -63,14 +63,17 @@ def kind_of(data: bytes) -> FileKind | None:
     A DICOM file's first 128 bytes are anybody's (PS3.10 section 7.1), so it is one even if it begins as a picture. Old
     systems leave them away, with or without what follows about the file itself.
     """
-    if data[_DICOM_AT:NUM_BYTES_TOLD_BY] == _DICOM_START:
-        return FileKind.DICOM
-    if _BARE_DICOM.match(data):
+    if has_preamble(data) or _BARE_DICOM.match(data):
         return FileKind.DICOM
     kind = next((kind for start, kind in STARTS.items() if data.startswith(start)), None)
     if kind is FileKind.BMP and int.from_bytes(data[_BMP_HEADER], "little") not in _BMP_HEADER_SIZES:
         return None
     return kind
+
+
+def has_preamble(data: bytes) -> bool:
+    """Whether the first 132 bytes are those of a DICOM file as the standard has it today."""
+    return data[_DICOM_AT:NUM_BYTES_TOLD_BY] == _DICOM_START
 
 
 def kind_of_file(path: Path) -> FileKind | None:

@@ -154,6 +154,15 @@ def test_a_class_that_only_the_preamble_still_tells(kept: str, what: str, tmp_pa
     assert read_object(path).other_than_film == what
 
 
+@pytest.mark.parametrize("with_meta", [True, False])
+def test_a_file_without_preamble_says_whose_it_is_and_what(with_meta: bool, tmp_path: Path) -> None:
+    whole = dicom(PIXELS, bits_stored=12, PatientID="x", StudyInstanceUID="1.2", Modality="CT")
+    bare = whole[132:] if with_meta else whole[144 + int.from_bytes(whole[140:144], "little") :]
+    (tmp_path / "slice").write_bytes(bare)
+    found = read_object(tmp_path / "slice")
+    assert (found.patient, found.study, found.modality) == ("x", "1.2", "CT")
+
+
 def test_a_header_is_read_no_further_than_it_has_to_be(tmp_path: Path) -> None:
     whole = dicom(PIXELS, bits_stored=12, PatientID="x", StudyInstanceUID="1.2")
     path = tmp_path / "film.dcm"

@@ -3,6 +3,7 @@
 Header values never leave this module but as codes, numbers and the sentence of what an object is.
 """
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.tag import BaseTag, Tag
 
-from pacx.data.file_kinds import NUM_BYTES_TOLD_BY, FileKind, kind_of
+from pacx.data.file_kinds import NUM_BYTES_TOLD_BY, FileKind, has_preamble, kind_of
 from pacx.data.images.dicom_objects import DEFLATED, DicomObject, class_of
 
 _FIELDS = (
@@ -73,16 +74,25 @@ def read_object(path: Path) -> DicomObject | None:
         OSError: the file cannot be opened.
     """
     with silence(), path.open("rb") as file:
-        if kind_of(file.read(NUM_BYTES_TOLD_BY)) is not FileKind.DICOM:
+        start = file.read(NUM_BYTES_TOLD_BY)
+        if kind_of(start) is not FileKind.DICOM:
             return None
         file.seek(0)
         try:
+            if not has_preamble(start):
+                return _object_without_preamble(file.read())
             meta = read_file_meta_info(path)
             if meta.get("TransferSyntaxUID") == DEFLATED:  # a header that may inflate without bound stays closed
                 return DicomObject(sop_class=class_of("", str(meta.get("MediaStorageSOPClassUID") or "").strip()))
             return object_of(read_partial(file, stop_when=_is_behind, specific_tags=list(_TAGS)))
         except Exception:
             return DicomObject()
+
+
+def _object_without_preamble(data: bytes) -> DicomObject:
+    if DEFLATED.encode() in data:  # stays closed, as with a preamble; where its header ends is its own word
+        return DicomObject()
+    return object_of(read_partial(io.BytesIO(data), stop_when=_is_behind, force=True, specific_tags=list(_TAGS)))
 
 
 def _is_behind(tag: BaseTag, vr: str | None, length: int) -> bool:
