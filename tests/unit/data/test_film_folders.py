@@ -20,6 +20,8 @@ from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.file_names import as_text, on_disk
 from pacx.data.film_folders import films_below, has_film_ending, may_be_dicom_film
 from pacx.data.folder_walk import files_below
+from pacx.data.images.decode import decode_grey
+from pacx.data.images.unreadable import UnreadableImage
 from pacx.data.packs.pack import Pack
 from pacx.inference.film_files import expanded
 from pacx.inference.predictions import write_table
@@ -257,3 +259,12 @@ def test_a_closed_picture_is_an_error_though_its_name_says_what_it_is(
     Image.fromarray(PIXELS).save(folder / "c.png")
     with closed(folder / "c.png", monkeypatch), pytest.raises(DataError, match=r"^c\.png cannot be opened"):
         films_below(Path())
+
+
+def test_a_closed_picture_that_a_table_names_is_an_error_and_no_bad_film(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(PIXELS).save(folder / "c.png")
+    with closed(folder / "c.png", monkeypatch), pytest.raises(DataError, match="cannot be opened") as error:
+        decode_grey(Path("c.png"))
+    assert not isinstance(error.value, UnreadableImage)

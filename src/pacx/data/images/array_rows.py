@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import sha256_of
 from pacx.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pacx.data.file_names import as_text, on_disk
-from pacx.data.images.unreadable import UnreadableImage, check_size, require_disk
+from pacx.data.images.unreadable import UnreadableImage, check_size, require_reachable
 
 _ROW = re.compile(r"(.+\.npy)#(\d+)")
 _ARCHIVE = b"PK\x03\x04"
@@ -62,7 +62,7 @@ class ImageRef:
         try:
             status = self.file.stat()
         except OSError as error:
-            require_disk(error, self.file)
+            require_reachable(error, self.file)
             return "none"
         return f"{status.st_size} {status.st_mtime_ns}"
 
@@ -111,7 +111,7 @@ def _mapped(file: Path, row: int) -> NDArray[np.float32]:
             _require_films(file)
             array = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
-        require_disk(error, file)
+        require_reachable(error, file)
         raise UnreadableImage(f"the array file cannot be opened ({error.strerror or 'it is cut short'})") from None
     except (UnreadableImage, MemoryError):
         raise

@@ -22,7 +22,7 @@ from PIL import Image
 from pacx.data.file_kinds import FileKind, kind_of
 from pacx.data.images.array_rows import ImageRef, grey_from_array_row
 from pacx.data.images.pictures.samples import grey_from_image
-from pacx.data.images.unreadable import ONE_GREY, UnreadableImage, check_size, require_disk
+from pacx.data.images.unreadable import ONE_GREY, UnreadableImage, check_size, require_reachable
 
 MASK_IGNORE = 255
 """In a decoded mask: this pixel is unknown and counts neither way."""
@@ -199,5 +199,5 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        require_disk(error, path)
+        require_reachable(error, path)
         raise UnreadableImage(f"the file cannot be opened ({error.strerror})", path) from error

@@ -16,11 +16,10 @@ _OF_THE_FILE = (
     errno.EISDIR,
     errno.ENAMETOOLONG,
     errno.ELOOP,
-    errno.EACCES,
-    errno.EPERM,
     errno.ENXIO,
     errno.EINVAL,
 )
+_CLOSED = (errno.EACCES, errno.EPERM)
 
 
 class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the file
@@ -31,12 +30,16 @@ class UnreadableImage(DataError):  # noqa: N818 - named for what it says of the 
         self.reason = reason
 
 
-def require_disk(error: OSError, path: Path) -> None:
-    """Refuse to call a film bad whose disk or server does not answer, or for which this machine has no room.
+def require_reachable(error: OSError, path: Path) -> None:
+    """Refuse to call a film bad that may not be opened, whose disk does not answer, or for which there is no room.
 
     Raises:
-        DataError: the error says something of the machine, and nothing of the file (a stale handle, a read error).
+        DataError: the error says something of the machine or its rights, and nothing of the file.
     """
+    if error.errno in _CLOSED:
+        raise DataError(
+            f"{path} cannot be opened ({error.strerror}); see to it that it can be read, or leave it out"
+        ) from error
     if error.errno is not None and error.errno not in _OF_THE_FILE:
         raise DataError(
             f"{path} cannot be read: {error.strerror}; the disk, the server or the memory behind it is at fault, "
