@@ -283,6 +283,40 @@ def test_splits_are_found_by_name_or_by_what_a_column_holds(films: Path) -> None
         read(films, "file,subset\na.png,train\nb.jpg,external\n")
 
 
+@pytest.mark.parametrize(
+    ("places", "split"),
+    [
+        (("train", "train", "valid", "valid"), ["train", "train", "val", "val"]),
+        (("data/Training/p1", "data/Test/p1", "data/Training/p2", "data/Test/p3"), ["train", "test", "train", "test"]),
+        (("ill/train", "ill/test", "well/train", "well/val"), ["train", "test", "train", "val"]),
+        (("stage_2_train_images",) * 4, [""] * 4),  # where they all are, which divides nothing
+        (("eval/a", "eval/b", "eval/b", "eval/a"), [""] * 4),
+        (("a", "b", "a", "b"), [""] * 4),
+    ],
+)
+def test_the_folders_of_a_tables_films_divide_them_where_no_column_does(
+    films: Path, places: tuple[str, ...], split: list[str]
+) -> None:
+    paths = [f"{place}/{name}" for place, name in zip(places, ("a.png", "b.jpg", "c.PNG", "d.tiff"), strict=True)]
+    for path in paths:
+        (films / path).parent.mkdir(parents=True, exist_ok=True)
+        (films / path.rpartition("/")[2]).rename(films / path)
+    records = read(films, "file,patient_id\n" + "".join(f"{path},{path}\n" for path in paths))
+    assert column(records, "split") == split
+    said = f"{films}/index.csv: split is by the folders of the films, which are named so."
+    assert (said in records.notes) == any(split)
+    asked = read(films, "file,split\n" + "".join(f"{path},test\n" for path in paths))
+    assert column(asked, "split") == ["test"] * 4
+
+
+def test_a_table_whose_films_are_divided_in_part_is_refused(films: Path) -> None:
+    for place, name in (("train", "a.png"), ("test", "b.jpg")):
+        (films / place).mkdir()
+        (films / name).rename(films / place / name)
+    with pytest.raises(UsageError, match=r"1 films lie elsewhere: c.PNG; .* in a column 'split' of a table"):
+        read(films, "file\ntrain/a.png\ntest/b.jpg\nc.PNG\n")
+
+
 def test_rounded_ids_are_refused_and_not_shown(films: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 1 ids in column 'patient_id' of .* are rounded") as caught:
         read(films, "file,patient_id\na.png,2.13E+07\nb.jpg,2.13E+07\n")

@@ -254,7 +254,7 @@ class _CsvReader:
             "patient_id": [patient or sample for patient, sample in zip(patients, ids, strict=True)],
             "study_id": studies,
             "view": self._known(Role.VIEW),
-            "split": self._splits(),
+            "split": self._splits(paths),
         }
         masks = {MASK_PREFIX + name: self._existing(self._column(of), of) for name, of in self._mask_columns.items()}
         labels = self._labels()
@@ -337,10 +337,14 @@ class _CsvReader:
             self._notes.append(f"{self._csv}: split is column '{found[0]}', by what it holds.")
         return found[0] if found else None
 
-    def _splits(self) -> list[str]:
+    def _splits(self, paths: Sequence[str]) -> list[str]:
         column = self._split_column()
         if column is None:
-            return [""] * len(self._raw)
+            divided = FilmTree(self._root, paths).divided() if all(paths) else None  # else the records are refused
+            if divided is None:
+                return [""] * len(self._raw)
+            self._notes.append(f"{self._csv}: split is by the folders of the films, which are named so.")
+            return divided
         cells = self._column(column)
         meant = {cell: split_of(cell) for cell in set(cells)}
         unknown = sorted(cell for cell, split in meant.items() if split is None)

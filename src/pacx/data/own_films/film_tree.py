@@ -43,6 +43,18 @@ class FilmTree:
         level = self._split_level()
         return [""] * len(self.paths) if level is None else [_split_at(path, level) for path in self.paths]
 
+    def divided(self) -> list[str] | None:
+        """The split of each film by the folders in which the films differ; None where these divide nothing.
+
+        A table's own films may all lie in ``train_images``, which says nothing of how they are to be divided.
+
+        Raises:
+            UsageError: as ``splits``.
+        """
+        shared = _num_shared([path.split("/")[:-1] for path in self.paths])
+        split = FilmTree(self.root, ["/".join(path.split("/")[shared:]) for path in self.paths]).splits()
+        return split if len(set(split)) > 1 else None
+
     def classes(self) -> list[str | None]:
         """The folder that names each film's class, None for a film that lies in no such folder.
 
@@ -137,7 +149,8 @@ class FilmTree:
         repeats = f" ({again} of these films have the names of others and may be a second copy)" if again else ""
         raise UsageError(
             f"{self.root} is divided into {shown(known)}, but {sum(others.values())} films lie elsewhere: "
-            f"{shown(sorted(others))}{repeats}; move them away, put them into a split, or say the splits in a table"
+            f"{shown(sorted(others))}{repeats}; move them away, put them into a split, or say the splits in a "
+            "column 'split' of a table"
         )
 
 
