@@ -17,7 +17,7 @@ from pacx.core.errors import DataError, UsageError, refuse_idle
 from pacx.data.text_tables import open_text_table
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
-from pacx.modalities.panel.long_tables import layout_of, read_long_table
+from pacx.modalities.panel.long_tables import layout_of, read_long_table, require_columns_of
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
 from pacx.modalities.panel.reading import OF_LONG_TABLES, OF_TEXT_TABLES, TableReading
 from pacx.modalities.panel.wide_tables import read_wide_table
@@ -83,6 +83,7 @@ def read_labs(table: Path, reading: TableReading, patients: Patients = ANYBODY) 
     opened = open_text_table(table)
     layout = layout_of(opened, LAB_LAYOUTS)
     if layout is None:
+        require_columns_of(opened, LAB_LAYOUTS, LAB_PANEL)
         refuse_idle(reading, OF_LONG_TABLES, f"{table}, which has one row per sample")
         return read_wide_table(opened, LAB_PANEL, reading, patients)
     return read_long_table(opened, LAB_PANEL, layout, lab_units(), reading, patients)

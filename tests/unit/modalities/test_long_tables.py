@@ -270,9 +270,90 @@ def test_a_few_unreadable_times_count_last_and_are_noted_and_blank_ones_are_no_f
     table = read_labs(path, TableReading(max_bad_fraction=0.5))
     assert table.values[:, column(GLUCOSE)].tolist() == [2, 3, 4]
     assert "1 times cannot be read; such values count last, or not at all in a window" in table.notes
-    zones = [at(7, "2150-01-05 10:00+01:00", 1), at(7, "2150-07-05 10:00+02:00", 1)]
-    with pytest.raises(DataError, match="times in several time zones"):
-        read_labs(write(tmp_path / "b.csv", zones), TableReading())
+
+
+def test_moments_of_several_zones_are_compared_as_what_they_are(tmp_path):
+    """A clock that is set back: 02:10 in summer time comes before 02:05 in winter time."""
+    lines = [
+        at(7, "2150-10-25T02:05:00+01:00", 9),
+        at(7, "2150-10-25T02:10:00+02:00", 1),
+        at(8, "2150-10-25 09:00Z", 2),
+    ]
+    path = write(tmp_path / "a.csv", lines)
+    assert read_labs(path, TableReading()).values[:, column(GLUCOSE)].tolist() == [1, 2]
+    samples = write(
+        tmp_path / "samples.csv", ["a,8,2150-10-25 19:00+10:00", "b,7,20501024T000000Z"], "sample_id,hadm_id,time"
+    )
+    timed = read_labs(path, TableReading(samples=samples, window_h=1))
+    assert (timed.sample_ids, timed.values[0, column(GLUCOSE)]) == (("a",), 2)
+    assert "2 values lie outside the window around their sample's time" in timed.notes
+
+
+@pytest.mark.parametrize(
+    ("of_values", "of_sample"),
+    [
+        (["2150-10-25T02:05:00+01:00", "2150-10-25T02:05:00"], None),
+        (["2150-10-25 02:05", "20501025T020500Z"], None),
+        (["2150-10-25T02:05:00+01:00"], "2150-10-25 02:05:00"),
+        (["2150-10-25 02:05:00"], "2150-10-25T02:05Z"),
+    ],
+)
+def test_times_with_a_zone_and_without_are_never_compared(tmp_path, monkeypatch, of_values, of_sample):
+    monkeypatch.setattr(text_tables, "_BYTES_AT_A_TIME", 100)  # each in a part of its own
+    path = write(tmp_path / "a.csv", [at(7, time, 1) for time in of_values])
+    samples = write(tmp_path / "samples.csv", [f"a,7,{of_sample}"], "sample_id,hadm_id,time")
+    with pytest.raises(DataError, match="say their time zone and others do not"):
+        read_labs(path, TableReading(samples=samples if of_sample else None))
+
+
+@pytest.mark.parametrize("name", ["Time", "StudyDateTime", "acquisition_datetime", "timestamp"])
+def test_the_time_of_a_sample_is_found_by_its_usual_names_and_said(tmp_path, name):
+    path = write(tmp_path / "a.csv", [at(7, "2140-01-05 08:00", 1), at(7, "2150-01-05 08:00", 2)])
+    samples = write(tmp_path / "samples.csv", ["film,7,2150-01-05 12:00"], f"sample_id,hadm_id,{name}")
+    table = read_labs(path, TableReading(samples=samples))
+    assert table.values[0, column(GLUCOSE)] == 2
+    assert f"samples.csv: time is column '{name}'" in table.notes
+
+
+@pytest.mark.parametrize("name", ["StudyDate", "StudyTime", "date_of_birth"])
+def test_samples_without_a_time_are_said_to_take_values_of_any_year(tmp_path, name):
+    path = write(tmp_path / "a.csv", [at(7, "2140-01-05 08:00", 1), at(7, "2150-01-05 08:00", 2)])
+    samples = write(tmp_path / "samples.csv", ["film,7,2150-01-05"], f"sample_id,hadm_id,{name}")
+    table = read_labs(path, TableReading(samples=samples))
+    assert table.values[0, column(GLUCOSE)] == 1
+    assert any(
+        "has no column time: of every hadm_id the earliest values count, whenever" in note for note in table.notes
+    )
+
+
+def test_a_long_table_that_names_its_samples_gives_one_row_for_each(tmp_path):
+    lines = ["film1,1,Glucose,100,mg/dL,2150-01-01", "film2,1,Glucose,200,mg/dL,2150-03-01"]
+    table = read_labs(write(tmp_path / "a.csv", lines, "Sample ID,patient_id,item,value,unit,time"), TableReading())
+    assert (table.sample_ids, table.patient_ids) == (("film1", "film2"), ("1", "1"))
+    assert table.values[:, column(GLUCOSE)].tolist() == [100, 200]
+    samples = write(tmp_path / "samples.csv", ["f,1,2150-03-01 10:00"], "sample_id,patient_id,time")
+    asked = read_labs(tmp_path / "a.csv", TableReading(samples=samples))
+    assert (asked.sample_ids, asked.values[0, column(GLUCOSE)]) == (("f",), 200), "the list of samples decides"
+
+
+def test_values_without_a_unit_are_counted_where_units_differ(tmp_path):
+    lines = [event(7, CREATININE, 80, unit=""), event(8, CREATININE, 1, unit="mg/dL"), event(8, MCHC, 33, unit="")]
+    table = read_labs(write(tmp_path / "a.csv", lines), TableReading())
+    assert "2 values have no unit and count as in the panel's own" in table.notes
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("patient_id,item,value,unit", "looks like a long table and has no column time"),
+        ("subject_id,hadm_id,itemid,charttime,value", "looks like a MIMIC labevents and has no column valuenum"),
+        ("Fallnummer,Parameter,Wert,Einheit", r"is no table of labs that is known \(it has Fallnummer, Parameter"),
+        ("sample_id,potassium,sodium", "expected the columns sample_id and one for each of 50802"),
+    ],
+)
+def test_a_table_of_an_unknown_kind_is_told_what_it_lacks(tmp_path, header, message):
+    with pytest.raises(DataError, match=message):
+        read_labs(write(tmp_path / "a.csv", ["1,2,3,4,5"[: 2 * header.count(",") + 1]], header), TableReading())
 
 
 def test_a_plain_long_table_goes_by_name_or_id(tmp_path):

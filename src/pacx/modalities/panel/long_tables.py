@@ -3,10 +3,12 @@
 Layouts say what the columns of a known export are called; a table is recognised by its header. Of every quantity the
 earliest number counts, as in Symile-MIMIC, within a window around a sample's time where that is known. Units are
 converted where the factor is known, and values in other units are left out and counted; dates are read in one way
-only, year first, and others are counted; so is text where a number belongs, and a number that stands for none: more
-than a few of any of them stop the call. Other items and rows without an owner are passed over and counted in the notes.
+only, year first, and others are counted; times of several zones are compared as the moments they are, and refused where
+only some say their zone; text where a number belongs, and a number that stands for none, are counted, too: more than a
+few of any of them stop the call. Other items and rows without an owner are passed over and counted in the notes.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 
 
 _EVENT_COLUMNS = ("owner", "patient", "quantity", "value", "hour")
+_OWN_SAMPLE = "sample_id"
+_ZONED = re.compile(r"[T ][0-9]{2}[0-9:.,]*\s*(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)", re.IGNORECASE)
+_SAMPLE_TIMES = ("time", "datetime", "timestamp", "studydatetime", "acquisitiondatetime", "examdatetime",
+                 "imagedatetime", "filmdatetime", "cxrdatetime", "sampletime", "filmtime", "cxrtime")  # fmt: skip
+"""What the moment of a sample is called, folded, the likeliest first; a date alone or a time of day is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,33 @@ def layout_of(table: TextTable, layouts: tuple[Layout, ...]) -> Layout | None:
     return next((layout for layout in layouts if names.issuperset(map(folded_name, layout.columns))), None)
 
 
+def require_columns_of(table: TextTable, layouts: tuple[Layout, ...], panel: Panel) -> None:
+    """Say what is missing in a table that nearly has a known layout, or has nothing of any table that is known.
+
+    Raises:
+        DataError: half of the columns of a layout are there and others are not, or no column is a quantity's.
+    """
+    names = {folded_name(name) for name in table.names}
+    if names & set(panel.keys):
+        return
+
+    def absent(layout: Layout) -> list[str]:
+        return [name for name in layout.columns if folded_name(name) not in names]
+
+    nearest = min(layouts, key=lambda layout: len(absent(layout)) / len(layout.columns))
+    it_has = f"it has {named(table.names)}"
+    if len(absent(nearest)) <= len(nearest.columns) / 2:
+        raise DataError(
+            f"{table.path} looks like a {nearest.name} and has no column {named(absent(nearest))} ({it_has}); name "
+            f"its columns {', '.join(nearest.columns)}"
+        )
+    known_as = "; or ".join(f"{', '.join(layout.columns)} ({layout.name})" for layout in layouts)
+    raise DataError(
+        f"{table.path} is no table of {panel.name} that is known ({it_has}); expected the columns {_OWN_SAMPLE} and "
+        f"one for each of {named(panel.keys)}, or one row per value with {known_as}"
+    )
+
+
 def _column(table: TextTable, name: str) -> str:
     """The one column that is called so, in whatever spelling."""
     found = [each for each in table.names if folded_name(each) == folded_name(name)]
@@ -108,7 +142,8 @@ def _columns(
 ) -> tuple[dict[str, str], list[str]]:
     """The column of each role, and what notes have to say of the choice; without patients, owners stand for them."""
     roles = {role: _column(table, getattr(layout, role)) for role in ("item", "value", "unit", "time")}
-    told = reading.owner or layout.owner
+    own_samples = [name for name in table.names if folded_name(name) == folded_name(_OWN_SAMPLE)]
+    told = reading.owner or (own_samples[0] if own_samples and not reading.samples else layout.owner)
     owner = None if told is None else _column(table, told)
     is_person = owner is not None and Role.PATIENT in column_roles([owner], (Role.PATIENT,), place="")
     used = [*roles.values(), *([owner] if owner and not is_person else [])]
@@ -147,21 +182,24 @@ def _in_own_units(chunk: "pd.DataFrame", panel: Panel, units: Units, losses: Los
     for key, unit in zip(pairs["key"], pairs["unit"], strict=True):
         is_own = unit == "" or folded(unit) == own[key]
         factor[key, unit] = 1.0 if is_own else units.get(key, {}).get(folded(unit), np.nan)
+    matters = {key for key in own if set(units.get(key, {}).values()) - {1.0}}
     factors = np.array([factor[pair] for pair in zip(chunk["key"], chunk["unit"], strict=True)], float)
     for (key, unit), count in Counter(zip(chunk["key"], chunk["unit"], strict=True)).items():
         if np.isnan(factor[key, unit]):
             losses.bad_units[names[key], unit] += count
         elif factor[key, unit] != 1.0:
             losses.converted[names[key], unit] += count
+        losses.unitless += count * (unit == "" and key in matters)
     chunk = chunk.assign(value=chunk["value"] * factors)
     return chunk[~np.isnan(factors)]
 
 
-def _hours(text: "pd.Series[str]", layout: Layout, path: Path) -> tuple[NDArray[np.float64], int]:
+def _hours(text: "pd.Series[str]", layout: Layout, zones: set[bool]) -> tuple[NDArray[np.float64], int]:
     """Times in hours, NaN where not known or unreadable, and how many are unreadable.
 
     Dates are read year first in any ISO spelling, cell by cell. Left to itself pandas takes the first cell's spelling
-    for all, drops what is spelled otherwise, and reads 05/03 as the third of May.
+    for all, drops what is spelled otherwise, and reads 05/03 as the third of May. Whether the times say their zone is
+    added to ``zones``.
     """
     import pandas as pd
 
@@ -169,21 +207,28 @@ def _hours(text: "pd.Series[str]", layout: Layout, path: Path) -> tuple[NDArray[
     if layout.hours_per_step is not None:
         hours = pd.to_numeric(text, errors="coerce").to_numpy(float) * layout.hours_per_step
     else:
-        try:
-            moments = pd.to_datetime(text, format="ISO8601", errors="coerce").to_numpy("datetime64[s]")
-        except ValueError as error:
-            raise DataError(f"{path} has times in several time zones; write all of them in one") from error
-        hours = np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 3600)
+        moments = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+        is_known = moments.notna().to_numpy(bool)
+        zones.update(_ZONED.search(each) is not None for each in text[is_known].unique())
+        seconds = moments.dt.tz_localize(None).to_numpy("datetime64[s]").astype(np.int64)
+        hours = np.where(is_known, seconds / 3600, np.nan)
     return hours, int((np.isnan(hours) & text.ne("").to_numpy(bool)).sum())
+
+
+def _require_one_clock(zones: set[bool], place: str) -> None:
+    """Refuse to compare times that say their zone with times that do not: they may be hours apart."""
+    if len(zones) > 1:
+        raise DataError(
+            f"some times in {place} say their time zone and others do not, so nobody knows how far apart they are; "
+            "write all of them with it or all without"
+        )
 
 
 def _spelling(layout: Layout) -> str:
     return "2150-01-31 23:59:00" if layout.hours_per_step is None else "numbers"
 
 
-def _events(
-    chunk: "pd.DataFrame", path: Path, layout: Layout, panel: Panel, units: Units, losses: Losses
-) -> "pd.DataFrame":
+def _events(chunk: "pd.DataFrame", layout: Layout, panel: Panel, units: Units, losses: Losses) -> "pd.DataFrame":
     """One chunk as owner, patient, quantity (its column in the panel), value, hour; only what can be used."""
     item = _each(chunk["item"], lambda text: whole_number_id(text).casefold())
     key = item.map(layout.keys)
@@ -191,7 +236,7 @@ def _events(
     losses.other_items.update(item[key.isna()].unique())
     chunk = chunk.assign(key=key)[key.notna()]
     losses.known += len(chunk)
-    hours, bad_times = _hours(chunk["time"], layout, path)
+    hours, bad_times = _hours(chunk["time"], layout, losses.zones)
     losses.bad_times += bad_times
     chunk = chunk.assign(
         hour=np.where(np.isnan(hours), np.inf, hours),
@@ -212,8 +257,8 @@ def _events(
     return chunk[~is_stand_in][list(_EVENT_COLUMNS)]
 
 
-def _asked_samples(path: Path, owner: str, layout: Layout) -> "pd.DataFrame":
-    """The samples somebody asked for: sample_id, owner, and if the file says so hour and patient_id."""
+def _asked_samples(path: Path, owner: str, layout: Layout, losses: Losses) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    """The samples somebody asked for: sample_id, owner, and if the file says so hour and patient_id; and notes."""
     import pandas as pd
 
     if not path.is_file():
@@ -224,8 +269,9 @@ def _asked_samples(path: Path, owner: str, layout: Layout) -> "pd.DataFrame":
     if absent:
         raise DataError(f"{path} has no column {named(absent)}; expected sample_id and {owner} (time, patient_id)")
     columns = {"sample_id": _column(table, "sample_id"), "owner": _column(table, owner)}
-    if "time" in names:
-        columns["hour"] = _column(table, "time")
+    moments = [name for spelling in _SAMPLE_TIMES for name in table.names if folded_name(name) == spelling]
+    if moments:
+        columns["hour"] = moments[0]
     patient = column_roles(table.names, (Role.PATIENT,), place=path.name, used=list(columns.values()))
     if Role.PATIENT in patient:
         columns["patient_id"] = patient.columns[Role.PATIENT]
@@ -235,14 +281,17 @@ def _asked_samples(path: Path, owner: str, layout: Layout) -> "pd.DataFrame":
         raise DataError(f"{path} has {int((read['sample_id'] == '').sum())} rows without a sample_id; give each one")
     if "patient_id" in read:
         read["patient_id"] = _each(read["patient_id"], _known_id)
+    notes = [f"{path.name}: time is column '{moments[0]}'"] if moments and moments[0] != "time" else []
     if "hour" in read:
-        hour, _ = _hours(read["hour"], layout, path)
+        hour, _ = _hours(read["hour"], layout, losses.zones)
         if np.isnan(hour).any():  # blank ones too: a sample without a time has no window
             raise DataError(
                 f"{path} has {int(np.isnan(hour).sum())} times that cannot be read; write them as {_spelling(layout)}"
             )
         read["hour"] = hour
-    return read
+    elif layout.hours_per_step is None:
+        notes.append(f"{path.name} has no column time: of every {owner} the earliest values count, whenever they were")
+    return read, (*patient.notes, *notes)
 
 
 def _earliest(events: "pd.DataFrame") -> "pd.DataFrame":
@@ -280,13 +329,16 @@ def read_long_table(
 
     path = table.path
     columns, notes = _columns(table, layout, reading, patients)
-    asked = None if reading.samples is None else _asked_samples(reading.samples, columns["owner"], layout)
+    losses, asked = Losses(), None
+    if reading.samples is not None:
+        asked, said = _asked_samples(reading.samples, columns["owner"], layout, losses)
+        notes += said
     is_timed = layout.hours_per_step is not None or (asked is not None and "hour" in asked)
     if asked is not None and "hour" not in asked:
         asked = asked.assign(hour=0.0)  # where a table counts from admission, that is the sample's time
-    losses, parts, owners = Losses(), list[pd.DataFrame](), set[str]()
+    parts, owners = list[pd.DataFrame](), set[str]()
     for chunk in _chunks(table, columns):
-        events = _events(chunk, path, layout, panel, units, losses)
+        events = _events(chunk, layout, panel, units, losses)
         owners.update(events["owner"].unique())
         if asked is None:
             events = events.assign(sample_id=events["owner"], reference=0.0, patient_id=events["patient"])
@@ -297,12 +349,15 @@ def read_long_table(
             told = merged["patient_id"] if "patient_id" in merged else merged["patient"]
             events = merged.assign(patient_id=told.where(told != "", merged["patient"]))
         if is_timed:
-            events = events[(events["hour"] - events["reference"]).abs() <= reading.window_h]
+            is_within = (events["hour"] - events["reference"]).abs() <= reading.window_h
+            losses.outside += int((~is_within).sum())
+            events = events[is_within]
         parts = [_earliest(pd.concat([*parts, events[["sample_id", "patient_id", "quantity", "value", "hour"]]]))]
     if not losses.rows:
         raise DataError(f"{path} has a header and no rows; export it again")
     kept = parts[0]
     require_whole_ids(owners, f"column {columns['owner']} of {path}")
+    _require_one_clock(losses.zones, f"{path}{f' and {reading.samples}' if reading.samples else ''}")
     _require_use(path, panel, layout, losses, kept, reading)
     order = pd.Index(asked["sample_id"] if asked is not None else pd.unique(kept.sort_index()["sample_id"]))
     counted = f"{losses.rows:,} rows, {losses.known:,} of them of the {len(panel)} {panel.name}"

@@ -69,6 +69,10 @@ class Losses:
     no_number: int = 0
     stand_ins: int = 0
     bad_times: int = 0
+    outside: int = 0
+    unitless: int = 0
+    zones: set[bool] = field(default_factory=set)
+    """Whether times say their zone: both, where some do and others do not."""
     converted: Counter[tuple[str, str]] = field(default_factory=Counter)
     bad_units: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -81,6 +85,8 @@ class Losses:
             "values are no numbers and count as not measured": self.no_number,
             "values such as -999 or 9999999 stand for none and count as not measured": self.stand_ins,
             "times cannot be read; such values count last, or not at all in a window": self.bad_times,
+            "values lie outside the window around their sample's time": self.outside,
+            "values have no unit and count as in the panel's own": self.unitless,
         }
         said += [f"{count:,} {what}" for what, count in counts.items() if count]
         said += self.numbers.notes()
