@@ -177,10 +177,17 @@ def test_unknown_patients_are_people_of_their_own(tmp_path):
     assert read_labs(write(tmp_path / "a.csv", lines), TableReading()).patient_ids == ("7", "8", "3", "3")
 
 
-def test_ids_that_a_spreadsheet_rounded_are_refused(tmp_path):
-    path = write(tmp_path / "a.csv", [event("2.00E+07", GLUCOSE, 90), event("2.10E+07", GLUCOSE, 90)])
+@pytest.mark.parametrize("spelled", [("2.00E+07", "2.10E+07"), ("2e+07", "3e+07"), ("2.01235e+07", "2.01236e+07")])
+def test_ids_that_a_spreadsheet_rounded_are_refused(tmp_path, spelled):
+    path = write(tmp_path / "a.csv", [event(each, GLUCOSE, 90) for each in spelled])
     with pytest.raises(DataError, match=r"2 of 2 ids in column hadm_id .* are rounded numbers"):
         read_labs(path, TableReading())
+    path = write(tmp_path / "b.csv", [event(row, GLUCOSE, 90, subject=each) for row, each in enumerate(spelled)])
+    with pytest.raises(DataError, match="2 of 2 ids in the column of patients are rounded numbers"):
+        read_labs(path, TableReading())
+    samples = write(tmp_path / "samples.csv", [f"{each},7" for each in spelled], "sample_id,hadm_id")
+    with pytest.raises(DataError, match=r"2 of 2 ids in column sample_id of .*samples\.csv are rounded"):
+        read_labs(write(tmp_path / "c.csv", [event(7, GLUCOSE, 90)]), TableReading(samples=samples))
 
 
 def test_nothing_to_read_is_said_in_a_sentence(tmp_path):

@@ -20,8 +20,8 @@ _NUM_DIGITS_EXACT = 15
 def whole_number_id(text: str) -> str:
     """An id without blanks around it, and without the ``.0`` that a floating-point column adds to a whole number.
 
-    R writes 100000 as 1e+05, which is exact and read. Everything else stays as it is: 007, 1.50, 1e7, and numbers of
-    more digits than a floating-point number holds.
+    R writes 100000 as 1e+05, wherever that is shorter, which is exact and read. Everything else stays as it is: 007,
+    1.50, 1e7, 2.01235e+07, and numbers of more digits than a floating-point number holds.
 
     Example:
         >>> [whole_number_id(text) for text in ("20000001.0", " 20000001", "007", "1.50", "s1")]
@@ -31,7 +31,8 @@ def whole_number_id(text: str) -> str:
     if (whole := _WHOLE.fullmatch(stripped)) and len(whole[1]) <= _NUM_DIGITS_EXACT:
         return whole[1]
     if (power := _POWER.fullmatch(stripped)) and len(power[2] or "") <= int(power[3]) < _NUM_DIGITS_EXACT:
-        return power[1] + (power[2] or "").ljust(int(power[3]), "0")
+        digits = power[1] + (power[2] or "").ljust(int(power[3]), "0")
+        return digits if len(stripped) < len(digits) else stripped
     return stripped
 
 
@@ -41,24 +42,32 @@ def is_rounded(text: str) -> bool:
 
 
 def require_whole_ids(ids: Iterable[str], place: str) -> None:
-    """Refuse ids that were written as rounded numbers (2.00E+07), so that many of them have become one.
+    """Refuse ids that were written as rounded numbers (2.00E+07, 2e+07), so that many of them have become one.
 
     One in a hundred may look so: R writes 100000 as 1e+05.
 
     Args:
-        ids: as the table has them.
+        ids: as the table has them, before anything is made of them; blank ones are none.
         place: of the table, for the message.
 
     Raises:
         DataError: more than that are.
     """
-    distinct = set(ids)
+    distinct = {text.strip() for text in ids} - {""}
     num_rounded = sum(map(is_rounded, distinct))
     if num_rounded > max(1, _MOST_ROUNDED * len(distinct)) or num_rounded == len(distinct) > 0:
         raise DataError(
-            f"{num_rounded} of {len(distinct)} ids in {place} are rounded numbers, as spreadsheets show long ones "
-            "(2.00E+07), so that nobody knows whose they are; export the table again with the ids as text"
+            f"{num_rounded} of {len(distinct)} ids in {place} are rounded numbers, as spreadsheets and programs show "
+            "long ones (2.00E+07, 2e+07), so that nobody knows whose they are; export the table again with the ids as "
+            "text"
         )
+
+
+def whole_ids(texts: Iterable[str], place: str) -> list[str]:
+    """The ids of a column, each by ``whole_number_id``; raises as ``require_whole_ids``."""
+    cells = list(texts)
+    require_whole_ids(cells, place)
+    return [whole_number_id(text) for text in cells]
 
 
 def persons(patients: Iterable[object], samples: Sequence[str]) -> tuple[str, ...]:
@@ -67,8 +76,11 @@ def persons(patients: Iterable[object], samples: Sequence[str]) -> tuple[str, ..
     Args:
         patients: as a table or a caller has them, numbers and None among them; () where nobody is known.
         samples: N ids.
+
+    Raises:
+        DataError: the patients were written as rounded numbers, so that many of them have become one.
     """
-    told = [whole_number_id(known(str(patient))) for patient in patients] or [""] * len(samples)
+    told = whole_ids((known(str(patient)) for patient in patients), "the column of patients") or [""] * len(samples)
     return tuple(patient or sample for patient, sample in zip(told, samples, strict=True))
 
 

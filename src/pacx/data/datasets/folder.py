@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pacx.core.errors import DataError, UsageError, refuse_idle
 from pacx.core.tables.cells import known
 from pacx.core.tables.column_roles import NO_PATIENTS, Role, candidates, column_roles
-from pacx.core.tables.ids import require_whole_ids, whole_number_id
+from pacx.core.tables.ids import whole_ids, whole_number_id
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.film_folders import films_among, films_below, require_films
 from pacx.data.folder_walk import is_folder
@@ -291,9 +291,7 @@ class _CsvReader:
         return [""] * len(self._raw) if column is None else [known(cell) for cell in self._column(column)]
 
     def _ids(self, role: Role) -> list[str]:
-        cells = [whole_number_id(cell) for cell in self._known(role)]
-        require_whole_ids(filter(None, cells), f"column '{self._roles.get(role)}' of {self._csv}")
-        return cells
+        return whole_ids(self._known(role), f"column '{self._roles.get(role)}' of {self._csv}")
 
     def _people(self, paths: Sequence[str]) -> tuple[list[str], list[str]]:
         """Patient and study of each film, "" where not known."""

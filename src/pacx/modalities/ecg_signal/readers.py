@@ -17,7 +17,7 @@ from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.core.tables.cells import is_unknown
 from pacx.core.tables.column_roles import Role
-from pacx.core.tables.ids import require_whole_ids, whole_number_id
+from pacx.core.tables.ids import whole_ids
 from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
 from pacx.data.file_names import on_disk
 from pacx.data.folder_walk import files_below
@@ -148,7 +148,7 @@ def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> Ec
         raise DataError(f"{description} names unit '{said['unit']}'; expected mV, uV or relative")
     whose = tuple(said[name]) if (name := roles.get(Role.PATIENT)) else ()
     recordings = EcgRecordings(
-        tuple(whole_number_id(str(name)) for name in said[sample]),
+        tuple(whole_ids(map(str, said[sample]), f"{sample} of {description}")),
         signals,
         tuple(said["leads"]),
         float(said["sample_rate_hz"]),
@@ -209,10 +209,13 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRe
     sample, whose = roles.get(Role.SAMPLE), roles.get(Role.PATIENT)
     if sample is None:
         notes.append(f"{path.name} has no column sample_id: recordings are called by their files' names")
-    ids = [whole_number_id(text) for text in frame[sample]] if sample else [Path(text).stem for text in frame[column]]
+    ids = (
+        whole_ids(frame[sample], f"column {sample} of {path}")
+        if sample
+        else [Path(each).stem for each in frame[column]]
+    )
     if num_nameless := ids.count(""):
         raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")
-    require_whole_ids(ids, f"column {sample or column} of {path}")
     persons = tuple(frame[whose]) if whose else ()
     return read_wfdb(
         [path.parent / each for each in frame[column]],

@@ -22,7 +22,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.tables.cells import known
 from pacx.core.tables.column_roles import Role, column_roles
 from pacx.core.tables.column_roles import folded as folded_name
-from pacx.core.tables.ids import persons, require_whole_ids, whole_number_id
+from pacx.core.tables.ids import persons, require_whole_ids, whole_ids, whole_number_id
 from pacx.data.text_tables import TextTable, open_text_table, without_blank_rows
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.panel.reading import Losses, TableReading, are_stand_ins
@@ -238,10 +238,11 @@ def _events(chunk: "pd.DataFrame", layout: Layout, panel: Panel, units: Units, l
     losses.known += len(chunk)
     hours, bad_times = _hours(chunk["time"], layout, losses.zones)
     losses.bad_times += bad_times
+    losses.owners.update(map(known, chunk["owner"].unique()))
     chunk = chunk.assign(
         hour=np.where(np.isnan(hours), np.inf, hours),
         owner=_each(chunk["owner"], _known_id),
-        patient=_each(chunk["patient"], _known_id),
+        patient=_each(chunk["patient"], known),
         unit=_each(chunk["unit"], known),
         quantity=chunk["key"].map({name: column for column, name in enumerate(panel.keys)}).astype(int),
     )
@@ -276,11 +277,13 @@ def _asked_samples(path: Path, owner: str, layout: Layout, losses: Losses) -> tu
     if Role.PATIENT in patient:
         columns["patient_id"] = patient.columns[Role.PATIENT]
     read = pd.concat(_chunks(table, columns), ignore_index=True)
-    read = read.assign(sample_id=_each(read["sample_id"], whole_number_id), owner=_each(read["owner"], _known_id))
+    ids = whole_ids(read["sample_id"], f"column {columns['sample_id']} of {path}")
+    require_whole_ids(read["owner"].map(known), f"column {columns['owner']} of {path}")
+    read = read.assign(sample_id=ids, owner=_each(read["owner"], _known_id))
     if (read["sample_id"] == "").any():
         raise DataError(f"{path} has {int((read['sample_id'] == '').sum())} rows without a sample_id; give each one")
     if "patient_id" in read:
-        read["patient_id"] = _each(read["patient_id"], _known_id)
+        read["patient_id"] = _each(read["patient_id"], known)
     notes = [f"{path.name}: time is column '{moments[0]}'"] if moments and moments[0] != "time" else []
     if "hour" in read:
         hour, _ = _hours(read["hour"], layout, losses.zones)
@@ -336,10 +339,9 @@ def read_long_table(
     is_timed = layout.hours_per_step is not None or (asked is not None and "hour" in asked)
     if asked is not None and "hour" not in asked:
         asked = asked.assign(hour=0.0)  # where a table counts from admission, that is the sample's time
-    parts, owners = list[pd.DataFrame](), set[str]()
+    parts = list[pd.DataFrame]()
     for chunk in _chunks(table, columns):
         events = _events(chunk, layout, panel, units, losses)
-        owners.update(events["owner"].unique())
         if asked is None:
             events = events.assign(sample_id=events["owner"], reference=0.0, patient_id=events["patient"])
         else:
@@ -356,7 +358,7 @@ def read_long_table(
     if not losses.rows:
         raise DataError(f"{path} has a header and no rows; export it again")
     kept = parts[0]
-    require_whole_ids(owners, f"column {columns['owner']} of {path}")
+    require_whole_ids(losses.owners, f"column {columns['owner']} of {path}")
     _require_one_clock(losses.zones, f"{path}{f' and {reading.samples}' if reading.samples else ''}")
     _require_use(path, panel, layout, losses, kept, reading)
     order = pd.Index(asked["sample_id"] if asked is not None else pd.unique(kept.sort_index()["sample_id"]))

@@ -69,6 +69,8 @@ class Losses:
     no_number: int = 0
     stand_ins: int = 0
     bad_times: int = 0
+    owners: set[str] = field(default_factory=set)
+    """As the table spells them."""
     outside: int = 0
     unitless: int = 0
     zones: set[bool] = field(default_factory=set)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.tables.column_roles import Role
-from pacx.core.tables.ids import require_whole_ids, whole_number_id
+from pacx.core.tables.ids import whole_ids, whole_number_id
 from pacx.data.text_tables import TextTable, open_text_table, without_blank_rows
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.panel.reading import Losses, TableReading, are_stand_ins
@@ -59,8 +59,7 @@ def read_wide_table(
     frame = without_blank_rows(table.all([sample, *([patient] if patient else []), *quantities]))
     if frame.empty:
         raise DataError(f"{table.path} has a header and no rows; export it again")
-    ids = [whole_number_id(text) for text in frame[sample]]
-    require_whole_ids(ids, f"column {sample} of {table.path}")
+    ids = whole_ids(frame[sample], f"column {sample} of {table.path}")
     if nameless := ids.count(""):
         raise DataError(f"{table.path} has {nameless} rows with values and no {sample}; give each sample its id")
     losses, texts = Losses(), frame[quantities].to_numpy(object)
