@@ -28,11 +28,12 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True)
 class Film:
-    """One film to read; None stands for a mask that there is not."""
+    """One film to read; None stands for a mask that there is not. A negative is turned round."""
 
     sample_id: str
     image: ImageRef
     masks: tuple[ImageRef | None, ...] = ()
+    is_negative: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,7 @@ def _decode(film: Film, size_px: int, decoding: Decoding) -> DecodedFilm:
     try:
         grey = decode_grey(film.image, decoding, wanted_px=size_px)
         shape = grey.shape
+        grey = 255 - grey if film.is_negative else grey
         square = to_square(grey, size_px) if size_px else np.empty((0, 0), np.uint8)
     except UnreadableImage as error:
         faults.append(_fault(film, film.image, error))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MASK_PREFIX = "mask:"
 """A column named ``mask:lung`` holds the path of each film's lung mask, "" where there is none."""
+NEGATIVE_COLUMN = "film:is_negative"
+"""True for a film whose file holds its negative and does not say so; a table need not have it."""
 SPLITS = ("train", "val", "test")
 TEXT_COLUMNS = ("sample_id", "image_path", "patient_id", "study_id", "view", "split")
 _NUM_SHOWN = 3
@@ -42,7 +44,8 @@ class Records:
         table: one row per film. Text columns: sample_id (unique), image_path (relative to ``root``, with forward
             slashes), patient_id (never empty; splits keep patients whole), study_id and view ("" is unknown), split
             ("train", "val", "test" or "" for not yet split). One float column per label: 1 present, 0 absent, NaN
-            unknown. One text column ``mask:NAME`` per mask. Further columns (age, sex ...) pass through.
+            unknown. One text column ``mask:NAME`` per mask, and bool ``film:is_negative`` where films are to be turned
+            round. Further columns (age, sex ...) pass through.
         label_names: the label columns, in the order every array of labels will have.
         mask_names: NAME of each ``mask:NAME`` column, in order.
         root: the folder that paths are relative to.
@@ -118,6 +121,8 @@ class Records:
                 raise DataError(
                     f"column {name} holds absolute paths: {shown(absolute)}; expected paths below {self.root}"
                 )
+        if NEGATIVE_COLUMN in self.table and self.table[NEGATIVE_COLUMN].dtype != bool:
+            raise DataError(f"column {NEGATIVE_COLUMN} of the records is ours, and holds something other than bool")
 
     def __len__(self) -> int:
         return len(self.table)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.datasets.folder import DATASET, FolderOptions
-from pacx.data.records import Records
+from pacx.data.own_films.negatives import Monochrome1
+from pacx.data.records import NEGATIVE_COLUMN, Records
 
 
 @pytest.fixture
@@ -315,6 +316,29 @@ def test_a_table_whose_films_are_divided_in_part_is_refused(films: Path) -> None
         (films / name).rename(films / place / name)
     with pytest.raises(UsageError, match=r"1 films lie elsewhere: c.PNG; .* in a column 'split' of a table"):
         read(films, "file\ntrain/a.png\ntest/b.jpg\nc.PNG\n")
+
+
+def test_pictures_called_monochrome1_are_asked_about_and_turned_round(films: Path) -> None:
+    pixels = np.zeros((20, 20), np.uint16)
+    pixels[:5] = 4095
+    (films / "e.dcm").write_bytes(dicom(pixels, bits_stored=12, PhotometricInterpretation="MONOCHROME1"))
+    named = "MONOCHROME1", "monochrome1", "MONOCHROME2", "", "MONOCHROME1"
+    files = "a.png", "b.jpg", "c.PNG", "d.tiff", "e.dcm"
+    for name in ("PhotometricInterpretation_DICOM", "Photometric Interpretation", "dicom_photometric"):
+        table = f"file,{name}\n" + "".join(f"{file},{word}\n" for file, word in zip(files, named, strict=True))
+        with pytest.raises(UsageError, match=rf"calls 2 films MONOCHROME1 .* --where '{name}=MONOCHROME2'"):
+            read(films, table)
+        turned = read(films, table, monochrome1=Monochrome1.INVERT)
+        assert column(turned, NEGATIVE_COLUMN) == [True, True, False, False, False]
+        assert any(note.startswith("2 pictures that ") and note.endswith("turned round.") for note in turned.notes)
+        kept = read(films, table, monochrome1=Monochrome1.KEEP)
+        assert NEGATIVE_COLUMN not in kept.table
+        assert any(note.endswith("are read as they are.") for note in kept.notes)
+        left = read(films, table, where=(f"{name}=MONOCHROME2",))
+        assert column(left, "sample_id") == ["c.PNG"]
+    (films / "index.csv").unlink()
+    only_dicom = read(films, "file,photometric\ne.dcm,MONOCHROME1\n")
+    assert NEGATIVE_COLUMN not in only_dicom.table
 
 
 def test_rounded_ids_are_refused_and_not_shown(films: Path) -> None:

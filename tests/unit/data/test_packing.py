@@ -28,7 +28,7 @@ from pacx.data.images.decode import Decoding, decode_grey, decode_mask, to_squar
 from pacx.data.packs.files import recomputed_fingerprint
 from pacx.data.packs.pack import BY_FILM, BY_PATIENT, Pack
 from pacx.data.packs.packing import pack_records
-from pacx.data.records import Records
+from pacx.data.records import NEGATIVE_COLUMN, Records
 
 SMALL = Preprocessing(image_size_px=24)
 FILES = ["images.npy", "manifest.json", "masks.npy", "records.parquet"]
@@ -285,6 +285,24 @@ def test_another_table_of_the_same_films_decodes_nothing_again(records: Records,
     for film in (records.root / "films").iterdir():
         swap_for_black(film)
     assert contents(packed(other, tmp_path / "pack").path) == whole
+
+
+def test_negatives_are_turned_round_and_what_was_decoded_as_a_positive_is_not_taken_for_them(
+    records: Records, tmp_path: Path
+) -> None:
+    (records.root / "films/040.png").write_bytes(b"")
+    with pytest.raises(DataError):
+        packed(records, tmp_path / "pack")
+    is_negative = np.arange(len(records)) % 3 == 0
+    of_negatives = replace(records, table=records.table.assign(**{NEGATIVE_COLUMN: is_negative}))
+    pack = packed(of_negatives, tmp_path / "pack", max_bad_fraction=0.1)
+    assert pack.table[NEGATIVE_COLUMN].tolist() == [each for row, each in enumerate(is_negative) if row != 40]
+    for square, film in zip(pack.images, pack.table.itertuples(index=False), strict=True):
+        grey = decode_grey(records.root / film.image_path)
+        expected = 255 - grey if is_negative[int(Path(film.image_path).stem)] else grey
+        assert np.array_equal(square, to_square(expected, 24))
+    with pytest.raises(DataError, match="is ours, and holds something other than bool"):
+        replace(records, table=records.table.assign(**{NEGATIVE_COLUMN: 1}))
 
 
 def children_of(pid: int) -> list[Path]:

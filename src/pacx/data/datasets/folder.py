@@ -21,10 +21,11 @@ from pacx.data.folder_walk import is_folder
 from pacx.data.own_films.columns import ages, numbers_or_text
 from pacx.data.own_films.film_tree import FilmTree
 from pacx.data.own_films.label_cells import findings_of, label_value, label_values, one_hot
+from pacx.data.own_films.negatives import Monochrome1, negatives
 from pacx.data.own_films.people import own_patient_note, people_of_paths
 from pacx.data.own_films.split_words import are_splits, is_flag_of_split, split_of
 from pacx.data.own_films.text_table import read_text_table
-from pacx.data.records import MASK_PREFIX, Records, shown
+from pacx.data.records import MASK_PREFIX, NEGATIVE_COLUMN, Records, shown
 from pacx.data.table_paths import named_files
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class FolderOptions:
         separator: between two findings of one film.
         negative_value: the finding that stands for none; it becomes no label. Default "No Finding", in any spelling.
         mask_columns: masks by name, "lung=COLUMN" each, besides the columns named ``mask:NAME``.
+        monochrome1: pictures that a column of photometric interpretations calls MONOCHROME1, as PadChest's does: INVERT
+            turns them round, KEEP reads them as they are; asked about where there are any. DICOM films say it of
+            themselves.
         where: "column=value" each; rows that do not match are left out. Values of one column are alternatives.
         labels_from_subfolders: without a table, the first sub-folder below the folder (below train/val/test, if the
             folder is divided so) names the film's class, and each class is a label.
@@ -102,6 +106,7 @@ class FolderOptions:
     separator: str = "|"
     negative_value: str | None = None
     mask_columns: tuple[str, ...] = ()
+    monochrome1: Monochrome1 = Monochrome1.ASK
     where: tuple[str, ...] = ()
     labels_from_subfolders: bool = False
 
@@ -258,6 +263,8 @@ class _CsvReader:
         }
         masks = {MASK_PREFIX + name: self._existing(self._column(of), of) for name, of in self._mask_columns.items()}
         labels = self._labels()
+        if any(turned := self._negatives(paths)):
+            columns[NEGATIVE_COLUMN] = turned
         taken = self._used | set(columns) | set(labels)
         others = dict(self._other(name) for name in self._raw.columns if self._is_person(name) or name not in taken)
         table = pd.DataFrame({**columns, **masks, **labels, **others})
@@ -367,6 +374,11 @@ class _CsvReader:
         if num_bad:
             self._notes.append(f"{num_bad} cells of column '{column}' are no age in years and count as unknown.")
         return name, years
+
+    def _negatives(self, paths: Sequence[str]) -> list[bool]:
+        turned, notes = negatives(self._raw, paths, self._root, str(self._csv), self._options.monochrome1)
+        self._notes += notes
+        return turned
 
     def _files(self) -> tuple[list[str], str]:
         column = self._roles.get(Role.PATH)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pacx.data.decoded_films import Film
 from pacx.data.images.array_rows import ImageRef
-from pacx.data.records import MASK_PREFIX, Records
+from pacx.data.records import MASK_PREFIX, NEGATIVE_COLUMN, Records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +31,19 @@ def films(records: Records, rows: NDArray[np.int64]) -> Iterator[Film]:
     """The films of some rows, in that order."""
     columns = ["sample_id", *image_columns(records)]
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = records.table[columns].iloc[rows[start : start + _ROWS_AT_ONCE]]
-        for name, image, *masks in part.itertuples(index=False):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        part = records.table[columns].iloc[some]
+        for (name, image, *masks), is_negative in zip(
+            part.itertuples(index=False), _are_negative(records, some), strict=True
+        ):
             refs = (ImageRef.parse(mask, records.root) if mask else None for mask in masks)
-            yield Film(name, ImageRef.parse(image, records.root), tuple(refs))
+            yield Film(name, ImageRef.parse(image, records.root), tuple(refs), is_negative)
+
+
+def _are_negative(records: Records, rows: NDArray[np.int64]) -> list[bool]:
+    if NEGATIVE_COLUMN not in records.table:
+        return [False] * len(rows)
+    return [bool(each) for each in records.table[NEGATIVE_COLUMN].iloc[rows]]
 
 
 def images(records: Records) -> Iterator[tuple[str, ImageRef]]:
@@ -52,8 +61,8 @@ class SourceStamps:
 
     Attributes:
         fingerprint: SHA-256 over the records and the size and time of every file they name.
-        films: one word per film, over its id and the names, sizes and times of its files: two films of one word have
-            the same pixels.
+        films: one word per film, over its id, whether it is a negative, and the names, sizes and times of its files:
+            two films of one word have the same pixels.
     """
 
     fingerprint: str
@@ -66,7 +75,11 @@ class SourceStamps:
             repr((records.label_names, records.mask_names, records.notes, records.dataset)).encode()
         )
         hash_table(records.table, digest)
-        films = [_word("", name) for name in records.table["sample_id"]]
+        are_negative = _are_negative(records, np.arange(len(records)))
+        films = [
+            _word("negative" if each else "", name)
+            for name, each in zip(records.table["sample_id"], are_negative, strict=True)
+        ]
         for column in image_columns(records):
             for start in range(0, len(records), _ROWS_AT_ONCE):
                 for row, name in enumerate(records.table[column].iloc[start : start + _ROWS_AT_ONCE], start):
