@@ -4,6 +4,7 @@ What a file is, its content decides; it is opened only where its name does not s
 a film from a CT slice or a report. What is no film is counted by what it is, and never a bad film.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from pacx.data.images.array_rows import ImageRef
 from pacx.data.images.dicom_objects import FOR_PROCESSING, DicomObject
 
 _PICTURE_SUFFIXES = tuple(suffix for suffix in FILM_SUFFIXES if suffix not in (".dcm", ".dicom"))
+MASKS = "masks by their names"
+_MASK_FOLDER = re.compile(r"(?:.*[\W_])?masks?(?:[\W_].*)?|(?:segmentation|annotation)s?|ground[\W_]?truths?|gt")
+_MASK_FILE = re.compile(r".+[\W_]masks?(?:[\W_]?\d+)?")
 _INDEX_NAME = "DICOMDIR"
 _ANY_DEPTH = "**"
 _OTHER_SUFFIXES = (
@@ -77,9 +81,9 @@ class FilmFolder:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of results should know: objects left out, and what links would have brought."""
-        links = {what: paths for what, paths in self.passed_over.items() if what in (LED_NOWHERE, TWICE)}
-        return (*self.files.notes, *((f"Passed over: {counted(links)}.",) if links else ()))
+        """What a reader of results should know: objects left out, masks, and what links would have brought."""
+        told = {what: paths for what, paths in self.passed_over.items() if what in (LED_NOWHERE, TWICE, MASKS)}
+        return (*self.files.notes, *((f"Passed over: {counted(told)}.",) if told else ()))
 
 
 def has_film_ending(path: Path) -> bool:
@@ -127,8 +131,27 @@ def films_below(root: Path, may_be: Callable[[Path], bool] = may_be_film) -> Fil
     Raises:
         DataError: a folder or a file cannot be opened.
     """
-    below = candidates_below(root, may_be)
+    below = without_masks(candidates_below(root, may_be))
     return FilmFolder(films_among(below.chosen, root), below.passed_over)
+
+
+def without_masks(below: FolderFiles) -> FolderFiles:
+    """A folder's films without the pictures that are masks by their names, which are passed over.
+
+    Many sets have a folder ``masks`` beside that of their films, which nobody means who names the folder of both.
+    """
+    masks = {path for path in below.chosen if _is_named_as_mask(path)}
+    if not masks:
+        return below
+    films = tuple(path for path in below.chosen if path not in masks)
+    return FolderFiles(films, {**below.passed_over, MASKS: tuple(sorted(masks))})
+
+
+def _is_named_as_mask(path: str) -> bool:
+    if not path.lower().endswith(_PICTURE_SUFFIXES):
+        return False
+    *folders, name = (re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).casefold() for part in path.split("/"))
+    return any(map(_MASK_FOLDER.fullmatch, folders)) or bool(_MASK_FILE.fullmatch(name.rpartition(".")[0]))
 
 
 def candidates_below(

@@ -26,7 +26,7 @@ from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.data.decoded_films import DecodedFilm, Film, decoded_films
 from pacx.data.file_kinds import FILM_SUFFIXES
 from pacx.data.file_names import as_text
-from pacx.data.film_folders import candidates_below, films_among, may_be_film
+from pacx.data.film_folders import candidates_below, films_among, may_be_film, without_masks
 from pacx.data.folder_walk import FolderFiles, counted, is_folder
 from pacx.data.images.array_rows import ImageRef
 from pacx.inference.export_folder import Precision
@@ -91,6 +91,7 @@ def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = ()) -> Expanded:
 
     def look_through(folder: Path, pattern: str = "") -> FolderFiles:
         below = candidates_below(folder, fits, suffixes=suffixes or FILM_SUFFIXES, pattern=pattern)
+        below = below if pattern else without_masks(below)  # a pattern says what is meant
         found.extend(ImageRef.parse(name, folder).file for name in below.chosen)
         return below
 

@@ -268,3 +268,36 @@ def test_a_closed_picture_that_a_table_names_is_an_error_and_no_bad_film(
     with closed(folder / "c.png", monkeypatch), pytest.raises(DataError, match="cannot be opened") as error:
         decode_grey(Path("c.png"))
     assert not isinstance(error.value, UnreadableImage)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "COVID/masks/1.png", "Normal/lung masks/1.png", "MontgomerySet/ManualMask/leftMask/1.png", "train/Masks/1.jpg",
+        "infection_mask/1.tif", "ground_truth/1.png", "Annotations/a/1.png", "CXR_png/1_mask.png", "a/1-mask-2.png",
+    ],
+)  # fmt: skip
+def test_masks_beside_films_are_no_films_unless_somebody_names_them(tmp_path: Path, mask: str) -> None:
+    root = tmp_path / "masks"  # the folder that somebody names is none of it
+    for name in ("COVID/images/1.png", "unmasked/maskless.png", "damask/1.png", mask):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS).save(root / name)
+    films = ["COVID/images/1.png", "damask/1.png", "unmasked/maskless.png"]
+    found = films_below(root)
+    assert list(found.files.films) == films
+    assert found.notes == (f"Passed over: 1 masks by their names (such as '{mask}').",)
+    by_folder = expanded([root])
+    assert [str(path.relative_to(root)) for path in by_folder.files] == films
+    assert any("1 masks by their names" in note for note in by_folder.notes)
+    for word in (root / mask, root / "**" / "*"):
+        assert root / mask in expanded([word]).files
+    with pytest.raises(UsageError, match=r"nothing to embed: no film .*1 masks by their names"):
+        expanded([films_alone(tmp_path, root / mask)])
+
+
+def films_alone(place: Path, mask: Path) -> Path:
+    """A folder with a folder of masks and nothing else."""
+    alone = place / "alone"
+    (alone / "masks").mkdir(parents=True)
+    (alone / "masks" / mask.name).write_bytes(mask.read_bytes())
+    return alone
