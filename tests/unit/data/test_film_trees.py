@@ -110,14 +110,32 @@ def test_patients_may_be_a_level_of_folders() -> None:
         films.patients_at(4)
 
 
-@pytest.mark.parametrize("names", [("p10000032", "p10000764"), ("sub-S0301", "sub-S0302"), ("Subject_1", "Subject_2")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("p10000032", "p10000764"), ("sub-S0301", "sub-S0302"), ("Subject_1", "Subject_2"), ("10032", "10764"),
+        ("00000013", "00000014"), ("ID_0001", "ID_0002"), ("MRN77", "MRN78"),
+    ],
+)  # fmt: skip
 def test_folders_that_look_like_patients_are_noticed(names: tuple[str, str]) -> None:
     assert tree(*(f"files/{name}/{number}.png" for name in names for number in "12")).likely_patient_level() == 2
 
 
-@pytest.mark.parametrize("names", [("ill", "well"), ("subset1", "subset2"), ("2018", "2019"), ("patients", "controls")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ill", "well"), ("subset1", "subset2"), ("2018", "2019"), ("patients", "controls"), ("0", "1"),
+        ("images_001", "images_002"),
+    ],
+)  # fmt: skip
 def test_other_folders_do_not_look_like_patients(names: tuple[str, str]) -> None:
     assert tree(*(f"{name}/{number}.png" for name in names for number in "12")).likely_patient_level() is None
+
+
+def test_splits_in_other_languages_are_no_diseases() -> None:
+    films = tree("entrenamiento/a/1.png", "prueba/b/2.png", "validación/a/3.png")
+    assert films.splits() == ["train", "test", "val"]
+    assert films.classes() == ["a", "b", "a"]
 
 
 def test_files_named_by_patient_are_counted() -> None:

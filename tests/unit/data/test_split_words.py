@@ -9,6 +9,9 @@ from pacx.data.own_films.split_words import are_splits, is_about_splits, is_flag
     ("words", "split"),
     [
         (("train", "Training", "TRN", "train_images", "stage_2_train", "trainset", "TrainingSet"), "train"),
+        (("Trainingsdaten", "entrenamiento", "Treino", "Entraînement", "Entrai\u0302nement", "训练集"), "train"),
+        (("Validierung", "Validierungsdaten", "validación", "Validação", "验证集"), "val"),
+        (("Testdaten", "prueba", "Conjunto de pruebas", "teste", "测试"), "test"),
         (("val", "valid", "Validation", "validate", "VALIDATE", "dev", "valid_set", "images-val"), "val"),
         (("test", "Testing", "tst", "holdout", "hold-out", "Hold out", "held_out", "test_data", "TestSet"), "test"),
         (("", "NA", "none", "-", "n/a"), ""),

@@ -18,7 +18,7 @@ from pacx.data.records import shown
 
 _FOLDS = re.compile(r"(?:k?fold|cv|cross|split|run|repeat)s?[\W_]*(?:val(?:idation)?)?[\W_]*\d+", re.IGNORECASE)
 _NAMES_A_PATIENT = re.compile(
-    r"(?:patient|pat|pt|subject|subj|sub|person|participant|case)[\W_]?[a-z]{0,2}\d+|p\d{5,}", re.IGNORECASE
+    r"(?:patient|pat|pt|pid|id|mrn|subject|subj|sub|person|participant|case)[\W_]?[a-z]{0,2}\d+|p?\d{5,}", re.IGNORECASE
 )
 
 

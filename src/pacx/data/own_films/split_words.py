@@ -5,15 +5,27 @@ world validates with it and the other half tests, so that nobody decides it but 
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from pacx.core.tables.cells import is_unknown
 
 _WORDS = {
-    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "validating", "vali", "dev", "development"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout"), "test"),
+    **dict.fromkeys(
+        ("train", "training", "trn", "tr", "trainings", "entrenamiento", "treino", "treinamento", "entrainement",
+         "apprentissage", "addestramento", "训练", "訓練"),
+        "train",
+    ),
+    **dict.fromkeys(
+        ("val", "valid", "validation", "validate", "validating", "vali", "dev", "development", "validierung",
+         "validierungs", "validacion", "validacao", "validazione", "walidacja", "验证", "驗證"),
+        "val",
+    ),
+    **dict.fromkeys(
+        ("test", "testing", "tst", "holdout", "heldout", "prueba", "pruebas", "teste", "testes", "测试", "測試"), "test"
+    ),
 }  # fmt: skip
+"""Without accents, as ``_parts`` gives them."""
 _AMBIGUOUS = ("eval", "evaluation", "evaluate", "trainval", "valtest", "traintest")
 """Words that are about splits and do not say which."""
 
@@ -23,7 +35,8 @@ _TELLING = ("train", "training", "val", "validation", "validate", "test", "testi
 _BESIDE = frozenset(
     ("set", "sets", "split", "splits", "subset", "data", "dataset", "images", "image", "imgs", "img", "films", "film",
      "files", "pictures", "png", "jpg", "jpeg", "dicom", "dcm", "xray", "xrays", "cxr", "stage", "part", "new",
-     "official", "cases", "samples", "folder", "dir", "a", "the", "final", "internal")
+     "official", "cases", "samples", "folder", "dir", "a", "the", "final", "internal",
+     "daten", "bilder", "imagenes", "conjunto", "conjuntos", "de")
 )  # fmt: skip
 """What stands beside such a word without changing it."""
 
@@ -62,10 +75,11 @@ def is_flag_of_split(name: str) -> bool:
 
 def _parts(word: str) -> list[str]:
     """A word's own words, without numbers and what changes nothing."""
-    humps = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word.strip()).casefold()
+    letters = (letter for letter in unicodedata.normalize("NFKD", word) if not unicodedata.combining(letter))
+    humps = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", "".join(letters)).strip()).casefold()
     whole = re.sub(r"(?<![a-z])(held|hold)[\s_-]+out(?![a-z])", "holdout", humps)
     parts = []
     for part in re.findall(r"[^\W\d_]+", whole):
-        bare = re.sub(r"(?<=.)(sets?|data|images|split)$", "", part) if part not in _BESIDE else part
+        bare = re.sub(r"(?<=.)(sets?|data|daten|images|split|集)$", "", part) if part not in _BESIDE else part
         parts.append(bare if bare in _WORDS else part)
     return [part for part in parts if part not in _BESIDE]
