@@ -1,4 +1,4 @@
-"""The machine that this process runs on: its processors, and where its user keeps caches."""
+"""The machine that this process runs on: its processors and memory, and where its user keeps caches."""
 
 import math
 import os
@@ -9,6 +9,10 @@ from pathlib import Path, PurePosixPath
 from pacx.core.errors import DataError
 
 _ROOT = Path("/")
+_MOUNTS = {"cpu": ("cpu", "cpu,cpuacct"), "memory": ("memory",)}
+"""Where the groups of a controller of version 1 are mounted; those of version 2 are all in one place."""
+_WITHOUT_LIMIT = 2**62
+"""Version 1 writes a number about so large where there is no limit."""
 
 _OF_PRODUCTS = frozenset(
     (
@@ -49,7 +53,7 @@ def _num_visible() -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """How many processors each control group that holds this process grants, by the kernel's version 1 and 2."""
-    for folder in _groups(root):
+    for folder in _groups(root, "cpu"):
         try:
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()  # "200000 100000" or "max 100000"
         except (OSError, ValueError):
@@ -62,20 +66,41 @@ def _quotas(root: Path) -> Iterator[float]:
             yield int(quota) / int(period)
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """The folders of the groups, with those around them up to the mount, which in a container may be all there is."""
+def _free_of_groups(root: Path) -> Iterator[int]:
+    """Bytes that each control group that holds this process has left, by the kernel's version 1 and 2.
+
+    What it holds of files is given back when somebody needs the room, and counts as free.
+    """
+    for folder in _groups(root, "memory"):
+        for limit_of, usage_of, prefix in (
+            ("memory.max", "memory.current", ""),  # "max": none
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+        ):
+            try:
+                limit, usage = ((folder / name).read_text(encoding="ascii").strip() for name in (limit_of, usage_of))
+                lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+            except (OSError, ValueError):
+                continue
+            held = {f"{prefix}inactive_file", f"{prefix}active_file"}
+            of_files = sum(int(line.split()[1]) for line in lines if line.split()[:1] and line.split()[0] in held)
+            if limit.isdecimal() and usage.isdecimal() and int(limit) < _WITHOUT_LIMIT:
+                yield max(0, int(limit) - max(0, int(usage) - of_files))
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """The groups of a controller, with those around them up to the mount, which in a container may be all there is."""
     mounts = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = {"": "/", "cpu": "/", "cpu,cpuacct": "/", "unified": "/"}
+    names = dict.fromkeys(("", "unified", *_MOUNTS[controller]), "/")
     for line in lines:  # "4:cpu,cpuacct:/slurm/job_1" (version 1) or "0::/user.slice" (version 2)
         _, controllers, path = line.split(":", 2)
         if not controllers:
             names[""] = names["unified"] = path
-        elif "cpu" in controllers.split(","):
-            names["cpu"] = names[controllers] = path
+        elif controller in controllers.split(","):
+            names[controller] = names[controllers] = path
     for mount, path in names.items():
         inside = PurePosixPath(*(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
         for group in (inside, *inside.parents):
@@ -106,14 +131,20 @@ def instruction_sets() -> list[str]:
     return sorted(flags & _OF_PRODUCTS)
 
 
-def available_memory_bytes() -> int | None:
-    """Memory that new arrays may take without anything being swapped out; None where the system does not say."""
+def available_memory_bytes(root: Path = _ROOT) -> int | None:
+    """Memory that new arrays may take: what the host has without swapping, and no more than the container has left.
+
+    None where the system says neither.
+
+    Args:
+        root: of the file system in which the kernel says so.
+    """
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        lines = (root / "proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return None
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kilobytes[0] * 1024 if kilobytes else None
+        lines = []
+    of_host = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return min((*of_host, *_free_of_groups(root)), default=None)
 
 
 def require_memory(num_bytes: int, what: str) -> None:
@@ -125,7 +156,7 @@ def require_memory(num_bytes: int, what: str) -> None:
     available = available_memory_bytes()
     if available is not None and num_bytes > available:
         raise DataError(
-            f"{what} need {num_bytes / 1e9:.0f} GB of memory and {available / 1e9:.0f} GB are free; give a part of "
+            f"{what} need {num_bytes / 1e9:.3g} GB of memory and {available / 1e9:.3g} GB are free; give a part of "
             "them at a time (a folder of targets for each part goes into one distillation), or a larger machine"
         )
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pacx.core.host import cache_folder, limit_threads, num_processors, processor_lines, threads_within_quota
+from pacx.core.host import (
+    available_memory_bytes,
+    cache_folder,
+    limit_threads,
+    num_processors,
+    processor_lines,
+    threads_within_quota,
+)
 
 SOURCES = Path(__file__).resolve().parents[3] / "src" / "pacx"
 
@@ -91,6 +98,57 @@ def test_a_quota_of_processor_time_counts_as_so_many_processors(
     assert num_processors(_kernel(tmp_path, files)) == count
 
 
+GB = 10**9
+HOST = "proc/meminfo", f"MemTotal: {64 * GB // 1024} kB\nMemAvailable: {50 * GB // 1024} kB\n"
+
+
+def _v2(folder: str, limit: object, usage: int, stat: str = "anon 5\n") -> dict[str, str]:
+    place = f"sys/fs/cgroup/{folder}"
+    return {f"{place}memory.max": f"{limit}\n", f"{place}memory.current": f"{usage}\n", f"{place}memory.stat": stat}
+
+
+def _v1(folder: str, limit: int, usage: int, stat: str = "cache 7\n") -> dict[str, str]:
+    place = f"sys/fs/cgroup/memory/{folder}memory."
+    return {f"{place}limit_in_bytes": f"{limit}\n", f"{place}usage_in_bytes": f"{usage}\n", f"{place}stat": stat}
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, None),
+        (dict([HOST]), 50),
+        (dict([HOST]) | _v2("", "max", GB), 50),
+        (dict([HOST]) | _v2("", 8 * GB, 3 * GB), 5),
+        (dict([HOST]) | _v2("", 90 * GB, GB), 50),
+        (dict([HOST]) | _v2("", 2 * GB, 3 * GB), 0),
+        (_v2("", 8 * GB, 3 * GB), 5),
+        (dict([HOST]) | _v2("", 8 * GB, 7 * GB, f"anon 5\ninactive_file {4 * GB}\nactive_file {2 * GB}\n"), 7),
+        (
+            dict([HOST, V2])
+            | _v2("system.slice/", 4 * GB, GB)
+            | _v2("system.slice/pacx.service/", "max", GB)
+            | _v2("", 30 * GB, GB),
+            3,
+        ),
+        (dict([HOST]) | _v1("", 2**63 - 4096, GB), 50),
+        (dict([HOST]) | _v1("", 8 * GB, 6 * GB, f"total_inactive_file {GB}\ninactive_file {5 * GB}\n"), 3),
+        (
+            dict([HOST])
+            | {"proc/self/cgroup": "7:memory:/slurm/job_7/step_0\n4:cpu,cpuacct:/\n0::/\n"}
+            | _v1("slurm/job_7/", 16 * GB, 2 * GB)
+            | _v1("slurm/job_7/step_0/", 2**63 - 4096, GB),
+            14,
+        ),
+        (dict([HOST]) | _v2("", "8 GB", 3 * GB), 50),
+    ],
+)
+def test_memory_is_what_the_host_has_and_no_more_than_the_container_has_left(
+    tmp_path: Path, files: dict[str, str], free: int | None
+) -> None:
+    found = available_memory_bytes(_kernel(tmp_path, files))
+    assert found == (None if free is None else pytest.approx(free * GB, abs=2048))
+
+
 def test_libraries_are_told_the_quota_and_nothing_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -116,6 +174,6 @@ def test_what_the_processor_says_of_itself() -> None:
     assert processor_lines("no such line") == []
 
 
-@pytest.mark.parametrize("fact", ["XDG_CACHE_HOME", "cpuinfo", "sched_getaffinity"])
+@pytest.mark.parametrize("fact", ["XDG_CACHE_HOME", "cpuinfo", "sched_getaffinity", "meminfo", "cgroup"])
 def test_nobody_else_looks(fact: str) -> None:
     assert [path.name for path in SOURCES.rglob("*.py") if fact in path.read_text()] == ["host.py"]

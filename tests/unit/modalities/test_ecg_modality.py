@@ -433,7 +433,7 @@ def test_the_patients_of_an_array_are_found_by_any_usual_name(signals, tmp_path,
 def test_a_list_that_needs_more_memory_than_there_is_is_refused_before_a_record_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "available_memory_bytes", lambda: 10_000_000)
     (tmp_path / "list.csv").write_text("sample_id,path\n" + "".join(f"s{row},r0\n" for row in range(5000)))
-    with pytest.raises(DataError, match=r"5,000 ECG records need 1 GB of memory and 0 GB are free"):
+    with pytest.raises(DataError, match=r"5,000 ECG records need 1.2 GB of memory and 0.01 GB are free"):
         open_recordings(tmp_path / "list.csv")
 
 
