@@ -13,6 +13,7 @@ import pandas as pd
 
 from pacx.core.errors import DataError
 from pacx.core.randomness import generator, order, sample_keys
+from pacx.core.tables.ids import whole_number_id
 from pacx.modalities.targets import FrozenTargets
 
 _AGE, _SEX = "age", "sex"
@@ -36,9 +37,9 @@ def with_shuffled_pairs(
     Raises:
         DataError: a stratum has a single sample with a target, which could only keep its own.
     """
-    stratum = dict(zip(sample_ids, strata if strata is not None else repeat(None), strict=False))
+    stratum = dict(zip(map(whole_number_id, sample_ids), strata if strata is not None else repeat(None), strict=False))
     members: dict[Hashable, list[int]] = {}
-    for row, sample in enumerate(targets.sample_ids):
+    for row, sample in enumerate(map(whole_number_id, targets.sample_ids)):
         if sample in stratum:
             members.setdefault(stratum[sample], []).append(row)
     embeddings = np.array(targets.embeddings)

@@ -1,9 +1,9 @@
 """Frozen targets: the embeddings an X-ray encoder is distilled towards, computed once and kept on disk.
 
 One folder per modality: ``embeddings.npy`` (memory-mapped), ``sample_ids.npy`` and ``manifest.json``. Rows are found by
-sample id, never by position, so that a target can not land on another patient. A fingerprint of encoder, input
-contract and data says what the numbers were made from; asking for another one is an error that says which of the three
-changed. Recordings that were left out stand in the manifest with the reason.
+sample id, never by position, so that a target can not land on another patient; 20000001 and 20000001.0 are one id. A
+fingerprint of encoder, input contract and data says what the numbers were made from; asking for another one is an error
+that says which of the three changed. Recordings that were left out stand in the manifest with the reason.
 
 It refuses duplicates, NaN, and embeddings that are the same for everybody: the mark of a dead encoder or blank input.
 """
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import DataError
 from pacx.core.quarantine import Quarantined
+from pacx.core.tables.ids import how_they_would_meet, whole_number_id
 from pacx.models.fingerprint import weights_sha256
 
 if TYPE_CHECKING:  # processes that only filter recordings start four times faster without torch
@@ -107,7 +108,7 @@ class FrozenTargets:
                 "expected float32 (samples, dimensions) with one row per id; make them again"
             )
         if len(self._row_of) != len(self.sample_ids):
-            twice = sorted({name for row, name in enumerate(self.sample_ids) if self._row_of[name] != row})
+            twice = sorted({name for row, name in enumerate(self.sample_ids) if self._row(name) != row})
             raise DataError(f"{self.modality} targets name a sample more than once ({named(twice)}); keep one row each")
         finite = np.isfinite(self.embeddings).all(axis=1)
         if not finite.all():
@@ -125,23 +126,31 @@ class FrozenTargets:
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.sample_ids)}
+        return {whole_number_id(name): row for row, name in enumerate(self.sample_ids)}
+
+    def _row(self, sample: str) -> int | None:
+        return self._row_of.get(whole_number_id(sample))
+
+    def has(self, ids: Iterable[str]) -> NDArray[np.bool_]:
+        """Which samples have a target, (M,)."""
+        return np.array([self._row(name) is not None for name in ids], bool)
 
     def for_samples(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Targets of some samples, (M, D), in the order of ``ids``.
 
         Raises:
-            DataError: there is no target for an id; the message names some.
+            DataError: there is no target for an id; the message names some, and how they would meet.
         """
-        missing = [name for name in ids if name not in self._row_of]
-        if missing:
+        rows = [row for name in ids if (row := self._row(name)) is not None]
+        if len(rows) < len(ids):
+            missing = [name for name in ids if self._row(name) is None]
             why = {entry.sample_id: entry.reason for entry in self.quarantined}
             shown = named(f"{name}, which {why[name]}" if name in why else name for name in missing)
             raise DataError(
-                f"there are no {self.modality} targets for {len(missing)} of {len(ids)} samples ({shown}); "
-                "embed their recordings or leave the samples out"
+                f"there are no {self.modality} targets for {len(missing)} of {len(ids)} samples ({shown})"
+                f"{how_they_would_meet(ids, self.sample_ids)}; embed their recordings or leave the samples out"
             )
-        return np.asarray(self.embeddings[[self._row_of[name] for name in ids]], np.float32)
+        return np.asarray(self.embeddings[rows], np.float32)
 
     def save(self, path: Path) -> None:
         """Write the folder ``open`` reads, whole or not at all."""

@@ -23,6 +23,17 @@ def test_shuffling_exchanges_training_pairs_and_leaves_the_others():
     assert (with_shuffled_pairs(TARGETS, fitted, seed=1).embeddings != shuffled.embeddings).any()
 
 
+def test_shuffling_knows_a_sample_with_and_without_a_decimal_point():
+    """A control that exchanged nobody would pass for one that found no physiology lost."""
+    targets = FrozenTargets("ecg", [f"2{number:07d}" for number in range(40)], TARGETS.embeddings, "real")
+    films = [f"{sample}.0" for sample in targets.sample_ids]
+    shuffled = with_shuffled_pairs(targets, films, seed=0)
+    np.testing.assert_array_equal(
+        shuffled.embeddings, with_shuffled_pairs(targets, targets.sample_ids, seed=0).embeddings
+    )
+    assert (shuffled.embeddings == targets.embeddings).all(axis=1).mean() < 0.2
+
+
 def test_shuffling_within_strata_keeps_what_the_strata_tell():
     views = ["AP" if number % 3 else "PA" for number in range(40)]
     shuffled = with_shuffled_pairs(TARGETS, IDS, seed=0, strata=views)

@@ -30,6 +30,22 @@ def test_rows_come_by_id(embeddings):
         targets.for_samples(["p7", "p1", "p8"])
 
 
+def test_an_admission_meets_itself_with_and_without_a_decimal_point(embeddings):
+    for ours, theirs in (("2{}.0", "2{}"), ("2{}", "2{}.0")):
+        targets = FrozenTargets("ecg", [ours.format(row) for row in range(3)], embeddings, "abc")
+        asked = [theirs.format(row) for row in (2, 0)]
+        assert np.array_equal(targets.for_samples(asked), embeddings[[2, 0]])
+        assert targets.has([*asked, "9"]).tolist() == [True, True, False]
+    with pytest.raises(DataError, match=r"more than once \(2\)"):
+        FrozenTargets("ecg", ("1", "2", "2.0"), embeddings, "abc")
+
+
+def test_ids_that_do_not_meet_are_told_how_they_would(embeddings):
+    targets = FrozenTargets("ecg", ("p1", "p2", "p3"), embeddings, "abc")
+    with pytest.raises(DataError, match="2 ids would meet if what stands before the number is dropped"):
+        targets.for_samples(["1", "2"])
+
+
 @pytest.mark.parametrize(
     ("ids", "change", "message"),
     [

@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pacx.core.errors import DataError, ModelError
+from pacx.core.tables.ids import how_they_would_meet
 from pacx.data.packs.pack import BY_PATIENT, Pack
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
@@ -93,7 +94,15 @@ class AlignmentData:
         ``rows_with_targets`` says which are left. Raises as the class.
         """
         rows = rows_with_targets(pack, targets)
-        split = pack.table["split"].to_numpy()[rows]
+        of_pack = pack.table["split"].to_numpy()
+        split = of_pack[rows]
+        if {"train", "test"} <= set(of_pack) and not {"train", "test"} <= set(split):
+            hints = [how_they_would_meet(pack.sample_ids.tolist(), target.sample_ids) for target in targets]
+            raise DataError(
+                f"{(split == 'train').sum()} training and {(split == 'test').sum()} test films of {pack.path} have a "
+                f"target of {', '.join(target.modality for target in targets)}{max(hints, default='')}; give the "
+                "targets of both splits, with the pack's sample ids"
+            )
         return cls(
             dataset=dataset,
             targets={target.modality: target.for_samples(list(pack.sample_ids[rows])) for target in targets},
@@ -115,7 +124,7 @@ def rows_with_targets(pack: Pack, targets: Sequence[FrozenTargets]) -> NDArray[n
     ids = pack.sample_ids.astype(str)
     has_all = np.full(len(ids), bool(targets))
     for target in targets:
-        has_all &= np.isin(ids, target.sample_ids)
+        has_all &= target.has(ids)
     return np.flatnonzero(has_all)
 
 

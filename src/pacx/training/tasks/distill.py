@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.provenance import provenance
+from pacx.core.tables.ids import how_they_would_meet
 from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
@@ -222,15 +223,15 @@ class DistillTask(StageTask[Batch]):
         ids = self.pack.sample_ids[rows].tolist()
         values, observed = {}, {}
         for name, frozen in self.frozen.items():
-            known = set(frozen.sample_ids) if self.config.partial_pairs else set(ids)
-            has = np.array([sample in known for sample in ids])
+            has = frozen.has(ids) if self.config.partial_pairs else np.full(len(ids), True)
             table = np.zeros((len(ids), frozen.embeddings.shape[1]), np.float32)
-            table[has] = frozen.for_samples([sample for sample in ids if sample in known])
+            table[has] = frozen.for_samples([sample for sample, is_there in zip(ids, has, strict=True) if is_there])
             values[name], observed[name] = torch.from_numpy(table), torch.from_numpy(has)
             if len(self._patients[rows][has].unique()) < 2:
                 raise DataError(
                     f"distill: {int(has.sum())} of {len(ids)} films of {self.pack.path} have a target in {name}, from "
-                    "fewer than two patients, so none can be told from another; check that both carry the same ids"
+                    "fewer than two patients, so none can be told from another"
+                    f"{how_they_would_meet(ids, frozen.sample_ids)}; give both the same ids"
                 )
         return PairedTargets(values, observed, self._patients[rows])
 
