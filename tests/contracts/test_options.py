@@ -5,6 +5,7 @@ several branches share (how to read a table, how to train) has to be read in one
 """
 
 import dataclasses
+import json
 import os
 import signal
 import threading
@@ -69,6 +70,7 @@ def calls() -> dict[str, str]:
         "simulate": "simulate university --out hospital --patients 12 --image-size-px 32",
         "convert": "convert ecgfounder founder.pth --out founder",
         "embed": "embed mae films --out e.npz --device cpu",
+        "embed, ecg": "embed ecg/encoder wfdb --out g.npz --device cpu --num-workers 1",
         "embed ecg": "embed ecg --encoder ecg/encoder --recordings ecg/ecg.npy --out ecg-targets",
         "embed labs": "embed labs --encoder labs/encoder --table labs/labs.csv --out labs-targets",
         "embed labs, long": "embed labs --encoder labs/encoder --table long.csv --out long-targets "
@@ -126,8 +128,9 @@ REFUSED = {
     "report --verify": {"results": "results/linear-probe.json", "out": "--out other.html", "tables": "--tables more"},
     "report": {"depth": "--depth files"},
     "embed, export": {"device": "--device cuda"},
+    "embed, ecg": {"precision": "--precision INT8"},
     "predict, export": {"device": "--device cuda"},
-    "predict": {"precision": "--precision int8", "num_threads": "--num-threads 1"},
+    "predict": {"precision": "--precision INT8", "num_threads": "--num-threads 1"},
     "embed labs": {"reading.samples": "--reading.samples samples.csv", "reading.window_h": "--reading.window-h 3"},
     "data pack, tree": {"label_columns": "--label-columns bright", "where": "--where view=PA"},
     "data pack": {"separator": "--separator ;"},
@@ -173,6 +176,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, make in MODALITIES.items():
         (here / name).mkdir()
         make(here / name, list(table["sample_id"]), 0)
+    (here / "wfdb").mkdir()
+    leads = json.loads((here / "ecg/ecg.json").read_text())["leads"]
+    for number, millivolts in enumerate(np.load(here / "ecg/ecg.npy")[:3]):
+        signals = [f"r{number}.dat 16 1000(0)/mV 16 0 0 0 0 {lead}" for lead in leads]
+        (here / f"wfdb/r{number}.hea").write_text("\n".join([f"r{number} 12 500 {millivolts.shape[1]}", *signals]))
+        np.round(1000 * millivolts).T.astype("<i2").tofile(here / f"wfdb/r{number}.dat")
     torch.save({"state_dict": ECGFounder(1).state_dict()}, here / "founder.pth")
     item, hours = 50971, range(3)
     events = [

@@ -1,5 +1,6 @@
 """Recordings and their preparation: readers, lead order, units, rates, silence, scale, embedding."""
 
+import gzip
 import json
 
 import numpy as np
@@ -199,7 +200,7 @@ def test_microvolt_array_stays_on_disk_until_needed(stored, signals):
     [
         ({"leads": ECG_LEADS}, "aVL and aVF are exchanged"),
         ({"unit": "mm"}, "unit 'mm'"),
-        ({"sample_ids": ["a"]}, "for 1 sample ids"),
+        ({"sample_ids": ["a"]}, "1 sample ids for 4 signals"),
         ({"sample_rate_hz": None}, "does not say sample_rate_hz"),
     ],
 )
@@ -443,6 +444,76 @@ def test_a_header_that_names_its_record_with_an_ending_is_read(signals, tmp_path
     header = tmp_path / "r0.hea"
     header.write_text(header.read_text().replace("r0 12", "r0.mat 12", 1))
     np.testing.assert_array_equal(open_recordings(tmp_path).signals, plain)
+
+
+@pytest.mark.parametrize("micro", ["\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_microvolts_with_a_greek_letter_are_no_volts(signals, tmp_path, micro, encoding):
+    if encoding == "latin-1" and micro != "\N{MICRO SIGN}":
+        pytest.skip("Latin-1 has the micro sign alone")
+    write_wfdb(tmp_path, "r0", signals[0], unit="uV")
+    header = (tmp_path / "r0.hea").read_text().replace("/uV", f"/{micro}V") + "# 5 \N{MICRO SIGN}m\n"
+    (tmp_path / "r0.hea").write_bytes(header.encode(encoding, errors="replace"))
+    np.testing.assert_allclose(open_recordings(tmp_path).signals[0], signals[0], atol=0.00051)
+
+
+def test_a_record_without_a_rate_is_left_out(signals, tmp_path):
+    for name in ("r0", "r1"):
+        write_wfdb(tmp_path, name, signals[0], rate_hz=0 if name == "r1" else 500)
+    read = open_recordings(tmp_path, max_bad_fraction=0.5)
+    assert read.sample_ids == ("r0",)
+    assert "r1 has a header with a rate of 0 Hz" in str(read.quarantined[0])
+
+
+def test_of_many_records_the_good_ones_keep_their_rows(signals, tmp_path):
+    for number in range(4):
+        write_wfdb(tmp_path, f"r{number}", signals[number])
+    for number in (0, 2):
+        (tmp_path / f"r{number}.dat").unlink()
+    read = open_recordings(tmp_path, max_bad_fraction=0.5)
+    assert read.sample_ids == ("r1", "r3")
+    np.testing.assert_allclose(read.signals, signals[[1, 3]], atol=0.00051)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".txt", ".CSV", ".csv.gz", ".tsv.gz"])
+@pytest.mark.parametrize("path", ["p10/r0", "p10\\r0", "p10\\r0.hea"])
+def test_a_list_may_be_packed_have_tabs_and_come_from_windows(signals, tmp_path, ending, path):
+    (tmp_path / "p10").mkdir()
+    write_wfdb(tmp_path / "p10", "r0", signals[0])
+    rows = "\t".join(("path", "sample_id", "patient_id")) + "\n" + "\t".join((path, "5.0", "7")) + "\n"
+    file = tmp_path / f"list{ending}"
+    file.write_bytes(gzip.compress(rows.encode()) if ending.endswith("gz") else rows.encode())
+    listed = open_recordings(file)
+    assert (listed.sample_ids, listed.patient_ids) == (("5",), ("7",))
+    np.testing.assert_allclose(listed.signals[0], signals[0], atol=0.00051)
+
+
+def test_the_list_of_ptb_xl_is_read_at_its_higher_rate(signals, tmp_path):
+    (tmp_path / "r500").mkdir()
+    write_wfdb(tmp_path / "r500", "1_hr", signals[0])
+    (tmp_path / "l.csv").write_text("ecg_id,patient_id,filename_lr,filename_hr\n1,15709.0,r100/1_lr,r500/1_hr\n")
+    listed = open_recordings(tmp_path / "l.csv")
+    assert (listed.sample_ids, listed.patient_ids, len(listed)) == (("1",), ("15709",), 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ([], "is no JSON object"),
+        ({"sample_rate_hz": None}, "no number as sample_rate_hz"),
+        ({"sample_rate_hz": "fast"}, "no number as sample_rate_hz"),
+        ({"sample_ids": "abcd"}, "no list as sample_ids"),
+        ({"leads": "I,II"}, "no list as leads"),
+        ({"sample_ids": ["a"]}, "1 sample ids for 4 signals; give one each"),
+        ({"sample_ids": ["2e+07", "3e+07", "4e+07", "5e+07"]}, "4 of 4 ids in sample_ids .* are rounded numbers"),
+    ],
+)
+def test_a_description_at_fault_is_told_so(signals, tmp_path, said, message):
+    np.save(tmp_path / "ecg.npy", signals.astype(np.float32))
+    about = {"sample_ids": list("abcd"), "leads": list(ECG_LEADS), "sample_rate_hz": 500, "unit": "mV"}
+    (tmp_path / "ecg.json").write_text(json.dumps({**about, **said} if said else said))
+    with pytest.raises(DataError, match=message):
+        open_recordings(tmp_path / "ecg.npy")
 
 
 def test_several_samples_a_frame_are_all_read(signals, tmp_path):

@@ -13,7 +13,7 @@ from pacx.cli.terminal import parse, say
 from pacx.cli.verbs.predict import say_quarantined
 from pacx.core.artifacts import sha256_of, staged_file
 from pacx.core.discovery import like
-from pacx.core.errors import UsageError
+from pacx.core.errors import UsageError, refuse_idle
 from pacx.data.file_names import as_text
 from pacx.inference.export_folder import Precision, is_export_folder
 from pacx.inference.film_embedders import open_film_embedder
@@ -110,6 +110,7 @@ def _embed_ecgs(call: EmbedCall) -> bool:
 
     if not is_ecg_encoder(call.encoder):
         return False
+    refuse_idle(call, ("precision",), f"{call.encoder}, which is an ECG encoder")
     if call.batch_size < 1:
         raise UsageError(f"--batch-size is {call.batch_size}; give at least 1")
     settings = EmbeddingSettings(

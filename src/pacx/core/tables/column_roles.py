@@ -56,7 +56,8 @@ _SPELLINGS: Mapping[Role, tuple[str, ...]] = {
         "file", "imagepath", "image", "path", "filename", "filepath", "imagefile", "imagefilename", "imagename",
         "imageindex", "img", "imgpath", "imgfile", "imgname", "relativepath", "relpath", "pngpath", "jpgpath",
         "jpegpath", "dicompath", "dcmpath", "dicomfile", "dcmfile", "cxrpath", "cxrfilename", "xraypath", "filmpath",
-        "fullpath", "recordpath", "ecgpath", "waveformpath", "imageid", "imgid", "dicomfilename",
+        "fullpath", "recordpath", "ecgpath", "waveformpath", "filenamehr", "filenamelr", "imageid", "imgid",
+        "dicomfilename",
     ),
     Role.SAMPLE: ("sampleid", "sample", "samplename", "dicomid", "sopinstanceuid", "recordingid", "ecgid"),
     Role.PATIENT: (

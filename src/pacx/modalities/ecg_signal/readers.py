@@ -4,8 +4,10 @@ Every reader checks lead order and voltage. A WFDB record that cannot be read is
 share of them; nothing else of a collection is touched.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +37,10 @@ from pacx.modalities.ecg_signal.recordings import (
 from pacx.modalities.ecg_signal.wfdb_records import HEADER_SUFFIX, read_record, without_segments
 from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.symile import admissions, mapped
+from pacx.modalities.targets import named
 
 _USED_KEYS = ("leads", "sample_rate_hz", "unit")
+_LIST = re.compile(r".+\.(?:csv|tsv|txt)(?:\.(?:gz|bz2|zst))?", re.IGNORECASE)
 
 
 def read_wfdb(
@@ -83,7 +87,7 @@ def read_wfdb(
             try:
                 physical, rate_hz = read_record(Path(path))
                 known = _at_rate(physical, rate_hz, sample_rate_hz, num_samples)
-                signals[row] = fitted(known, num_samples)
+                signals[len(good)] = fitted(known, num_samples)  # a copy of the good ones would need the memory twice
                 lengths.append(_recorded(known, num_samples).shape[1])
                 good.append(row)
             except (DataError, UnusableError) as reason:
@@ -92,7 +96,7 @@ def read_wfdb(
     require_few_bad("WFDB records", bad, len(paths), max_bad_fraction)
     recordings = EcgRecordings(
         tuple(ids[row] for row in good),
-        signals[good] if bad else signals,
+        signals[: len(good)],
         ECG_LEADS,
         sample_rate_hz,
         patient_ids=tuple(patients[row] for row in good),
@@ -135,7 +139,7 @@ def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> Ec
         UsageError: a list may name the patients and nobody says whether it does.
         DataError: a file or field is missing, or array and description do not fit each other.
     """
-    signals, said = mapped(npy), read_json(description)
+    signals, said = mapped(npy), _described(description)
     lists = [name for name, value in said.items() if isinstance(value, list) and name not in _USED_KEYS]
     roles = patients.roles(
         lists, (Role.SAMPLE, Role.PATIENT), place=description.name, used=("sample_ids",), usual="patient_ids"
@@ -144,6 +148,13 @@ def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> Ec
     absent = [*(() if sample else ("sample_ids",)), *(field for field in _USED_KEYS if field not in said)]
     if sample is None or absent:
         raise DataError(f"{description} does not say {', '.join(absent)}; add what the recordings in {npy.name} are")
+    for each in (sample, "leads"):
+        if not isinstance(said[each], list):
+            raise DataError(f"{description} has no list as {each}; give one for each recording or lead of {npy.name}")
+    try:
+        sample_rate_hz = float(said["sample_rate_hz"])
+    except (TypeError, ValueError):
+        raise DataError(f"{description} has no number as sample_rate_hz; give the samples per second") from None
     if said["unit"] not in {unit.value for unit in EcgUnit}:
         raise DataError(f"{description} names unit '{said['unit']}'; expected mV, uV or relative")
     whose = tuple(said[name]) if (name := roles.get(Role.PATIENT)) else ()
@@ -151,7 +162,7 @@ def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> Ec
         tuple(whole_ids(map(str, said[sample]), f"{sample} of {description}")),
         signals,
         tuple(said["leads"]),
-        float(said["sample_rate_hz"]),
+        sample_rate_hz,
         EcgUnit(said["unit"]),
         whose,
         notes=(*roles.notes, *_on_patients(whose, len(said[sample]), description.name)),
@@ -159,6 +170,13 @@ def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> Ec
     check_lead_order(recordings, str(npy))
     check_voltage(recordings, str(npy))
     return recordings
+
+
+def _described(description: Path) -> dict[str, Any]:
+    said: object = read_json(description)
+    if not isinstance(said, dict):
+        raise DataError(f"{description} is no JSON object; expected sample_ids, {', '.join(_USED_KEYS)} in one")
+    return said
 
 
 def read_symile(npy: Path) -> EcgRecordings:
@@ -197,7 +215,10 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRe
     roles = patients.roles(table.names, (Role.PATH, Role.SAMPLE, Role.PATIENT), place=path.name, used=())
     column = roles.get(Role.PATH)
     if column is None:
-        raise DataError(f"{path} has no column path; expected path (below it), sample_id, maybe patient_id")
+        raise DataError(
+            f"{path} has no column path (it has {named(table.names)}); expected path, as seen from its folder, "
+            "sample_id, and patient_id if known"
+        )
     frame = without_blank_rows(table.all(list(dict.fromkeys(roles.columns.values()))))
     has_path = frame[column] != ""
     notes = [*roles.notes]
@@ -218,12 +239,19 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRe
         raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")
     persons = tuple(frame[whose]) if whose else ()
     return read_wfdb(
-        [path.parent / each for each in frame[column]],
+        [_record_below(path.parent, each) for each in frame[column]],
         sample_ids=ids,
         patient_ids=persons,
         max_bad_fraction=max_bad_fraction,
         notes=(*notes, *_on_patients(persons, len(ids), path.name)),
     )
+
+
+def _record_below(folder: Path, written: str) -> Path:
+    """The record that a list names; Windows divides folders by backslashes."""
+    path = folder / written
+    is_there = path.with_name(f"{path.name.removesuffix(HEADER_SUFFIX)}{HEADER_SUFFIX}").exists()
+    return path if is_there or "\\" not in written else folder / written.replace("\\", "/")
 
 
 def open_recordings(path: Path, *, max_bad_fraction: float = 0.0, patients: Patients = ANYBODY) -> EcgRecordings:
@@ -249,7 +277,7 @@ def open_recordings(path: Path, *, max_bad_fraction: float = 0.0, patients: Pati
     if path.suffix == ".npy" and path.is_file():
         has_description = path.with_suffix(".json").exists()
         return read_array(path, path.with_suffix(".json"), patients) if has_description else read_symile(path)
-    if path.suffix == ".csv" and path.is_file():
+    if _LIST.fullmatch(path.name) and path.is_file():
         return _read_list(path, max_bad_fraction, patients)
     if path.with_suffix(HEADER_SUFFIX).is_file():
         return read_wfdb([path], max_bad_fraction=max_bad_fraction)

@@ -83,14 +83,23 @@ class EcgRecordings:
             )
         object.__setattr__(self, "patient_ids", persons(self.patient_ids, self.sample_ids))
         shape = self.signals.shape
+        if len(shape) == 3 and shape[0] != len(self.sample_ids):
+            raise DataError(
+                f"ECG recordings have {len(self.sample_ids)} sample ids for {shape[0]} signals; give one each"
+            )
         if len(shape) != 3 or shape[:2] != (len(self.sample_ids), len(ECG_LEADS)):
             raise DataError(
                 f"ECG signals have shape {shape} for {len(self.sample_ids)} sample ids, expected (records, 12 leads, "
                 "time); transpose arrays that have time before leads"
             )
+        if self.signals.dtype.kind not in "iuf":
+            raise DataError(f"ECG signals are {self.signals.dtype}, expected whole numbers or floating point")
         twice = sorted(name for name, count in Counter(self.sample_ids).items() if count > 1)
         if twice:
-            raise DataError(f"ECG recordings name a sample more than once ({named(twice)}); keep one recording each")
+            raise DataError(
+                f"ECG recordings name a sample more than once ({named(twice)}); keep one recording each, or give a "
+                "list in which every one has a sample_id of its own"
+            )
         lead_positions(self.leads, "ECG recordings")
         if not self.sample_rate_hz > 0:
             raise DataError(f"ECG sample rate is {self.sample_rate_hz} Hz; give the rate of the recordings")

@@ -1,7 +1,8 @@
 """One WFDB record as it lies on the disk: twelve leads in millivolts at the rate at which they were stored.
 
 Of a record in several segments the master header counts, and the segments are no recordings of their own. Some headers
-name their record with an ending, which wfdb does not take; they are read all the same.
+name their record with an ending, which wfdb does not take, or write microvolts with a Greek letter, which it drops, so
+that volts are left; they are read all the same.
 """
 
 import re
@@ -22,6 +23,8 @@ HEADER_SUFFIX = ".hea"
 _SUFFIXES = (HEADER_SUFFIX, ".dat", ".mat")
 _FULL_SCALE_UNITS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3}
 _NAME = re.compile(rb"[-\w]+")
+_MICRO = re.compile(rb"(?:\xc2\xb5|\xce\xbc|\xb5)(?=[vV])")
+"""The micro sign and the letter mu in UTF-8, and the sign in Latin-1."""
 _FAULTS = (
     ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError, AssertionError, OSError, RuntimeError,
     MemoryError,
@@ -54,6 +57,8 @@ def read_record(path: Path) -> tuple[NDArray[np.float64], float]:
             per_frame = {1} if hasattr(header, "segments") else set(header.samps_per_frame or ())
             if not header.n_sig or not per_frame:
                 raise DataError(f"{stem} is a header without signals; leave it out")
+            if not header.fs > 0:
+                raise DataError(f"{stem} has a header with a rate of {header.fs:g} Hz; correct it")
             record: Any = rdrecord(readable, smooth_frames=per_frame == {1})
             positions = lead_positions(record.sig_name, str(stem))
             if per_frame == {1}:
@@ -93,15 +98,16 @@ def _lines(header: Path) -> list[bytes]:
 
 @contextmanager
 def _named_as_wfdb_wants(stem: Path) -> Iterator[str]:
-    """The record as wfdb can be asked for it; where its header calls it NAME.mat, by a header without the ending."""
+    """The record as wfdb can be asked for it: where its header calls it NAME.mat or has µV, by a corrected header."""
     header = stem.with_name(stem.name + HEADER_SUFFIX)
     lines = _lines(header)
     name = lines[0].split()[0] if lines else b""
-    if not name or b"/" in name or _NAME.fullmatch(name):
+    spelled = [_MICRO.sub(b"u", line) for line in lines[1:]]
+    if not name or b"/" in name or (_NAME.fullmatch(name) and spelled == lines[1:]):
         yield str(stem)
         return
     with tempfile.TemporaryDirectory(prefix="pacx-wfdb-") as folder:
-        corrected = [lines[0].replace(name, b"record", 1), *lines[1:]]
+        corrected = [lines[0].replace(name, b"record", 1), *spelled]
         Path(folder, f"record{HEADER_SUFFIX}").write_bytes(b"\n".join(corrected) + b"\n")
         for file in {line.split()[0].decode("latin-1") for line in lines[1:]}:
             if Path(file).name == file and (stem.parent / file).is_file():
