@@ -9,6 +9,7 @@ import tyro
 
 from pacx.cli.terminal import choose, parse, say
 from pacx.cli.verbs import doctor as data_doctor
+from pacx.cli.verbs import link as data_link
 from pacx.cli.verbs import shared_films as data_overlap
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
@@ -18,6 +19,7 @@ from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import Shard, pack_records, pack_shard
 from pacx.data.packs.splitting import divided
 from pacx.data.splits import SplitPolicy
+from pacx.linking.source import sources
 
 _EXAMPLE = "pacx data pack folder --root films --out packs/films --image-size-px 224"
 _MERGE_EXAMPLE = "pacx data merge packs/films.shard-*-of-8 --out packs/films"
@@ -133,13 +135,14 @@ def _describe(pack: Pack) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    """List, pack, merge, examine or compare datasets, as the first word says."""
+    """List, pack, merge, examine, compare or link datasets, as the first word says."""
     actions = {
         "list": "the datasets there is an adapter for, and what to download",
         "doctor": "is a copy of a dataset complete and right?",
         "pack": "decode a dataset once into a pack",
         "merge": "put the shards of a pack together",
         "overlap": "films and patients that packs have in common",
+        "link": "which film, ECG and laboratory values belong together, from a hospital's own tables",
     }
     action, rest = choose(words, "data", actions, _EXAMPLE)
     if action == "list":
@@ -147,6 +150,11 @@ def main(words: Sequence[str]) -> None:
         return
     if action in ("merge", "overlap"):
         (_merge if action == "merge" else data_overlap.main)(rest)
+        return
+    if action == "link":
+        copies = sources().usable()
+        name, rest = choose(rest, "data link", {name: copies[name].card.title for name in copies}, data_link.EXAMPLE)
+        data_link.main(copies[name], rest)
         return
     known = datasets().usable()
     titles = {name: dataset.card.title for name, dataset in known.items()}

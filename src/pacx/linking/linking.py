@@ -1,0 +1,91 @@
+"""A hospital's tables and a rule in, a folder of pairs out; goes on where it was when killed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pacx.core.artifacts import scratch_directory
+from pacx.core.errors import DataError, UsageError
+from pacx.core.progress import announce
+from pacx.core.typed_json import plain
+from pacx.linking.flow import Flow, Loss, Step
+from pacx.linking.kinds import Table
+from pacx.linking.links import Links, write_links
+from pacx.linking.pairing import Looks, Pairing
+from pacx.linking.recording_checks import Signal, checked
+from pacx.linking.rules import FilmRule, SymileRule
+from pacx.linking.settings import LinkSettings
+from pacx.linking.source import Hospital
+from pacx.linking.staging import Staged, connected, stage
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def link(
+    hospital: Hospital, rule: SymileRule | FilmRule, out: Path, settings: LinkSettings, *, overwrite: bool = False
+) -> Links:
+    """Link a hospital's films, recordings and measurements.
+
+    Args:
+        hospital: what ``Source.open`` found.
+        rule: which of them belong together.
+        out: the folder of links to make.
+        settings: how.
+        overwrite: replace a folder that is there.
+
+    Raises:
+        UsageError: ``out`` is there, or the rule needs a table that the hospital lacks.
+        DataError: a table cannot be read, too many of its rows cannot be used, or no pair is left.
+    """
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} is there already; choose another place, or replace it with --overwrite")
+    if isinstance(rule, SymileRule) and (lacking := [each.unit for each in Table if each not in hospital.tables]):
+        raise UsageError(f"rule symile needs {' and '.join(lacking)}; give them, or link by rule film")
+    with scratch_directory(out) as scratch, connected(scratch, settings.num_workers, settings.memory_mib) as database:
+        staged = _staged(database, hospital, scratch, settings)
+        looks = Looks(
+            has_film=lambda path: (hospital.film_root / path).is_file(),
+            signal_faults=lambda paths: _signal_faults(hospital, paths, scratch, settings),
+        )
+        pairing = Pairing(database, hospital.items, looks)
+        pairs = pairing.symile(rule) if isinstance(rule, SymileRule) else pairing.film(rule)
+        flow = Flow((*(_read(database, each) for each in staged), *pairing.steps))
+        if pairs.empty:
+            raise DataError("no pair is left: " + "; ".join(" ".join(line.split()) for line in flow.lines()))
+        origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in staged]}
+        write_links(out, pairs, hospital.items, flow, origin)
+    return Links.open(out)
+
+
+def _staged(
+    database: "duckdb.DuckDBPyConnection", hospital: Hospital, scratch: Path, settings: LinkSettings
+) -> Sequence[Staged]:
+    staged = []
+    for table in Table:
+        if table in hospital.tables:
+            announce(f"reading {hospital.tables[table].raw.place}")
+            mapped = hospital.tables[table]
+            staged.append(stage(database, table, mapped, scratch, max_bad_fraction=settings.max_bad_fraction))
+        else:
+            columns = ", ".join(f"NULL::{column.sql_type} AS {column.name}" for column in table.value)
+            database.execute(f"CREATE VIEW {table.unit} AS SELECT NULL::BIGINT AS position, {columns} LIMIT 0")
+    return staged
+
+
+def _read(database: "duckdb.DuckDBPyConnection", staged: Staged) -> Step:
+    """The step from a table as it is to the rows of it that can be used."""
+    table = staged.table
+    people = "count(DISTINCT subject_id)" if table is not Table.LABELLED else "0"
+    found = database.execute(f"SELECT count(*), {people} FROM {table.unit}").fetchone() or (0, 0)
+    losses = tuple(Loss(fault.reason, fault.count, fault.rows) for fault in staged.faults)
+    return Step(table.unit, "read", found[0], found[1], losses)
+
+
+def _signal_faults(
+    hospital: Hospital, paths: Sequence[str], scratch: Path, settings: LinkSettings
+) -> Mapping[str, str]:
+    if not paths or hospital.recording_root is None:
+        return {}
+    found = checked(hospital.recording_root, paths, scratch, settings.num_workers)
+    return {path: "" if signal is Signal.GOOD else signal.value for path, signal in found.items()}

@@ -1,0 +1,80 @@
+"""LINKS: a folder of pairs with the rule that made them, and what was lost on the way."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pacx.core.artifacts import read_json, staged_directory, write_json
+from pacx.core.errors import DataError, UsageError
+from pacx.linking.flow import Flow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT_VERSION = 1
+_PAIRS, _STORY = "pairs.parquet", "links.json"
+_IDS = ("subject_id", "hadm_id", "study_id", "ecg_study_id")
+
+
+@dataclass(frozen=True)
+class Links:
+    """Pairs of films, ECGs and laboratory values.
+
+    Args:
+        path: the folder.
+        pairs: one row per pair: subject_id, hadm_id, dicom_id, study_id, film_time, film_path, ecg_study_id, ecg_time,
+            ecg_path, and one float column per laboratory item, NaN where there is no measurement.
+        items: names of the item columns.
+        flow: from rows to pairs.
+    """
+
+    path: Path
+    pairs: "pd.DataFrame"
+    items: tuple[str, ...]
+    flow: Flow
+
+    @classmethod
+    def open(cls, path: Path) -> "Links":
+        """Open what ``pacx data link`` wrote.
+
+        Raises:
+            UsageError: there is no such folder.
+            DataError: it is of another version, or damaged.
+        """
+        import pandas as pd
+
+        if not (path / _STORY).is_file():
+            raise UsageError(f"{path} is no folder of links; pacx data link makes one")
+        story = read_json(path / _STORY)
+        if not isinstance(story, dict) or story.get("format_version") != FORMAT_VERSION:
+            raise DataError(f"{path} was written by another version; link again")
+        try:
+            pairs = pd.read_parquet(path / _PAIRS)
+            items = tuple(map(str, story["items"]))
+            flow = Flow.from_json(story["flow"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path} is damaged ({type(error).__name__}); link again") from error
+        return cls(path, pairs, items, flow)
+
+
+def write_links(path: Path, pairs: "pd.DataFrame", items: tuple[str, ...], flow: Flow, origin: dict[str, Any]) -> None:
+    """Write pairs; ids are whole numbers where all of them are, text where not.
+
+    Args:
+        path: the folder to make.
+        pairs: as ``Links`` has them.
+        items: names of the item columns.
+        flow: from rows to pairs.
+        origin: what was linked and by which rule, as JSON values.
+    """
+    table = pairs.assign(**{name: _whole(pairs[name]) for name in _IDS if name in pairs})
+    with staged_directory(path) as partial:
+        table.to_parquet(partial / _PAIRS, index=False)
+        story = {"format_version": FORMAT_VERSION, **origin, "items": list(items), "flow": flow.to_json()}
+        write_json(partial / _STORY, story)
+
+
+def _whole(ids: "pd.Series") -> "pd.Series":
+    known = ids.dropna()
+    is_whole = known.astype(str).str.fullmatch(r"0|[1-9][0-9]{0,17}").all()
+    return ids.astype("Int64" if len(known) < len(ids) else "int64") if is_whole else ids

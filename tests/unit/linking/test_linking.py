@@ -1,0 +1,241 @@
+"""Pairs against the rules' own words, row by row; what is at fault in tables is counted and named"""
+
+import importlib.util
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_hospital import make_hospital, pairs_film_by_film, pairs_row_by_row, write_hospital
+
+from pacx.cli.main import main
+from pacx.core.errors import DataError
+from pacx.core.vocabulary import LAB_ITEM_IDS
+from pacx.linking.links import Links
+
+
+def linked(words: list[str], out: Path, *more: str) -> Links:
+    main(["data", "link", "mimic-iv", *words, "--out", str(out), *more])
+    return Links.open(out)
+
+
+def by_item(links: Links, row: int) -> dict[int, float]:
+    values = links.pairs.iloc[row][list(links.items)].astype(float)
+    return {int(item): value for item, value in values.items() if value == value}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_symile_is_the_makers_rule_row_by_row(tmp_path: Path, seed: int) -> None:
+    hospital = make_hospital(seed)
+    expected = pairs_row_by_row(hospital)
+    links = linked(write_hospital(hospital, tmp_path), tmp_path / "links", "--rule", "symile")
+    found = {
+        row.hadm_id: (row.dicom_id, row.ecg_study_id, by_item(links, place))
+        for place, row in enumerate(links.pairs.itertuples())
+    }
+    assert len(expected) > 3
+    assert found == expected
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_film_takes_what_is_nearest_row_by_row(tmp_path: Path, last: bool) -> None:
+    hospital = make_hospital(9)
+    expected = pairs_film_by_film(hospital, window_h=30, last=last)
+    choice = ["--lab-choice", "last" if last else "nearest", "--ecg-window-h", "30", "--lab-window-h", "30"]
+    links = linked(write_hospital(hospital, tmp_path), tmp_path / "links", *choice)
+    found = {
+        row.dicom_id: (None if pd.isna(row.ecg_study_id) else row.ecg_study_id, by_item(links, place))
+        for place, row in enumerate(links.pairs.itertuples())
+    }
+    assert any(ecg is None for ecg, _ in expected.values())
+    assert any(not values for _, values in expected.values())
+    assert found == expected
+
+
+def test_no_future_takes_nothing_from_after_the_film(tmp_path: Path) -> None:
+    hospital = make_hospital(3)
+    words = write_hospital(hospital, tmp_path)
+    links = linked(words, tmp_path / "links", "--no-future")
+    assert (links.pairs["ecg_time"].dropna() <= links.pairs["film_time"][links.pairs["ecg_time"].notna()]).all()
+    first = {subject: min(times) for subject, times in hospital.events.groupby("subject_id")["charttime"]}
+    known = links.pairs[links.pairs[list(links.items)].notna().any(axis=1)]
+    assert all(first[row.subject_id] <= row.film_time for row in known.itertuples())
+    assert len(links.pairs) < len(linked(words, tmp_path / "all").pairs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # wfdb writes its records
+def test_the_makers_own_script_gives_the_same_pairs(tmp_path: Path, shared: Path) -> None:
+    folder = shared / "golden" / "linking"
+    spec = importlib.util.spec_from_file_location("golden_hospital", folder / "make_hospital.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["make_hospital.py", str(tmp_path / "H"), "--subjects", "120", "--seed", "1"])
+        script.main()
+    place = tmp_path / "H"
+    words = ["--hosp", f"{place}/mimiciv/hosp", "--mimic-cxr-jpg", f"{place}/mimic-cxr-jpg"]
+    links = linked([*words, "--mimic-iv-ecg", f"{place}/mimic-iv-ecg"], tmp_path / "links", "--rule", "symile")
+    expected = pd.read_csv(folder / "expected_seed1.csv")
+    named = {"cxr_dicom_id": "dicom_id", "cxr_study_id": "study_id", "cxr_StudyDateTime": "film_time"}
+    expected = expected.rename(columns=named)
+    items = [str(item) for item in LAB_ITEM_IDS]
+    pairs = links.pairs.astype({"film_time": str, "ecg_time": str})
+    columns = ["subject_id", "hadm_id", "dicom_id", "study_id", "film_time", "ecg_study_id", "ecg_time"]
+    pd.testing.assert_frame_equal(pairs[columns], expected[columns], check_dtype=False)
+    assert np.array_equal(pairs[items], expected[items], equal_nan=True)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_the_same_tables_in_another_format_give_the_same_bytes(tmp_path: Path, ending: str) -> None:
+    hospital = make_hospital(2)
+    one = linked(write_hospital(hospital, tmp_path / "gz"), tmp_path / "one", "--rule", "symile", "--num-workers", "1")
+    words = write_hospital(hospital, tmp_path / "other", ending=ending)
+    two = linked(words, tmp_path / "two", "--rule", "symile", "--num-workers", "2")
+    assert (one.path / "pairs.parquet").read_bytes() == (two.path / "pairs.parquet").read_bytes()
+
+
+def test_what_is_lost_adds_up(tmp_path: Path) -> None:
+    hospital = make_hospital(5)
+    steps = linked(write_hospital(hospital, tmp_path), tmp_path / "links", "--rule", "symile").flow.steps
+    lost = {(step.of, step.what): sum(loss.count for loss in step.losses) for step in steps}
+    films = hospital.films
+    assert lost["films", "of view AP or PA"] == (~films["ViewPosition"].isin(["AP", "PA"])).sum()
+    chain = [step for step in steps if step.of == "admissions"][1:]
+    for before, after in itertools.pairwise(chain):
+        assert before.count - sum(loss.count for loss in after.losses) == after.count
+
+
+FAULTS = {
+    "an id as a float": ("admissions", "hadm_id", lambda text: f"{text}.0", None),
+    "a time zone": ("admissions", "admittime", lambda text: f"{text}+01:00", "1 with a time zone in admitted (row 3)"),
+    "a date without an hour": (
+        "labevents",
+        "charttime",
+        lambda text: text[:10],
+        "with a date and no hour as taken (row",
+    ),
+    "another format": ("admissions", "admittime", lambda _: "03/05/2150 10:00", "1 with a admitted that is no time"),
+    "an end before it began": ("admissions", "dischtime", lambda _: "1990-01-01 00:00:00", "1 end before they begin"),
+    "no patient": ("labevents", "subject_id", lambda _: "", "1 without subject id"),
+    "sixty seconds": (
+        "mimic-cxr-2.0.0-metadata",
+        "StudyTime",
+        lambda _: "101060",
+        "with a film time that is no time",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_cell_at_fault_is_counted_with_its_row_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    name, column, spoil, said = FAULTS[fault]
+    hospital = make_hospital(1)
+    words = write_hospital(hospital, tmp_path, ending=".csv")
+    (path,) = tmp_path.rglob(f"{name}.csv")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if name == "labevents":
+        table = table.sort_values("itemid").reset_index(drop=True)  # the third is of a known item
+    before = table.to_csv(index=False)
+    path.write_text(before)
+    whole = linked(words, tmp_path / "whole", "--rule", "symile")
+    table.loc[2, column] = spoil(table.loc[2, column])
+    path.write_text(table.to_csv(index=False))
+    if said is None:
+        spoiled = linked(words, tmp_path / "links", "--rule", "symile")
+        assert (spoiled.path / "pairs.parquet").read_bytes() == (whole.path / "pairs.parquet").read_bytes()
+        return
+    with pytest.raises(SystemExit) as stop:
+        linked(words, tmp_path / "refused", "--rule", "symile", "--max-bad-fraction", "0")
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert str(path) in message
+    assert str(table.loc[2, "subject_id"] or "nobody") not in message
+    lenient = linked(words, tmp_path / "lenient", "--rule", "symile", "--max-bad-fraction", "0.5")
+    assert any(loss.rows == (3,) for step in lenient.flow.steps for loss in step.losses)
+
+
+def test_an_id_that_occurs_twice_counts_once_and_is_named(tmp_path: Path) -> None:
+    hospital = make_hospital(1)
+    words = write_hospital(hospital, tmp_path, ending=".csv")
+    path = tmp_path / "hosp" / "admissions.csv"
+    table = pd.read_csv(path)
+    pd.concat([table, table.iloc[[4]]]).to_csv(path, index=False)
+    links = linked(words, tmp_path / "links", "--rule", "symile", "--max-bad-fraction", "0.5")
+    assert links.pairs["hadm_id"].is_unique
+    losses = [loss for step in links.flow.steps for loss in step.losses]
+    assert [loss.rows for loss in losses if "stands before" in loss.reason] == [(len(table) + 1,)]
+
+
+def test_a_table_that_is_cut_in_its_gzip_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = write_hospital(make_hospital(1), tmp_path)
+    path = tmp_path / "hosp" / "labevents.csv.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(SystemExit) as stop:
+        linked(words, tmp_path / "links", "--rule", "symile")
+    assert stop.value.code == 1
+    assert "labevents.csv.gz: it is cut off; copy the file again" in capsys.readouterr().err
+    assert not (tmp_path / "links").exists()
+
+
+def test_a_row_of_another_length_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = write_hospital(make_hospital(1), tmp_path, ending=".csv")
+    path = tmp_path / "hosp" / "labevents.csv"
+    path.write_text(path.read_text() + "1,2\n")
+    with pytest.raises(SystemExit):
+        linked(words, tmp_path / "links", "--rule", "symile")
+    assert "no table with 5 cells in every row" in capsys.readouterr().err
+
+
+def test_symile_takes_no_window_of_another_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = write_hospital(make_hospital(1, 3), tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        linked(words, tmp_path / "links", "--rule", "symile", "--ecg-window-h", "3")
+    assert stop.value.code == 2
+    assert "windows of its own" in capsys.readouterr().err
+
+
+def test_links_of_another_version_are_refused(tmp_path: Path) -> None:
+    links = linked(write_hospital(make_hospital(0), tmp_path), tmp_path / "links")
+    story = links.path / "links.json"
+    story.write_text(story.read_text().replace('"format_version": 1', '"format_version": 0'))
+    with pytest.raises(DataError, match="another version"):
+        Links.open(links.path)
+
+
+def test_a_killed_call_goes_on_with_what_it_had_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = write_hospital(make_hospital(6), tmp_path)
+    whole = linked(words, tmp_path / "whole", "--rule", "symile")
+    with monkeypatch.context() as patch:
+        patch.setattr("pacx.linking.linking.write_links", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(SystemExit):
+            linked(words, tmp_path / "links", "--rule", "symile")
+    (scratch,) = tmp_path.glob(".partial-links*")
+    states = {path.name: path.stat().st_mtime_ns for path in scratch.glob("*.parquet")}
+    assert len(states) == 5
+    with monkeypatch.context() as patch:
+        patch.setattr("pacx.linking.staging._run", lambda *_: pytest.fail("a table was read again"))
+        patch.setattr("pacx.linking.recording_checks._look", lambda *_: pytest.fail("a recording was read again"))
+        again = linked(words, tmp_path / "links", "--rule", "symile")
+    assert (again.path / "pairs.parquet").read_bytes() == (whole.path / "pairs.parquet").read_bytes()
+    assert not scratch.exists()
+
+
+def test_a_table_that_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = write_hospital(make_hospital(6), tmp_path, ending=".csv")
+    with monkeypatch.context() as patch:
+        patch.setattr("pacx.linking.linking.write_links", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(SystemExit):
+            linked(words, tmp_path / "links", "--rule", "symile")
+    events = tmp_path / "hosp" / "labevents.csv"
+    table = pd.read_csv(events)
+    table.assign(valuenum=table["valuenum"] * 2).to_csv(events, index=False)
+    again = linked(words, tmp_path / "links", "--rule", "symile")
+    fresh = linked(words, tmp_path / "fresh", "--rule", "symile")
+    assert (again.path / "pairs.parquet").read_bytes() == (fresh.path / "pairs.parquet").read_bytes()
