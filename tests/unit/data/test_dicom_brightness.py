@@ -231,6 +231,21 @@ def test_a_slope_or_an_intercept_alone_counts() -> None:
     assert np.array_equal(shown(RescaleSlope=0.5, **header), windowed(0, 3000, "LINEAR", RAMP * 0.5))
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("centre", "width"), [(32768, 65536), (65536, 131072), (0, 100000), (20000, 60000)])
+def test_a_window_for_another_depth_is_passed_over(photometric: str, centre: int, width: int) -> None:
+    plain = shown(PhotometricInterpretation=photometric)
+    assert plain.max() - plain.min() > 200
+    assert np.array_equal(shown(WindowCenter=centre, WindowWidth=width, PhotometricInterpretation=photometric), plain)
+    header = {"WindowCenter": [centre, 1800], "WindowWidth": [width, 1500]}
+    assert np.array_equal(shown(**header), windowed(1800, 1500, "LINEAR", RAMP))
+
+
+def test_a_window_that_leaves_a_quarter_of_the_greys_is_believed() -> None:
+    assert np.array_equal(shown(WindowCenter=8192, WindowWidth=16384), windowed(8192, 16384, "LINEAR", RAMP))
+    assert np.array_equal(shown(WindowCenter=0, WindowWidth=16384), windowed(0, 16384, "LINEAR", RAMP))
+
+
 def test_a_window_that_shows_next_to_nothing_is_passed_over() -> None:
     film = RAMP.copy() + 300
     film[film > 4095] = 4095

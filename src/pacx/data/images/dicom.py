@@ -32,7 +32,9 @@ from pacx.data.images.pixel_data import Cells, cells
 from pacx.data.images.unreadable import DAMAGED, ONE_GREY, TooLargeImage, UnreadableImage, check_size
 
 _MOST_ALIKE = 0.99
-"""If more of a film's pixels come out as one grey, its window or table is not for this film."""
+"""If more of a film's pixels come out alike, its window or table is not for this film."""
+_NUM_GREYS_ALIKE = 32
+"""An eighth of the greys: what a window for 16 bits leaves of 12 is less, what a film has under its own is far more."""
 _EVERY_NTH_ROW = 8
 
 
@@ -113,7 +115,7 @@ def _described(dataset: Dataset) -> DicomObject:
 def _table(dataset: Dataset, film: Cells) -> NDArray[np.uint8]:
     """The grey of each cell, from the first source that leaves the film something to see.
 
-    Where none leaves more than a hundredth of it another grey than the rest, from the first that leaves any.
+    Where none leaves more than a hundredth of it to be told from the rest, from the first that leaves any.
     """
     counts = cache(film.counts)
     some = film.counts(_EVERY_NTH_ROW)  # enough for most films, as these rows hold no more than all of what differs
@@ -124,12 +126,12 @@ def _table(dataset: Dataset, film: Cells) -> NDArray[np.uint8]:
         alike = _share_alike(table, counts())
         if alike <= _MOST_ALIKE:
             return table
-        passed_over.append((alike, table))
-    left = [table for alike, table in passed_over if alike < 1]
+        passed_over.append(table)
+    left = [table for table in passed_over if len(set(table[counts() > 0].tolist())) > 1]
     if (
         not left and not film.is_padding.any()
     ):  # an empty mask is right; that of a film one grey is none, its reader says
-        left = [table for _, table in passed_over[-1:]]
+        left = passed_over[-1:]
     if not left:
         raise UnreadableImage(ONE_GREY)
     return left[0]
@@ -146,6 +148,9 @@ def _tables(dataset: Dataset, film: Cells, counts: Callable[[], NDArray[np.int64
 
 
 def _share_alike(table: NDArray[np.uint8], counts: NDArray[np.int64]) -> float:
-    """How much of the film is of the grey that most of it is; 1 where there is none of it."""
-    greys = np.bincount(table, weights=counts)
-    return float(greys.max() / greys.sum()) if greys.any() else 1.0
+    """How much of the film lies within few greys of each other; 1 where there is none of it."""
+    greys = np.bincount(table, weights=counts, minlength=256)
+    if not greys.any():
+        return 1.0
+    up_to = np.concatenate([[0.0], np.cumsum(greys)])
+    return float((up_to[_NUM_GREYS_ALIKE:] - up_to[:-_NUM_GREYS_ALIKE]).max() / greys.sum())
