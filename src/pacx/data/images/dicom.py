@@ -100,7 +100,8 @@ def _check_header(dataset: Dataset, *, allow_burned_in: bool) -> None:
         raise UnreadableImage("its header says that a pixel has more bits than there is room for, or none")
     if text(dataset, "BurnedInAnnotation") == "YES" and not allow_burned_in:
         raise UnreadableImage(
-            "its header says that text is burned into the film, which may name the patient; look, then allow it"
+            "its header says that text is burned into the film, which may name the patient; look at it, and "
+            "leave it out or pack it with --allow-burned-in"
         )
     check_size(height, width)
 
