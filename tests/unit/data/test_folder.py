@@ -266,6 +266,17 @@ def test_sex_and_age_have_our_names_whatever_the_table_calls_them(films: Path) -
     assert "1 cells of column 'Patient Age' are no age in years and count as unknown." in records.notes
 
 
+def test_where_one_column_of_views_is_blank_another_may_say(films: Path) -> None:
+    table = "Path,Frontal/Lateral,AP/PA\na.png,Frontal,AP\nb.jpg,Lateral,\nc.PNG,Frontal,PA\nd.tiff,Lateral,NA\n"
+    records = read(films, table)
+    assert column(records, "view") == ["AP", "Lateral", "PA", "Lateral"]
+    assert f"{films}/index.csv: view is column 'Frontal/Lateral' in 2 rows where the other is blank." in records.notes
+    assert column(records, "Frontal/Lateral") == ["Frontal", "Lateral", "Frontal", "Lateral"]
+    assert column(read(films, table, view_column="AP/PA"), "view") == ["AP", "", "PA", ""]
+    both = read(films, "file,view,projection\na.png,PA,x\nb.jpg,L,x\n")
+    assert column(both, "view") == ["PA", "L"]
+
+
 def test_splits_are_found_by_name_or_by_what_a_column_holds(films: Path) -> None:
     halves = "a.png,Training\nb.jpg,VALIDATE\nc.PNG,hold-out\nd.tiff,NA\n"
     for name in ("split", "Split", "subset", "Partition", "dataset_split", "Use"):

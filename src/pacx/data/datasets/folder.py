@@ -258,7 +258,7 @@ class _CsvReader:
             "image_path": paths,
             "patient_id": [patient or sample for patient, sample in zip(patients, ids, strict=True)],
             "study_id": studies,
-            "view": self._known(Role.VIEW),
+            "view": self._views(),
             "split": self._splits(paths),
         }
         masks = {MASK_PREFIX + name: self._existing(self._column(of), of) for name, of in self._mask_columns.items()}
@@ -296,6 +296,17 @@ class _CsvReader:
         """The cells of a role, "" where they say that nothing is known or the table has no such column."""
         column = self._roles.get(role)
         return [""] * len(self._raw) if column is None else [known(cell) for cell in self._column(column)]
+
+    def _views(self) -> list[str]:
+        """Of each film, from the first column of views that says something of it."""
+        views = self._known(Role.VIEW)
+        others = [str(name) for name in self._raw.columns if name not in self._used]
+        for column in [] if self._options.view_column else candidates(Role.VIEW, others):
+            filled = [view or known(cell) for view, cell in zip(views, self._column(column), strict=True)]
+            if num := sum(map(bool, filled)) - sum(map(bool, views)):
+                self._notes.append(f"{self._csv}: view is column '{column}' in {num} rows where the other is blank.")
+            views = filled
+        return views
 
     def _ids(self, role: Role) -> list[str]:
         return whole_ids(self._known(role), f"column '{self._roles.get(role)}' of {self._csv}")
