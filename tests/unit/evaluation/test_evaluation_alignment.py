@@ -17,6 +17,7 @@ from pacx.evaluation.probes.alignment import (
     expected_hits,
 )
 from pacx.evaluation.statistics.bootstrap import patient_bootstrap
+from pacx.modalities.targets import FrozenTargets
 
 NUM_TRAINING, NUM_TEST = 150, 45
 
@@ -93,6 +94,21 @@ def test_r2_of_every_draw_equals_scikit_learn_on_the_copied_rows():
     for r in range(21):
         copied = np.repeat(np.arange(30), draws.counts[draws.patient, r])
         assert found[r] == pytest.approx(r2_score(truth[copied], predicted[copied]), abs=1e-9)
+
+
+def test_targets_of_other_samples_are_told_how_they_would_meet(pack):
+    films = pack.sample_ids.tolist()
+    vectors = np.random.default_rng(0).normal(size=(len(films), 3)).astype(np.float32)
+    joined = AlignmentData.from_pack(pack, [FrozenTargets("ecg", films, vectors, "-")], dataset="discs")
+    assert np.array_equal(joined.targets["ecg"], vectors)
+    others = FrozenTargets("ecg", [film.upper() for film in films], vectors, "-")
+    with pytest.raises(DataError, match=r"0 training and 0 test films of .* ids would meet if upper and lower case"):
+        AlignmentData.from_pack(pack, [others], dataset="discs")
+    of_training = FrozenTargets("ecg", pack.sample_ids[pack.rows("train")].tolist(), vectors[pack.rows("train")], "-")
+    with pytest.raises(
+        DataError, match=r"training and 0 test films of .* have a target of ecg; give the targets of both"
+    ):
+        AlignmentData.from_pack(pack, [of_training], dataset="discs")
 
 
 def test_tied_profiles_share_their_places():
