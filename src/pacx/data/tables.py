@@ -112,7 +112,7 @@ def read_table(path: Path, columns: Sequence[str], *, card: DatasetCard, optiona
     """
     if not path.is_file():
         raise missing(path, card)
-    table = open_text_table(path, delimiters=",")
+    table = open_text_table(path, delimiters=",", only_utf8=True)
     wanted = [name for name in (*columns, *optional) if name in table.names]
     lacking = [name for name in columns if name not in table.names]
     if lacking:

@@ -1,53 +1,71 @@
-"""A csv file of any maker as text: its header, then its rows some megabytes at a time.
+"""A table of any maker or person as text: its header, then its rows some megabytes at a time.
 
-Stands below every reader of tables. It knows nothing of what the columns mean and changes no cell. A row that is too
-long or too short, a file cut off, in another encoding or no table at all is refused in one sentence that quotes none of
-it. Reads plain and compressed files (gz, bz2, zst) of any length in the same memory.
+Stands below every reader of tables. It finds out how a table is written (commas, semicolons, tabs or bars; UTF-8,
+UTF-16 or Windows-1252; packed or not), knows nothing of what the columns mean and changes no cell. A row that is too
+long or too short is a cut-off or shifted one, and none is moved to make it fit: such a file is refused in one sentence
+that quotes none of it. Reads files of any length in the same memory.
 """
 
+import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 
-DELIMITERS = ",;\t"
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DELIMITERS = "".join(_DELIMITERS)
 """What may stand between two cells: countries with decimal commas write semicolons."""
 
 _BYTES_AT_A_TIME = 32 * 2**20
-_NO_TEXT = {
-    b"\xff\xfe": "is written in UTF-16",
-    b"\xfe\xff": "is written in UTF-16",
-    b"PK\x03\x04": "is a spreadsheet or an archive",
-    b"\xd0\xcf\x11\xe0": "is a spreadsheet",
-    b"PAR1": "is a Parquet file",
-}
-_GZIP = b"\x1f\x8b"
-_REMEDY = "save it as a csv in UTF-8 with a header line"
+_BYTES_LOOKED_AT = 32 * 2**20
+"""From the beginning of a file, to learn its encoding."""
+_ROWS_AT_A_TIME = 10_000
+_LONGEST_HEADER = 2**20
+_ROWS_LOOKED_AT = 20
+_END = "\n\r\n\n\r\n\n"
+"""Blank lines put behind the last row: only a cell whose quote nobody closed holds them."""
+_NO_TEXT = {b"PK\x03\x04": "a spreadsheet or an archive", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"PAR1": "Parquet"}
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+_UTF8, _UTF16, _WINDOWS = "utf-8-sig", "utf-16", "cp1252"
+_NOT_IN_WINDOWS = frozenset(b"\x81\x8d\x8f\x90\x9d")
+_REMEDY = "save it as CSV UTF-8 with a header line"
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A csv whose header was read.
+    """A table whose header was read.
 
     Args:
         path: the file.
-        names: of its columns, without blanks around them; they may occur twice.
+        names: of its columns, without blanks around them; they may occur twice, and a column may have none ("").
         delimiter: what stands between two cells.
+        encoding: as Python names it.
+        num_header_lines: lines of the file above the rows.
+        num_surplus: how many of the last columns are only there because rows end in more delimiters than the header.
+        has_spaced_quotes: whether blanks stand between a delimiter and the quote of a cell.
+        notes: how it is written, where that is not comma-separated UTF-8.
     """
 
     path: Path
     names: tuple[str, ...]
     delimiter: str = ","
+    encoding: str = _UTF8
+    num_header_lines: int = 1
+    num_surplus: int = 0
+    has_spaced_quotes: bool = False
+    notes: tuple[str, ...] = ()
 
     def chunks(self, columns: Sequence[str]) -> "Iterator[pd.DataFrame]":
         """Some columns as stripped text, a part of the rows at a time, numbered through.
@@ -69,12 +87,13 @@ class TextTable:
                 num_before += len(frame)
                 yield frame
 
-    def all(self, columns: Sequence[str]) -> "pd.DataFrame":
-        """Some columns of all rows, in order; raises as ``chunks``."""
+    def all(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+        """Some columns of all rows, or all columns that have a name, in order; raises as ``chunks``."""
         import pandas as pd
 
-        parts = list(self.chunks(columns))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns), dtype=str)
+        wanted = [name for name in self.names if name] if columns is None else list(columns)
+        parts = list(self.chunks(wanted))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=wanted, dtype=str)
 
     def _batches(self, columns: list[str]) -> "Iterator[pa.RecordBatch]":
         import pyarrow as pa
@@ -84,22 +103,25 @@ class TextTable:
         ragged: list[pa.csv.InvalidRow] = []
 
         def note(row: "pa.csv.InvalidRow") -> str:
-            if not row.text.strip(f' \t\r\n"{self.delimiter}'):
+            if not row.text.strip(_idle(self.delimiter)):
                 return "skip"  # a line of blanks or of too few or many delimiters alone, as spreadsheets leave it
             ragged.append(row)
             return "error"
 
         places = [str(place) for place in range(len(self.names))]
         wanted = {str(self.names.index(column)): column for column in columns}
-        last = places[-1]
-        included = [*wanted, *({last} - wanted.keys())]
+        surplus = places[len(places) - self.num_surplus :]
+        included = list(dict.fromkeys([*wanted, *surplus, places[-1]]))
         end = ""
         try:
             with _stream(self.path) as raw:
                 reader = pa.csv.open_csv(
-                    raw,
+                    pa.PythonFile(_Parts(chain(self._in_utf8(raw), (_END.encode(),))), mode="r"),
                     read_options=pa.csv.ReadOptions(
-                        column_names=places, skip_rows=1, use_threads=False, block_size=_BYTES_AT_A_TIME
+                        column_names=places,
+                        skip_rows=self.num_header_lines,
+                        use_threads=False,
+                        block_size=_BYTES_AT_A_TIME,
                     ),
                     parse_options=pa.csv.ParseOptions(
                         delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=note
@@ -113,19 +135,59 @@ class TextTable:
                 for batch in reader:
                     if any(pc.any(pc.match_substring(batch[place], "\0")).as_py() for place in included):
                         raise DataError(f"{self.path} holds zero bytes, so it is damaged; fetch it again")
-                    end = batch[last][-1].as_py() if len(batch) else end
+                    if any(pc.any(pc.match_substring_regex(batch[place], r"\S")).as_py() for place in surplus):
+                        raise self._is_ragged("rows with more cells", len(self.names) - self.num_surplus)
+                    end = batch[places[-1]][-1].as_py() if len(batch) else end
                     yield batch.select(list(wanted)).rename_columns(list(wanted.values()))
         except pa.ArrowInvalid:
             if not ragged:
                 raise
             row = ragged[0]
             place = f"line {row.number}" if row.number is not None else "a line"
-            raise DataError(
-                f"{self.path} has {row.actual_columns} fields in {place}, expected {row.expected_columns} as in the "
-                "header; the file is damaged or cut off, fetch it again"
-            ) from None
-        if end.endswith(("\n", "\r")):
+            raise self._is_ragged(f"{row.actual_columns} fields in {place}", row.expected_columns) from None
+        if end.endswith(_END):
             raise DataError(f"{self.path} ends within a quoted cell; the file is damaged or cut off, fetch it again")
+
+    def _in_utf8(self, raw: "pa.NativeFile") -> Iterator[bytes]:
+        """The file as the reader below wants it, part by part."""
+        if self.encoding == _UTF8 and not self.has_spaced_quotes:
+            while part := raw.read(_BYTES_AT_A_TIME):
+                yield part
+            return
+        text = io.TextIOWrapper(cast(io.BufferedReader, raw), encoding=self.encoding, newline="")
+        if not self.has_spaced_quotes:
+            while characters := text.read(_BYTES_AT_A_TIME):
+                yield characters.encode()
+            return
+        rows = csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
+        while some := list(islice(rows, _ROWS_AT_A_TIME)):
+            written = io.StringIO(newline="")
+            csv.writer(written, delimiter=self.delimiter).writerows(some)
+            yield written.getvalue().encode()
+
+    def _is_ragged(self, what: str, num_expected: int) -> DataError:
+        return DataError(
+            f"{self.path} has {what}, expected {num_expected} as in the header; the file is damaged or cut off, or a "
+            "delimiter stands in a cell without quotes"
+        )
+
+
+class _Parts(io.RawIOBase):
+    """Bytes that come in parts, as a file."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        while (size < 0 or len(self._rest) < size) and (part := next(self._parts, b"")):
+            self._rest += part
+        end = len(self._rest) if size < 0 else size
+        given, self._rest = self._rest[:end], self._rest[end:]
+        return given
 
 
 def without_blank_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -133,48 +195,129 @@ def without_blank_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame[(frame != "").any(axis=1)]
 
 
-def open_text_table(path: Path, *, delimiters: str = DELIMITERS) -> TextTable:
-    """Read the header of a csv; between its cells stands the delimiter that gives most columns.
+def open_text_table(path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool = False) -> TextTable:
+    """Read the header of a table; between its cells stands the delimiter that gives most columns.
 
-    A delimiter at the end of all rows, or of the header alone, is passed over.
+    Blank lines above the header, a spreadsheet's own line ``sep=;`` and delimiters at the end of all rows, or of the
+    header alone, are passed over, and so are the names of rows for which R writes no column name. Text that is no UTF-8
+    and has no character of more than one byte in it is Windows-1252, as spreadsheets write it in the West. That is no
+    guess that could spoil ids: every byte is one character of its own, so different ids stay different.
+
+    Args:
+        path: the file.
+        delimiters: those that are thought of.
+        only_utf8: whether another encoding is a fault, as it is in files that the makers of a dataset ship.
 
     Raises:
-        DataError: the file cannot be read, or is no text in UTF-8.
+        UsageError: there is no such file.
+        DataError: the file cannot be read, is no text, or has no header.
     """
     with _explained(path):
-        with path.open("rb") as file:
-            begin = file.read(4)
+        with _stream(path) as raw:
+            head = raw.read(_BYTES_LOOKED_AT)
         for mark, what in _NO_TEXT.items():
-            if begin.startswith(mark):
-                raise DataError(f"{path} {what}; {_REMEDY}")
-        headers = [_header(path, delimiter) for delimiter in delimiters]
-    names, delimiter = max(zip(headers, delimiters, strict=True), key=lambda found: len(found[0]))
-    if any("\0" in name for name in names):
-        raise DataError(f"{path} holds zero bytes, so it is no text in UTF-8; {_REMEDY}")
-    return TextTable(path, tuple(names), delimiter)
+            if head.startswith(mark):
+                raise DataError(f"{path} is {what}; {_REMEDY}")
+        text, encoding = _decoded(path, head, only_utf8=only_utf8)
+        table = _with_header(path, text, delimiters)
+    notes = {
+        f"{path} is separated by {_DELIMITERS[table.delimiter]}.": table.delimiter != ",",
+        f"{path} is written in UTF-16.": encoding == _UTF16,
+        f"{path} is no UTF-8 and was read as Windows-1252; {_REMEDY} if letters look wrong.": encoding == _WINDOWS,
+    }
+    return replace(table, encoding=encoding, notes=tuple(note for note, holds in notes.items() if holds))
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
-    """The header's names; a nameless last column is only there when the rows have one too."""
-    with _stream(path) as raw:
-        text = io.TextIOWrapper(cast(io.BufferedReader, raw), encoding="utf-8-sig", newline="")
-        lines = csv.reader(text, delimiter=delimiter)
-        names = [name.strip() for name in next(lines, [])]
-        first_row = next(lines, names)
-    if len(first_row) == len(names) + 1 and not first_row[-1]:
-        return [*names, ""]
-    if len(first_row) == len(names) - 1 and not names[-1]:
-        return names[:-1]
-    return names
+def _decoded(path: Path, head: bytes, *, only_utf8: bool) -> tuple[str, str]:
+    """The beginning of a file as text, and its encoding."""
+    is_whole = len(head) < _BYTES_LOOKED_AT
+    encoding = _UTF8
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = _UTF16
+        if only_utf8:
+            raise DataError(f"{path} is written in UTF-16; {_REMEDY}")
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head, is_whole)
+    except UnicodeDecodeError as error:
+        is_windows = encoding == _UTF8 and not only_utf8 and head.decode("utf-8", "ignore").isascii()
+        if not is_windows or set(head) & _NOT_IN_WINDOWS:
+            where = (
+                f"UTF-8, as line {len(head[: error.start + 1].splitlines())} shows" if encoding == _UTF8 else "UTF-16"
+            )
+            raise DataError(f"{path} is no text in {where}; {_REMEDY}") from None
+        text, encoding = head.decode(_WINDOWS), _WINDOWS
+    if "\0" in text:
+        raise DataError(f"{path} holds zero bytes, so it is no text in UTF-8 or is damaged; {_REMEDY}")
+    return text, encoding
+
+
+def _with_header(path: Path, text: str, delimiters: str) -> TextTable:
+    """The table with its delimiter, names and lines above the rows, as the beginning of its text tells them."""
+    num_above = start = 0
+    begin = text[:_LONGEST_HEADER]
+    for line in io.StringIO(begin, newline=""):
+        said = re.fullmatch(r'"?sep=(.)"?\s*', line, re.IGNORECASE)
+        if said and said[1] in delimiters and num_above == 0:
+            delimiters = said[1]
+        elif line.strip(_idle(delimiters)):
+            break
+        num_above, start = num_above + 1, start + len(line)
+    else:
+        raise DataError(f"{path} is empty; {_REMEDY}")
+
+    def read_by(delimiter: str) -> tuple[tuple[bool, int], TextTable]:
+        below = io.StringIO(begin[start:], newline="")
+        header = csv.reader(below, delimiter=delimiter, skipinitialspace=True)
+        names = [name.strip() for name in next(header)]
+        filled = (line for line in below if line.strip(_idle(delimiter)))
+        first = next(filled, "")
+        others = csv.reader(chain((first,), filled), delimiter=delimiter, skipinitialspace=True)
+        rows = list(islice(others, _ROWS_LOOKED_AT)) or [[]]
+        fitted, num_surplus = _fitted(names, rows[0], is_quoted=first.lstrip().startswith('"'))
+        table = TextTable(
+            path,
+            tuple(fitted),
+            delimiter,
+            num_header_lines=num_above + header.line_num,
+            num_surplus=num_surplus,
+            has_spaced_quotes=' "' in text and re.search(rf'(?m)(?:^|{re.escape(delimiter)}) +"', text) is not None,
+        )
+        # a header such as "height, m;EF, %" has more commas than semicolons, but its rows have not
+        fits = len(names) > 1 and all(len(row) == len(fitted) for row in rows)
+        return (fits, len(names)), table
+
+    return max(map(read_by, delimiters), key=lambda found: found[0])[1]
+
+
+def _fitted(names: list[str], cells: list[str], *, is_quoted: bool) -> tuple[list[str], int]:
+    """Names for the cells of the first row, and how many of the last are there for blank cells that nothing names."""
+    num_more = len(cells) - len(names)
+    if num_more > 0 and not any(cell.strip() for cell in cells[-num_more:]):
+        return [*names, *[""] * num_more], num_more
+    if num_more == 1 and (is_quoted or (_is_number(cells[0]) and not _is_number(cells[1]))):
+        return ["", *names], 0  # R writes the names of rows and no name above them; "4,2" of one cell looks alike
+    while cells and len(names) > len(cells) and not names[-1]:
+        names = names[:-1]
+    return names, 0
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"\s*[-+.,0-9]+\s*", cell) is not None
+
+
+def _idle(delimiters: str) -> str:
+    """Characters of a line that say nothing."""
+    return f' \t\r\n"{delimiters}'
 
 
 def _stream(path: Path) -> "pa.NativeFile":
-    """The file unpacked; gzip is known by its first bytes too, for not every name says so."""
+    """The file unpacked, by its first bytes: a browser unpacks what is called .gz, and not every name says so."""
     import pyarrow as pa
 
     with path.open("rb") as file:
-        is_gzip = file.read(2) == _GZIP
-    return pa.input_stream(str(path), compression="gzip" if is_gzip else "detect")
+        begin = file.read(4)
+    packed = next((kind for mark, kind in _PACKED.items() if begin.startswith(mark)), None)
+    return pa.input_stream(str(path), compression=packed)
 
 
 @contextmanager
@@ -184,11 +327,15 @@ def _explained(path: Path) -> Iterator[None]:
 
     try:
         yield
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is not there; give the path of the table") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; give the path of the table") from error
     except PermissionError as error:
         raise DataError(f"{path} may not be read by you; ask for the right to, or copy it") from error
     except (UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as error:
         is_encoding = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
-        why = "is no text in UTF-8 (Windows-1252 perhaps)" if is_encoding else "is no csv that can be read"
+        why = "is not in one encoding from start to end" if is_encoding else "is no table that can be read"
         raise DataError(f"{path} {why}; {_REMEDY}") from None
     except OSError:
         raise DataError(

@@ -161,8 +161,8 @@ def test_row_order_of_the_table_is_kept(films: Path) -> None:
         ("file,split\na.png,external\n", {}, DataError, "holds external; expected train, val, test"),
         ("picture\na.png\n", {}, UsageError, "image_column; it has picture"),
         ("file\n", {}, DataError, "has no row"),
-        ("", {}, DataError, "cannot be read as a comma-separated table"),
-        ('file\n"a.png\n', {}, DataError, "cannot be read as a comma-separated table"),
+        ("", {}, DataError, "is empty"),
+        ('file\n"a.png\n', {}, DataError, "ends within a quoted cell"),
         ("file,patient_id\n,p\n", {}, DataError, "sample_id of the records is empty in 1 rows"),
         ("file\na.png\n", {"labels_from_subfolders": True}, UsageError, "does not go with a table"),
     ],
@@ -174,9 +174,24 @@ def test_wrong_tables_are_refused(
         read(films, table, **options)
 
 
-def test_a_table_in_another_encoding_is_refused(films: Path) -> None:
-    (films / "index.csv").write_bytes("file,note\na.png,Müller\n".encode("latin-1"))
-    with pytest.raises(DataError, match="UTF-8") as caught:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_table_of_any_spreadsheet_gives_the_same_records(films: Path, encoding: str) -> None:
+    (films / "a.png").rename(films / "Röntgen.png")
+    text = "file;patient_id;Befund;age\nRöntgen.png;Müller;1;61\nb.jpg;Möller;0;62\n;;;\nc.PNG;Müller;1;63\n"
+    (films / "index.csv").write_bytes(text.encode(encoding))
+    records = read(films, label_columns=("Befund",))
+    assert column(records, "image_path") == ["Röntgen.png", "b.jpg", "c.PNG"]
+    assert column(records, "patient_id") == ["Müller", "Möller", "Müller"]
+    assert (column(records, "Befund"), column(records, "age")) == ([1, 0, 1], [61, 62, 63])
+    notes = " ".join(records.notes)
+    assert "separated by semicolons" in notes
+    assert "1 blank rows" in notes
+    assert ("Windows-1252" in notes, "UTF-16" in notes) == (encoding == "cp1252", encoding == "utf-16")
+
+
+def test_a_damaged_table_is_refused_by_line_and_quotes_no_cell(films: Path) -> None:
+    (films / "index.csv").write_bytes("file,note\na.png,Möller\nb.jpg,M".encode() + b"\xfcller\n")
+    with pytest.raises(DataError, match="UTF-8, as line 3 shows") as caught:
         read(films)
     assert "ller" not in str(caught.value)
 

@@ -67,7 +67,7 @@ def test_numbers_codes_and_patterns(tmp_path: Path) -> None:
         ("a,b\n1,2\n1\n", "1 fields in line 3, expected 2"),
         ("a,b\n1,2,3\n", "3 fields in line 2, expected 2"),
         ("a,b\n", "has no row"),
-        ("", "lacks column 'a'"),
+        ("", "is empty"),
         ("a,b\n1,\xfc\n".encode("latin-1"), "UTF-8"),
         ("\xfc,a,b\n1,1,1\n".encode("latin-1"), "UTF-8"),
         (b"\x1f\x8b\x00\x00", "UTF-8"),

@@ -10,6 +10,7 @@ from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.evaluation.comparison import Comparison
@@ -144,18 +145,60 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         ReadoutConfig(level=1.0)
 
 
-@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e400", "INF", "-inf", "haemolysed"])
-def test_what_is_no_number_in_a_table_of_values_is_said(tmp_path: Path, cell: str) -> None:
+@pytest.fixture
+def films(tmp_path: Path) -> Pack:
     for number, name in enumerate("ab"):
         Image.fromarray(np.arange(number, number + 256, dtype=np.uint16).astype(np.uint8).reshape(16, 16)).save(
             tmp_path / f"{name}.png"
         )
-    told = {"sample_id": list("ab"), "image_path": ["a.png", "b.png"], "patient_id": list("pq")}
+    told = {"sample_id": ["1", "Köln"], "image_path": ["a.png", "b.png"], "patient_id": list("pq")}
     records = Records(pd.DataFrame(told | dict.fromkeys(("study_id", "view", "split"), "")), (), (), tmp_path)
-    films = pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=16))
-    (tmp_path / "values.csv").write_text(f"sample_id,sodium,potassium\na,140,4\nb,{cell},\n")
+    return pack_records(records, tmp_path / "pack", preprocessing=Preprocessing(image_size_px=16))
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e400", "INF", "-inf", "haemolysed"])
+def test_what_is_no_number_in_a_table_of_values_is_said(films: Pack, tmp_path: Path, cell: str) -> None:
+    (tmp_path / "values.csv").write_text(f"sample_id,sodium,potassium\n1,140,4\nKöln,{cell},\n")
     with pytest.raises(DataError, match=r"column sodium of .* holds something other than numbers"):
         read_measured_values(tmp_path / "values.csv", films)
-    (tmp_path / "values.csv").write_text("sample_id,sodium,potassium\na,140,4\nb,,\n")
+    (tmp_path / "values.csv").write_text("sample_id,sodium,potassium\n1,140,4\nKöln,,\n")
     read = read_measured_values(tmp_path / "values.csv", films)
     np.testing.assert_array_equal(read.values, [[140, 4], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sample_id,Natrium,EF\nKöln,138.5,NA\n1.0,140,<55.5\nother,1,2\n",
+        "SampleID;patient_id;Natrium;EF;\r\nKöln;77;138,5;;\r\n1;78;140;55,5*;\r\n;;;;\r\n",
+        "sep=;\nNatrium;study_id;EF;sample\n138,5;9;.;Köln\n140;9;55,5;1\n",
+        '"sample_id"\t"Natrium"\t"EF"\n"1"\t"Köln"\t138.5\tNA\n"2"\t"1"\t140\t55.5\n',
+    ],
+)
+def test_values_are_read_as_laboratory_tables_are(films: Pack, tmp_path: Path, text: str, encoding: str) -> None:
+    (tmp_path / "values.csv").write_bytes(text.encode(encoding))
+    read = read_measured_values(tmp_path / "values.csv", films)
+    assert read.names == ("Natrium", "EF")
+    np.testing.assert_array_equal(read.values, [[140, 55.5], [138.5, np.nan]])
+    assert any("Windows-1252" in note for note in read.notes) == (encoding == "cp1252")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sample_id,a\n1,2\n1,3\n", "names each film once"),
+        ("sample_id,a\n1,2\n1.0,3\n", "names each film once"),
+        ("sample_id,a\n1,2\n,3\n", "names each film once"),
+        ("name,a\n1,2\n", "needs a column sample_id"),
+        ("sample_id,a\n2.00E+07,2\n", "rounded numbers"),
+        ("sample_id,a\n001,2\n", "1 ids would meet if leading zeros are dropped"),
+        ("sample_id,a\n1,4,2\n", "has 3 fields in line 2, expected 2"),
+    ],
+)
+def test_values_of_nobody_are_refused(films: Pack, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "values.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_measured_values(tmp_path / "values.csv", films)
+    with pytest.raises(UsageError, match="is not there"):
+        read_measured_values(tmp_path / "none.csv", films)

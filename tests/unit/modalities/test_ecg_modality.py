@@ -422,6 +422,18 @@ def test_rows_without_a_path_and_patients_that_are_not_known(signals, tmp_path):
     assert open_recordings(tmp_path / "list.csv", patients=Patients(no_patients=True)).patient_ids == ("r0", "r1")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+@pytest.mark.parametrize("name", ["list.csv", "LISTE.CSV", "list.tsv", "list.txt"])
+def test_a_list_of_any_spreadsheet_gives_the_same_recordings(signals, tmp_path, encoding, name):
+    for number, record in enumerate(("r0", "r1")):
+        write_wfdb(tmp_path, record, signals[number])
+    text = "sep=;\nsample_id;path;patient_id;\nfilm9;r1;Müller;\n;;;\nfilm8;r0;Möller;\n"
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    listed = open_recordings(tmp_path / name)
+    assert (listed.sample_ids, listed.patient_ids) == (("film9", "film8"), ("Müller", "Möller"))
+    assert any("Windows-1252" in note for note in listed.notes) == (encoding == "cp1252")
+
+
 @pytest.mark.parametrize("name", ["patient_ids", "subject_ids", "PatientID"])
 def test_the_patients_of_an_array_are_found_by_any_usual_name(signals, tmp_path, name):
     np.save(tmp_path / "ecg.npy", signals.astype(np.float32))

@@ -174,6 +174,21 @@ def test_wide_csv_in_any_column_order(tmp_path):
     assert np.isnan(table.values[1, 1:]).all()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_wide_table_of_any_spreadsheet_gives_the_same_values(tmp_path, encoding):
+    path = tmp_path / "labs.csv"
+    header = ";".join(["sample_id", "Gerät", *map(str, LAB_ITEM_IDS), ""])
+    rows = [
+        ";".join([name, "µ-Lab", *[f"{item / 10}".replace(".", ",") for item in LAB_ITEM_IDS], ""]) for name in "ab"
+    ]
+    path.write_bytes("\r\n".join(["sep=;", header, *rows, ";" * len(header.split(";"))]).encode(encoding))
+    table = read_wide_csv(path, LAB_PANEL)
+    assert table.sample_ids == ("a", "b")
+    assert table.values.tolist() == [[item / 10 for item in LAB_ITEM_IDS]] * 2
+    assert any("separated by semicolons" in note for note in table.notes)
+    assert any("Windows-1252" in note for note in table.notes) == (encoding == "cp1252")
+
+
 def test_broken_csv_is_named(tmp_path):
     path = tmp_path / "labs.csv"
     with pytest.raises(UsageError, match="is not a file"):

@@ -49,6 +49,18 @@ def test_the_earliest_number_counts_and_of_equal_times_the_first_listed(tmp_path
         assert np.isfinite(table.values).sum() == 3
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_long_table_of_any_spreadsheet_gives_the_same_values(tmp_path, monkeypatch, encoding):
+    lines = [event(7, CREATININE, 88.42, unit="µmol/L"), event(8, GLUCOSE, 90, subject=2)]
+    path = write(tmp_path / "a.tsv", lines)
+    path.write_bytes(path.read_text().replace(",", "\t").encode(encoding))
+    monkeypatch.setattr(text_tables, "_BYTES_AT_A_TIME", 200)
+    table = read_labs(path, TableReading())
+    assert (table.sample_ids, table.patient_ids) == (("7", "8"), ("1", "2"))
+    assert table.values[0, column(CREATININE)] == pytest.approx(1.0)
+    assert any("Windows-1252" in note for note in table.notes) == (encoding == "cp1252")
+
+
 def test_units_are_converted_where_the_factor_is_known_and_refused_elsewhere(tmp_path):
     lines = [
         event(7, CREATININE, 88.42, unit="umol/L"), event(7, GLUCOSE, 10, unit="mmol/L"),
@@ -202,7 +214,7 @@ def test_nothing_to_read_is_said_in_a_sentence(tmp_path):
     with pytest.raises(DataError, match="no column hospital"):
         read_labs(write(tmp_path / "d.csv", [event(7, GLUCOSE, 1)]), TableReading(owner="hospital"))
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00nonsense")
-    with pytest.raises(DataError, match="is written in UTF-16"):
+    with pytest.raises(DataError, match="is no text in UTF-16"):
         read_labs(tmp_path / "e.csv", TableReading())
 
 

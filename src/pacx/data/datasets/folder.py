@@ -24,9 +24,9 @@ from pacx.data.own_films.label_cells import findings_of, label_value, label_valu
 from pacx.data.own_films.negatives import Monochrome1, negatives
 from pacx.data.own_films.people import own_patient_note, people_of_paths
 from pacx.data.own_films.split_words import are_splits, is_flag_of_split, split_of
-from pacx.data.own_films.text_table import read_text_table
 from pacx.data.records import MASK_PREFIX, NEGATIVE_COLUMN, Records, shown
 from pacx.data.table_paths import named_files
+from pacx.data.text_tables import open_text_table, without_blank_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,9 +207,15 @@ class _CsvReader:
 
     def __init__(self, root: Path, csv: Path, options: FolderOptions) -> None:
         self._root, self._csv, self._options = root, csv, options
-        table = read_text_table(csv)
-        self._notes = list(table.notes)
-        self._raw = self._filtered(table.cells)
+        opened = open_text_table(csv)
+        cells = opened.all()
+        filled = without_blank_rows(cells)
+        if filled.empty:
+            raise DataError(f"{csv} has no row; expected one per film")
+        self._notes = list(opened.notes)
+        if num_blank := len(cells) - len(filled):
+            self._notes.append(f"{num_blank} blank rows of {csv} were passed over.")
+        self._raw = self._filtered(filled)
         masks = [str(name) for name in self._raw if str(name).startswith(MASK_PREFIX)]
         conditions = (option.partition("=") for option in options.mask_columns)
         self._mask_columns = {name.removeprefix(MASK_PREFIX): name for name in masks}

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError
+from pacx.core.tables.column_roles import Role, candidates
+from pacx.core.tables.ids import how_they_would_meet, require_whole_ids, whole_number_id
+from pacx.core.tables.numbers import NumberCells
 from pacx.data.packs.pack import BY_PATIENT, Pack
+from pacx.data.text_tables import open_text_table, without_blank_rows
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import ReadoutConfig
@@ -40,6 +44,7 @@ class MeasuredValues:
         values: (N, Q) in their own units, NaN = not measured.
         patient_ids: (N,); of a patient's films in a split the first counts, as intervals need independent patients.
         drawn_by: what a bootstrap draws, as ``Pack.drawn_by`` says it.
+        notes: how the table is written that they come from, and what was made of its cells.
 
     Raises:
         DataError: the arrays do not fit each other.
@@ -49,6 +54,7 @@ class MeasuredValues:
     values: Float
     patient_ids: NDArray[np.object_]
     drawn_by: str = BY_PATIENT
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.patient_ids), len(self.names)):
@@ -66,27 +72,34 @@ class MeasuredValues:
 def read_measured_values(csv: Path, pack: Pack) -> MeasuredValues:
     """Read a table of numbers, joined to a pack's films by sample id; films that are not in it have no value.
 
+    Columns of patients and studies are passed over. Cells are read as those of laboratory tables are.
+
     Raises:
         UsageError: there is no such file.
         DataError: it has no column sample_id, names a sample twice, holds text or infinity where a number belongs, or
             knows none of the pack's films.
     """
-    try:
-        table = pd.read_csv(csv, dtype={"sample_id": str})
-    except FileNotFoundError as error:
-        raise UsageError(f"{csv} is not there; give a csv with sample_id and one column per quantity") from error
-    except (ValueError, OSError) as error:
-        raise DataError(f"{csv} cannot be read as a comma-separated table in UTF-8 with a header line") from error
-    if "sample_id" not in table or table["sample_id"].duplicated().any():
+    table = open_text_table(csv)
+    samples = candidates(Role.SAMPLE, table.names)
+    passed_over = {*samples, *candidates(Role.PATIENT, table.names), *candidates(Role.STUDY, table.names)}
+    names = [name for name in table.names if name and name not in passed_over]
+    frame = without_blank_rows(table.all([*samples[:1], *names]))
+    ids = pd.Index([whole_number_id(text) for text in frame[samples[0]]] if samples else [""])
+    if ids.has_duplicates or "" in ids:
         raise DataError(f"{csv} needs a column sample_id that names each film once")
-    table = table.set_index("sample_id")
-    text = [str(name) for name in table if table[name].dtype.kind not in "fiu" or np.isinf(table[name]).any()]
-    if text:
-        raise DataError(f"column {text[0]} of {csv} holds something other than numbers and blanks; leave it out")
-    if not table.index.isin(pack.sample_ids).any():
-        raise DataError(f"{csv} names none of the films of {pack.path}; check that both carry the same sample ids")
-    values = table.reindex(pack.sample_ids).to_numpy(np.float64)
-    return MeasuredValues(tuple(map(str, table.columns)), values, pack.patient_ids, pack.drawn_by)
+    require_whole_ids(ids, f"column {samples[0]} of {csv}")
+    cells, numbers = frame[names].to_numpy(object), NumberCells()
+    flat, is_bad = numbers.read(cells.ravel())
+    bad = np.flatnonzero(is_bad.reshape(cells.shape).any(axis=0))
+    if bad.size:
+        raise DataError(f"column {names[bad[0]]} of {csv} holds something other than numbers and blanks; leave it out")
+    if not ids.isin(pack.sample_ids).any():
+        raise DataError(
+            f"{csv} names none of the films of {pack.path}; check that both carry the same sample ids"
+            f"{how_they_would_meet(ids, pack.sample_ids)}"
+        )
+    values = pd.DataFrame(flat.reshape(cells.shape), ids, names).reindex(pack.sample_ids).to_numpy(np.float64)
+    return MeasuredValues(tuple(names), values, pack.patient_ids, pack.drawn_by, (*table.notes, *numbers.notes()))
 
 
 def conformal_radius(residuals: Float, level: float) -> float:

@@ -17,7 +17,7 @@ class ReadoutSettings:
     """
 
     values: Path | None = None
-    """A csv with sample_id and one column of numbers per quantity; a blank was not measured."""
+    """A csv with sample_id and one column of numbers per quantity (labs.csv is one); a blank was not measured."""
 
     elsewhere: tuple[Path, ...] = ()
     """Pack and csv of another hospital, where the intervals promise nothing and their coverage is measured."""
@@ -58,7 +58,7 @@ class Readout(Protocol[ReadoutSettings]):
             values = read_measured_values(settings.elsewhere[1], other)
             there = replace(comparison, dataset=other.path.name)
             rows += readout_rows(fitted, away, values, np.arange(len(other)), there, config=config)
-        remarks = films.not_kept("read-outs") if settings.save else []
+        remarks = [*measured.notes, *(films.not_kept("read-outs") if settings.save else [])]
         for name, folder in films.folders.items() if settings.save else ():
             out = save_readouts(folder, {quantity: each.head for quantity, each in fitted[name].items()})
             remarks.append(f"{len(fitted[name])} read-outs of {name} written to {out}")

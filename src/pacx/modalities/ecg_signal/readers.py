@@ -221,7 +221,7 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRe
         )
     frame = without_blank_rows(table.all(list(dict.fromkeys(roles.columns.values()))))
     has_path = frame[column] != ""
-    notes = [*roles.notes]
+    notes = [*table.notes, *roles.notes]
     if num_without := int((~has_path).sum()):
         notes.append(f"{num_without:,} of {len(frame):,} rows of {path.name} have no path and are passed over")
     frame = frame[has_path]

@@ -158,7 +158,7 @@ def _columns(
             f"{table.path} has no column that says whose a row is; name it with --reading.owner, it has "
             f"{', '.join(table.names)}"
         )
-    notes = [note for note in found.notes if patient not in (None, known_as)]
+    notes = [*table.notes, *(note for note in found.notes if patient not in (None, known_as))]
     if patient is None and not reading.samples:
         notes.append(f"no column names the patients: every {owner} counts as a person of its own")
     return {**roles, "owner": owner, "patient": patient or owner}, notes

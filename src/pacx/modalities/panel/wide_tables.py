@@ -70,7 +70,7 @@ def read_wide_table(
     wrong = np.flatnonzero(is_bad | is_stand_in)
     first = f" (the first in column {panel.keys[wrong[0] % len(panel)]})" if len(wrong) else ""
     losses.require_numbers(f"{table.path}{first}", int((texts != "").sum()), reading.max_bad_fraction)
-    notes = [*found.notes, *losses.notes()]
+    notes = [*table.notes, *found.notes, *losses.notes()]
     if patient is None:
         notes.append(f"no column of {table.path.name} names the patients: every sample counts as a person of its own")
     return PanelTable(
