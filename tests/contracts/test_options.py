@@ -125,12 +125,17 @@ def calls() -> dict[str, str]:
 TWINS = list(twins())
 CALLS = calls()
 REFUSED = {
-    "report --verify": {"results": "results/linear-probe.json", "out": "--out other.html", "tables": "--tables more"},
+    "report --verify": {
+        "results": "results/linear-probe.json",
+        "out": "--out other.html",
+        "tables": "--tables more",
+        "as_released": "--as-released",
+    },
     "report": {"depth": "--depth files"},
     "embed, export": {"device": "--device cuda"},
     "embed, ecg": {"precision": "--precision INT8"},
     "predict, export": {"device": "--device cuda"},
-    "predict": {"precision": "--precision INT8", "num_threads": "--num-threads 1"},
+    "predict": {"precision": "--precision INT8"},
     "embed labs": {"reading.samples": "--reading.samples samples.csv", "reading.window_h": "--reading.window-h 3"},
     "data pack, tree": {"label_columns": "--label-columns bright", "where": "--where view=PA"},
     "data pack": {"separator": "--separator ;"},

@@ -146,13 +146,13 @@ def test_bad_files_are_refused_with_a_reason(tmp_path: Path, case: str) -> None:
 
 
 def test_a_film_between_pillows_limit_and_ours_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(Image.fromarray(GRADIENT), tmp_path / "film.png")
+    path = saved(Image.fromarray(GRADIENT), tmp_path / "film.bmp")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GRADIENT.size - 1)  # Pillow warns, as of any film beyond its limit
     assert np.array_equal(decode_grey(path), GRADIENT)
 
 
 def test_what_pillow_takes_for_an_attack_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(Image.fromarray(GRADIENT), tmp_path / "film.png")
+    path = saved(Image.fromarray(GRADIENT), tmp_path / "film.bmp")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", GRADIENT.size // 3)  # Pillow refuses from twice its limit on
     with pytest.raises(UnreadableImage, match="has more than 100 megapixels"):
         decode_grey(path)

@@ -300,7 +300,7 @@ def test_shuffled_pairs_are_held_against_true_ones_and_the_mae(labelled, tmp_pat
 
 def test_what_cannot_be_probed_is_refused_before_anything_is_trained(labelled, tmp_path, capsys):
     table = pd.DataFrame({"patient_id": ["a", "b"], "split": ["train", "val"]})
-    unlabelled = written(tmp_path / "plain", table, np.full((2, SIZE, SIZE), 90))
+    unlabelled = written(tmp_path / "plain", table, np.tile(np.arange(SIZE), (2, SIZE, 1)))
     words = ["--labelled", unlabelled.path, "--mae.pack", labelled.path, "--mae.out", tmp_path / "runs"]
     assert audit("mask-ratio-tiny", *words, "--out", tmp_path / "r.json") == 1
     assert "has no labels" in capsys.readouterr().err

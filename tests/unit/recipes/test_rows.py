@@ -19,7 +19,7 @@ from pacx.recipes.rows import train_and_held_out
 
 def pack_of(root: Path, films: list[tuple[str, str]]) -> Pack:
     """A pack of blank films, one per patient and split given."""
-    Image.fromarray(np.zeros((16, 16), np.uint8)).save(root / "film.png")
+    Image.fromarray(np.eye(16, dtype=np.uint8)).save(root / "film.png")
     table = pd.DataFrame(films, columns=["patient_id", "split"])
     table["sample_id"] = [f"s{row}" for row in range(len(films))]
     table["image_path"] = "film.png"

@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> None:
         example="pacx report runs/demo --out report.html;  pacx report runs/distill runs/distill-tokens",
     )
     if call.verify is not None:
-        refuse_idle(call, ("results", "out", "tables"), "a verification, which writes no page")
+        refuse_idle(call, ("results", "out", "tables", "as_released"), "a verification, which writes no page")
         _verify(call.verify, call.depth)
         return
     refuse_idle(call, ("depth",), "a report; it is of a verification (--verify)")
