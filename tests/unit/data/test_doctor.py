@@ -73,6 +73,17 @@ def test_a_whole_copy_is_green_and_leaves_no_trace(root: Path) -> None:
     assert sorted(root.parent.rglob("*")) == before
 
 
+def test_whose_films_are_is_said_where_nobody_knows(root: Path) -> None:
+    assert not [note for note in diagnosis_of(root).notes if "by film" in note]
+    table = pd.read_csv(root / "index.csv", dtype=str, keep_default_na=False)
+    table.assign(patient_id=["NA", *table["patient_id"][1:]]).to_csv(root / "index.csv", index=False)
+    assert diagnosis_of(root).notes[0] == (
+        "Results on these films are by patient, 1 of 40 films alone, patients unknown."
+    )
+    table.drop(columns="patient_id").to_csv(root / "index.csv", index=False)
+    assert diagnosis_of(root).notes[0] == "Results on these films are by film, patients unknown."
+
+
 def test_missing_surplus_and_damaged_files_are_each_named(root: Path) -> None:
     paths = [f"films/{row:03d}.{'jpg' if row % 2 else 'png'}" for row in range(40)]
     (root / paths[0]).write_bytes((root / paths[0]).read_bytes()[:-200])

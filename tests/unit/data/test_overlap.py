@@ -43,7 +43,13 @@ def saved_again(film: np.ndarray) -> np.ndarray:
 
 
 def packed(
-    films: Sequence[np.ndarray], out: Path, *, patients: Sequence[str], splits: Sequence[str], size_px: int
+    films: Sequence[np.ndarray],
+    out: Path,
+    *,
+    patients: Sequence[str],
+    splits: Sequence[str],
+    size_px: int,
+    has_unknown_patients: bool = False,
 ) -> Pack:
     root = out.with_name(f"{out.name}-films")
     root.mkdir()
@@ -51,7 +57,7 @@ def packed(
     for name, film in zip(names, films, strict=True):
         Image.fromarray(film).save(root / name)
     table = pd.DataFrame({"sample_id": names, "image_path": names, "patient_id": patients, "study_id": "", "view": ""})
-    records = Records(table.assign(split=splits), (), (), root)
+    records = Records(table.assign(split=splits), (), (), root, has_unknown_patients=has_unknown_patients)
     return pack_records(records, out, preprocessing=Preprocessing(image_size_px=size_px))
 
 
@@ -83,6 +89,35 @@ def test_exact_and_near_copies_and_patients_are_counted(packs: dict[str, Pack]) 
     assert (within.exact, within.near, within.across_splits, within.patients) == (2, 0, 2, 0)
     assert (between.exact, between.near, between.across_splits, between.patients) == (0, 2, 0, 1)
     assert (other.exact, other.near, other.patients) == (0, 0, 0)
+
+
+def test_films_that_stand_for_unknown_patients_are_no_patients_in_common(
+    packs: dict[str, Pack], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    films, names = pictures(8, 3), [f"{row}.png" for row in range(4)]
+    for name, patients, some in (
+        ("none", names, films[:4]),
+        ("some", ["p3", "0.png", *names[2:]], films[4:]),  # a patient that is called as another pack's film
+    ):
+        splits = ["train", "train", "test", "test"]
+        packs[name] = packed(
+            some, tmp_path / name, patients=patients, splits=splits, size_px=96, has_unknown_patients=True
+        )
+    found = overlap(packs)
+    shared = {(row.first, row.second): row.patients for row in found.shared}
+    assert [shared[pair] for pair in (("a", "none"), ("none", "none"), ("none", "some"))] == [None, None, None]
+    assert (shared["a", "some"], shared["b", "some"], shared["some", "some"], shared["a", "b"]) == (1, 1, 0, 1)
+    assert found.drawn_by == {
+        "a": "patient",
+        "b": "patient",
+        "none": "film, patients unknown",
+        "some": "patient, 2 of 4 films alone, patients unknown",
+    }
+    data_overlap.main([str(tmp_path / "a"), str(tmp_path / "none")])
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'none'}: by film, patients unknown" in out
+    assert f"{tmp_path / 'a'}: by" not in out
+    assert out.count("unknown") == 3  # twice in the table
 
 
 def test_a_pack_alone_is_compared_with_itself(packs: dict[str, Pack]) -> None:

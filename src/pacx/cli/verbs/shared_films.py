@@ -13,7 +13,7 @@ from pacx.cli.terminal import parse, say
 from pacx.core.artifacts import write_json
 from pacx.core.errors import UsageError
 from pacx.data.checks.shared_films import MIN_CORRELATION, Overlap, overlap
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import BY_PATIENT, Pack
 
 _EXAMPLE = "pacx data overlap packs/chestx6 packs/tb packs/nih14 --json overlap.json"
 _NUM_GROUPS_SHOWN = 10
@@ -44,9 +44,13 @@ def _show(found: Overlap) -> None:
     for shared in found.shared:
         second = "itself" if shared.second == shared.first else escape(shared.second)
         counts = (shared.exact, shared.near, shared.across_splits, shared.patients)
-        table.add_row(escape(shared.first), second, *(f"{count:,}" for count in counts))
+        cells = ("unknown" if count is None else f"{count:,}" for count in counts)
+        table.add_row(escape(shared.first), second, *cells)
     console = Console()
     console.print(table)
+    for name, words in found.drawn_by.items():
+        if words != BY_PATIENT:
+            console.print(f"{name}: by {words}", markup=False, highlight=False, soft_wrap=True)
     for group in found.copies[:_NUM_GROUPS_SHOWN]:
         kind = "exact" if group.is_exact else f"near ({group.correlation:.4f})"
         named = ", ".join(

@@ -15,6 +15,7 @@ from pacx.core.typed_json import plain
 from pacx.data.checks.doctor_files import missing_files, surplus_files, unreadable_films
 from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import Dataset, Issue, OptionsT, Task
+from pacx.data.packs.pack import drawn_by
 from pacx.data.records import MASK_PREFIX, Records, shown
 from pacx.data.splits import patients_in_two_splits
 
@@ -103,7 +104,7 @@ def examine(
         expected = twin_counts(root)
         is_twin = expected is not None
         records = dataset.read(root, options)
-        notes = records.notes
+        notes = (*_whose(records), *records.notes)
         counts = _counts(dataset.expected_counts(options) if expected is None else expected, tally(records))
         issues += _wrong_counts(counts, "twin.json" if is_twin else "the complete dataset")
         issues += _patients(dataset, records)
@@ -144,6 +145,14 @@ def _wrong_counts(counts: Sequence[Count], where: str) -> Iterator[Issue]:
                 check="counts",
                 message=f"{count.name} is {count.found:,}, but {count.expected:,} in {where}; get the files again",
             )
+
+
+def _whose(records: Records) -> Iterator[str]:
+    """What intervals of results on a pack of it will be drawn by, where that is not the patient throughout."""
+    table = records.table
+    if records.has_unknown_patients:
+        words = drawn_by((table["patient_id"] != table["sample_id"]).to_numpy(bool))
+        yield f"Results on these films are by {words}."
 
 
 def _patients(dataset: Dataset[Any], records: Records) -> Iterator[Issue]:

@@ -17,7 +17,7 @@ from pacx.core.errors import UsageError
 from pacx.core.progress import progress
 from pacx.core.typed_json import TypedJson
 from pacx.data.checks.film_hash import alike, low_frequencies, thumbnails
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, drawn_by
 from pacx.data.splits import patients_in_two_splits
 
 MIN_CORRELATION = 0.99
@@ -66,7 +66,8 @@ class Shared:
         exact: films of the first that have a copy with equal pixels in the second.
         near: films of the first that have another copy in the second.
         across_splits: films of the first with a copy, exact or near, in another split of the second.
-        patients: patient ids that occur in both; for a pack with itself, in two of its splits.
+        patients: known patients that occur in both; for a pack with itself, in two of its splits. None: nobody knows
+            any patient of one of them.
     """
 
     first: str
@@ -74,15 +75,22 @@ class Shared:
     exact: int
     near: int
     across_splits: int
-    patients: int
+    patients: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap(TypedJson):
-    """The answer: per pair of packs, and group by group."""
+    """The answer: per pair of packs, and group by group.
+
+    Args:
+        shared: of every pair.
+        copies: the groups.
+        drawn_by: by pack, what stands for the patients of its films, in the words of ``Pack.drawn_by``.
+    """
 
     shared: tuple[Shared, ...]
     copies: tuple[Copies, ...]
+    drawn_by: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,8 @@ def overlap(packs: Mapping[str, Pack], *, min_correlation: float = MIN_CORRELATI
     near, measured = _near(films, candidates, min_correlation)
     links = np.concatenate([links, near])
     copies = _groups(films, links, np.concatenate([correlations, measured]), exact_group)
-    return Overlap(shared=_shared(films, copies), copies=copies)
+    whose = {name: drawn_by(pack.has_known_patient) for name, pack in packs.items()}
+    return Overlap(shared=_shared(films, copies), copies=copies, drawn_by=whose)
 
 
 def _read(films: _Films) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
@@ -219,7 +228,14 @@ def _shared(films: _Films, copies: Sequence[Copies]) -> tuple[Shared, ...]:
             counts["exact" if group.is_exact else "near"] += len(here)
             splits = {film.split for film in there} - {""}
             counts["across_splits"] += sum(bool(film.split) and bool(splits - {film.split}) for film in here)
-        patients = set(one.patient_ids) & set(other.patient_ids)
-        num_patients = len(patients_in_two_splits(one.table)) if first == second else len(patients)
-        answer.append(Shared(first=first, second=second, patients=num_patients, **counts))
+        answer.append(Shared(first=first, second=second, patients=_num_patients(one, other), **counts))
     return tuple(answer)
+
+
+def _num_patients(one: Pack, other: Pack) -> int | None:
+    """Known patients in both; a film that stands for its patient is called as its file, and so may others be."""
+    if not (one.has_known_patient.any() and other.has_known_patient.any()):
+        return None
+    if one is other:
+        return len(patients_in_two_splits(one.table[one.has_known_patient]))
+    return len(set(one.patient_ids[one.has_known_patient]) & set(other.patient_ids[other.has_known_patient]))

@@ -39,6 +39,17 @@ BY_PATIENT = "patient"
 BY_FILM = "film, patients unknown"
 """What a bootstrap of a pack's films draws."""
 
+
+def drawn_by(has_known_patient: NDArray[np.bool_]) -> str:
+    """What stands for the patients of films (N,): ``BY_PATIENT``, ``BY_FILM`` or both, in words."""
+    if has_known_patient.all():
+        return BY_PATIENT
+    num_alone, num_films = int((~has_known_patient).sum()), len(has_known_patient)
+    if num_alone == num_films:
+        return BY_FILM
+    return f"{BY_PATIENT}, {num_alone} of {num_films} films alone, patients unknown"
+
+
 _SAID_ONCE = re.compile(r"counts? as (its own|one) patient")
 """By these words the notes of a manifest of 0.2.0 say that patients are unknown, and nothing else does."""
 
@@ -199,13 +210,7 @@ class Pack:
     def drawn_by(self) -> str:
         """What a bootstrap of the test films, or else of all, draws: ``BY_PATIENT``, ``BY_FILM`` or both, in words."""
         rows = self.rows("test")
-        is_known = self.has_known_patient[rows] if len(rows) else self.has_known_patient
-        if is_known.all():
-            return BY_PATIENT
-        num_alone = int((~is_known).sum())
-        return (
-            f"{BY_PATIENT}, {num_alone} of {len(is_known)} films alone, patients unknown" if is_known.any() else BY_FILM
-        )
+        return drawn_by(self.has_known_patient[rows] if len(rows) else self.has_known_patient)
 
     @cached_property
     def keys(self) -> NDArray[np.uint64]:
