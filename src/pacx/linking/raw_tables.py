@@ -3,14 +3,12 @@
 Stands between files and staging: says what columns there are and how DuckDB reads them, row by row in their order.
 """
 
-import csv
-import gzip
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pacx.core.errors import DataError, UsageError
+from pacx.data.text_tables import open_text_table
 
 _CSV_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _PARQUET_ENDING = ".parquet"
@@ -110,20 +108,14 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
         return _parquet_columns(file), ""
     if not file.name.lower().endswith(_CSV_ENDINGS):
         raise UsageError(f"{file} is neither .csv, .csv.gz nor .parquet; export the table as one of these")
-    try:
-        with (
-            gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-            if file.suffix == ".gz"
-            else file.open(encoding="utf-8-sig", newline="") as lines
-        ):
-            line = lines.readline()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({type(error).__name__}); copy it again") from error
-    separator = max(",;\t|", key=line.count)
-    names = next(csv.reader([line], delimiter=separator), [])
-    if len(names) < 2:
+    table = open_text_table(file, only_utf8=True)
+    if table.num_header_lines != 1 or table.num_surplus or table.has_spaced_quotes or "" in table.names:
+        raise DataError(
+            f"{file} has lines above its header, nameless columns or blanks before quotes; save it without them"
+        )
+    if len(table.names) < 2:
         raise DataError(f"{file} has no header line with several columns; expected a table")
-    return tuple(names), separator
+    return table.names, table.delimiter
 
 
 def _parquet_columns(file: Path) -> tuple[str, ...]:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from made_hospital import make_hospital, pairs_film_by_film, pairs_row_by_row, write_hospital
 
 from pacx.cli.main import main
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import LAB_ITEM_IDS
+from pacx.data import text_tables
 from pacx.linking.links import Links
+from pacx.linking.raw_tables import table_of
 
 
 def linked(words: list[str], out: Path, *more: str) -> Links:
@@ -173,15 +176,59 @@ def test_an_id_that_occurs_twice_counts_once_and_is_named(tmp_path: Path) -> Non
     assert [loss.rows for loss in losses if "stands before" in loss.reason] == [(len(table) + 1,)]
 
 
-def test_a_table_that_is_cut_in_its_gzip_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("num_looked_at", "message"),
+    [(2**25, "cannot be unpacked or read to its end"), (64, ": it is cut off; copy the file again")],
+    ids=["within what is looked at", "behind it"],
+)
+def test_a_table_that_is_cut_in_its_gzip_is_one_sentence(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    num_looked_at: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(text_tables, "_BYTES_LOOKED_AT", num_looked_at)
     words = write_hospital(make_hospital(1), tmp_path)
     path = tmp_path / "hosp" / "labevents.csv.gz"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(SystemExit) as stop:
         linked(words, tmp_path / "links", "--rule", "symile")
     assert stop.value.code == 1
-    assert "labevents.csv.gz: it is cut off; copy the file again" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "links").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "separator"),
+    [
+        ("a.csv", b"height, m;EF, %\n1,5;55\n", ("height, m", "EF, %"), ";"),
+        ("b.csv.zst", pyarrow.compress(b"a,b\n1,2\n", codec="zstd", asbytes=True), ("a", "b"), ","),
+        ("c.csv", b'\xef\xbb\xbf"a"|"b"\r\n1|2\r\n', ("a", "b"), "|"),
+    ],
+)
+def test_the_header_of_a_raw_table_is_read_however_it_is_written(
+    tmp_path: Path, name: str, content: bytes, columns: tuple[str, ...], separator: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    table = table_of(tmp_path / name)
+    assert (table.columns, table.separator) == (columns, separator)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n".encode("utf-16"), "is written in UTF-16; save it as CSV UTF-8"),
+        ("a,b\n1,µ\n".encode("cp1252"), "is no text in UTF-8, as line 2 shows"),
+        (b"sep=;\na;b\n1;2\n", "has lines above its header"),
+        (b"a,b,\n1,2,3\n", "nameless columns"),
+        (b"a\n1\n", "no header line with several columns"),
+    ],
+)
+def test_a_raw_table_that_sql_would_misread_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        table_of(tmp_path / "t.csv")
 
 
 def test_a_row_of_another_length_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
