@@ -281,6 +281,14 @@ def test_sex_and_age_have_our_names_whatever_the_table_calls_them(films: Path) -
     assert "1 cells of column 'Patient Age' are no age in years and count as unknown." in records.notes
 
 
+def test_patients_that_spelling_alone_tells_apart_are_told(films: Path) -> None:
+    records = read(films, "file,patient_id\na.png,P1\nb.jpg,p1\nc.PNG,007\nd.tiff,8\n")
+    said = "2 patients of {}/index.csv differ in case or leading zeros alone, and count as different people."
+    assert said.format(films) in records.notes
+    assert column(records, "patient_id") == ["P1", "p1", "007", "8"]
+    assert not any("zeros" in note for note in read(films, "file,patient_id\na.png,007\nb.jpg,007\n").notes)
+
+
 def test_where_one_column_of_views_is_blank_another_may_say(films: Path) -> None:
     table = "Path,Frontal/Lateral,AP/PA\na.png,Frontal,AP\nb.jpg,Lateral,\nc.PNG,Frontal,PA\nd.tiff,Lateral,NA\n"
     records = read(films, table)

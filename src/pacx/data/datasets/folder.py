@@ -22,7 +22,7 @@ from pacx.data.own_films.columns import ages, numbers_or_text
 from pacx.data.own_films.film_tree import FilmTree
 from pacx.data.own_films.label_cells import findings_of, label_value, label_values, one_hot
 from pacx.data.own_films.negatives import Monochrome1, negatives
-from pacx.data.own_films.people import own_patient_note, people_of_paths
+from pacx.data.own_films.people import nearly_one_note, own_patient_note, people_of_paths
 from pacx.data.own_films.split_words import are_splits, is_flag_of_split, split_of
 from pacx.data.records import MASK_PREFIX, NEGATIVE_COLUMN, Records, shown
 from pacx.data.table_paths import named_files
@@ -321,7 +321,9 @@ class _CsvReader:
         """Patient and study of each film, "" where not known."""
         studies = self._ids(Role.STUDY)
         if Role.PATIENT in self._roles:
-            return self._ids(Role.PATIENT), studies
+            patients = self._ids(Role.PATIENT)
+            self._notes += nearly_one_note(patients, str(self._csv))
+            return patients, studies
         people = people_of_paths(
             FilmTree(self._root, paths),
             films_among([path for path in paths if path], self._root).objects,

@@ -1,5 +1,6 @@
 """Whose films are they, where no table says so: a folder's, those that DICOM headers name, or nobody's."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,17 @@ def people_of_paths(
         note = f"{num_named} files are named as if by patient, which was not used; a table with a patient_id would be."
         return People(people.patients, people.studies, (note,))
     return people
+
+
+def nearly_one_note(patients: Sequence[str], place: str) -> tuple[str, ...]:
+    """What to say of patients that case or leading zeros alone tell apart, as in two tables put together."""
+    spellings: defaultdict[str, set[str]] = defaultdict(set)
+    for patient in patients:
+        spellings[patient.casefold().lstrip("0")].add(patient)
+    num = sum(len(each) for each in spellings.values() if len(each) > 1)
+    if not num:
+        return ()
+    return (f"{num} patients of {place} differ in case or leading zeros alone, and count as different people.",)
 
 
 def own_patient_note(patients: Sequence[str]) -> tuple[str, ...]:
