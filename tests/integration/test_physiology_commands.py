@@ -113,4 +113,4 @@ def test_vital_signs(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         command(*asked, "--out", tmp_path / "targets")
     assert stop.value.code == 1
-    assert "heart_rate of sample s7 is not a number" in capsys.readouterr().err
+    assert "(the first in column heart_rate): 1 of 436 values are no numbers" in capsys.readouterr().err

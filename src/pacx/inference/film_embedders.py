@@ -38,7 +38,10 @@ def open_film_embedder(
             identity=f"onnxruntime {opened.graph.sha256}",
         )
     if precision is not Precision.FP32:
-        raise UsageError(f"{folder} is an encoder folder and has no {precision.value} graph; make one with pacx export")
+        raise UsageError(
+            f"{folder} is an encoder folder and has no {precision.value} graph for --precision; make one with pacx "
+            "export"
+        )
     from pacx.inference.encoder import load_encoder
 
     if num_threads:
