@@ -18,7 +18,7 @@ import pytest
 from film_folders import write_films
 from PIL import Image
 
-from pacx.cli.verbs import doctor as data_doctor
+from pacx.cli.verbs.data_actions import doctor as data_doctor
 from pacx.core.artifacts import write_json
 from pacx.core.errors import UsageError
 from pacx.core.twin_file import TWIN_FILE

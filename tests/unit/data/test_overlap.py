@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from pacx.cli.verbs import shared_films as data_overlap
+from pacx.cli.verbs.data_actions import shared_films as data_overlap
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.checks.film_hash import NUM_FREQUENCIES, alike, low_frequencies, thumbnails

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from pacx.cli.terminal import choose, parse, say
-from pacx.cli.verbs import doctor as data_doctor
-from pacx.cli.verbs import link as data_link
-from pacx.cli.verbs import shared_films as data_overlap
+from pacx.cli.verbs.data_actions import doctor as data_doctor
+from pacx.cli.verbs.data_actions import link as data_link
+from pacx.cli.verbs.data_actions import shared_films as data_overlap
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
 from pacx.data.images.decode import Decoding

@@ -1,0 +1,1 @@
+"""What ``pacx data`` does besides listing and packing: one file an action."""
