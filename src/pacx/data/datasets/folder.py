@@ -208,8 +208,7 @@ class _CsvReader:
     def __init__(self, root: Path, csv: Path, options: FolderOptions) -> None:
         self._root, self._csv, self._options = root, csv, options
         opened = open_text_table(csv)
-        cells = opened.all()
-        filled = without_blank_rows(cells)
+        filled = without_blank_rows(cells := opened.all())
         if filled.empty:
             raise DataError(f"{csv} has no row; expected one per film")
         self._notes = list(opened.notes)
