@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def start(pack: Path, run: Path, num_workers: int, said: Path) -> int:
         os.setsid()
         with said.open("w") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than a small machine has cores
         try:
             resume_worker.run(pack, run, False, num_workers, 5000, 0.0)
             os._exit(0)

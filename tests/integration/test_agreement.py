@@ -131,9 +131,10 @@ def test_predicting_from_an_export_needs_no_torch(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("torch", "onnx"))
-    assert first[0] == second[0] == "path,Edema,Edema:low,Edema:high,Effusion,Effusion:low,Effusion:high"
+    assert first[0] == second[0] == "path,precision,Edema,Edema:low,Edema:high,Effusion,Effusion:low,Effusion:high"
     for one, other in zip(first[1:], second[1:], strict=True):
-        numbers = [np.array(row.split(",")[1:], float) for row in (one, other)]
+        assert one.split(",")[1] == other.split(",")[1] == "fp32"
+        numbers = [np.array(row.split(",")[2:], float) for row in (one, other)]
         np.testing.assert_allclose(*numbers, rtol=0, atol=TOLERANCE)
 
 

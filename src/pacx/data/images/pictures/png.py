@@ -35,7 +35,9 @@ def grey_from_png(data: bytes) -> NDArray[np.uint8]:
             raise UnreadableImage("the PNG file is not written by the standard; save it again with another program")
     try:
         samples = imagecodecs.png_decode(b"".join(kept))
-    except imagecodecs.PngError:
-        # The cause is left out on purpose: a decoder's message may quote the file.
+    except MemoryError:
+        raise
+    except Exception:
+        # Not PngError alone: libpng's message quotes the file, and fails to become text where that is no UTF-8.
         raise UnreadableImage(DAMAGED) from None
     return grey_from_samples(samples)

@@ -135,7 +135,7 @@ def _samples(data: bytes, page: _Page, num_colours: int) -> NDArray[np.generic]:
     check_size(max(page.one(_TILE_HEIGHT), 16), max(page.one(_TILE_WIDTH), 16))
     try:
         samples: NDArray[np.generic] = imagecodecs.tiff_decode(data, index=page.number)
-    except (imagecodecs.TiffError, IndexError):
+    except (imagecodecs.TiffError, IndexError, UnicodeDecodeError):  # the last while it puts a message together
         # The cause is left out on purpose: a decoder's message may quote the file.
         raise UnreadableImage(DAMAGED) from None
     except ValueError:
