@@ -18,7 +18,7 @@ from pacx.core.tables.ids import whole_ids, whole_number_id
 from pacx.data.dataset import Dataset, DatasetCard, Task
 from pacx.data.film_folders import films_among, films_below, require_films
 from pacx.data.folder_walk import is_folder
-from pacx.data.own_films.columns import ages, numbers_or_text
+from pacx.data.own_films.columns import ages, numbers_or_text, rows_of_films
 from pacx.data.own_films.film_tree import FilmTree
 from pacx.data.own_films.label_cells import findings_of, label_value, label_values, one_hot
 from pacx.data.own_films.negatives import Monochrome1, negatives
@@ -26,7 +26,6 @@ from pacx.data.own_films.people import nearly_one_note, own_patient_note, people
 from pacx.data.own_films.split_words import are_splits, is_flag_of_split, split_of
 from pacx.data.records import MASK_PREFIX, NEGATIVE_COLUMN, Records, shown
 from pacx.data.table_paths import named_files
-from pacx.data.text_tables import open_text_table, without_blank_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,14 +206,8 @@ class _CsvReader:
 
     def __init__(self, root: Path, csv: Path, options: FolderOptions) -> None:
         self._root, self._csv, self._options = root, csv, options
-        opened = open_text_table(csv)
-        filled = without_blank_rows(cells := opened.all())
-        if filled.empty:
-            raise DataError(f"{csv} has no row; expected one per film")
-        self._notes = list(opened.notes)
-        if num_blank := len(cells) - len(filled):
-            self._notes.append(f"{num_blank} blank rows of {csv} were passed over.")
-        self._raw = self._filtered(filled)
+        cells, notes = rows_of_films(csv)
+        self._raw, self._notes = self._filtered(cells), list(notes)
         masks = [str(name) for name in self._raw if str(name).startswith(MASK_PREFIX)]
         conditions = (option.partition("=") for option in options.mask_columns)
         self._mask_columns = {name.removeprefix(MASK_PREFIX): name for name in masks}

@@ -1,12 +1,15 @@
-"""Columns of a person's table that are neither ids nor labels: ages, and whatever passes through."""
+"""Rows of a person's table, and its columns that are neither ids nor labels: ages, and whatever passes through."""
 
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pacx.core.errors import DataError
 from pacx.core.tables.cells import is_unknown
 from pacx.core.tables.numbers import NumberCells
+from pacx.data.text_tables import open_text_table, without_blank_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +18,21 @@ if TYPE_CHECKING:
 _AGE_STRING = re.compile(r"\s*(\d{1,3})\s*([YMWD])\s*", re.IGNORECASE)
 _PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _OLDEST = 130
+
+
+def rows_of_films(csv: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    """The rows of a table that are not blank, as text, and what a reader of results should know of how it was read.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no table, or has no row.
+    """
+    opened = open_text_table(csv)
+    filled = without_blank_rows(cells := opened.all())
+    if filled.empty:
+        raise DataError(f"{csv} has no row; expected one per film")
+    num_blank = len(cells) - len(filled)
+    return filled, (*opened.notes, *([f"{num_blank} blank rows of {csv} were passed over."] if num_blank else []))
 
 
 def ages(cells: Sequence[str]) -> tuple[list[float], int]:
