@@ -61,7 +61,7 @@ class FilmFiles:
         notes = [f"{num} DICOM files that are no chest films are left out: {counted(self.left_out)}."]
         if self.num_unprocessed_alone:
             notes.append(
-                f"{self.num_unprocessed_alone} patients have images FOR PROCESSING and no film; ask the archive for "
+                f"Patients with images FOR PROCESSING and no film: {self.num_unprocessed_alone}; ask the archive for "
                 "those FOR PRESENTATION."
             )
         return tuple(notes)
@@ -206,13 +206,20 @@ def films_among(paths: Sequence[str], root: Path = Path()) -> FilmFiles:
         if found:
             owners[what].add(found.patient or found.study)
         if what:
-            left_out[f"{what}s"].append(path)
+            left_out[what].append(path)
             continue
         films.append(path)
         if found:
             objects[path] = found
     alone = owners[FOR_PROCESSING] - owners[""] - {""}
-    return FilmFiles(tuple(films), objects, {what: tuple(left_out[what]) for what in sorted(left_out)}, len(alone))
+    named = {_said(what, len(left_out[what])): tuple(left_out[what]) for what in sorted(left_out)}
+    return FilmFiles(tuple(films), objects, named, len(alone))
+
+
+def _said(what: str, count: int) -> str:
+    """A noun in the number that fits: "archive indexes", "images of an eye"."""
+    head, joint, rest = what.partition(" of ") if " of " in what else what.partition(" without ")
+    return what if count == 1 else f"{head}{'es' if head.endswith('x') else 's'}{joint}{rest}"
 
 
 def _with_objects(paths: Sequence[str], root: Path) -> Iterator[tuple[str, DicomObject | None]]:

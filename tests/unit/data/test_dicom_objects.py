@@ -50,7 +50,7 @@ KEYWORDS = {
     "RTDoseStorage": "radiotherapy object",
     "RTImageStorage": "radiotherapy object",
     "MediaStorageDirectoryStorage": "archive index",
-    "VLPhotographicImageStorage": "photograph or video",
+    "VLPhotographicImageStorage": "photograph",
 }
 """SOP classes by pydicom's names for them, and what they are; "" is a film."""
 
@@ -119,7 +119,7 @@ def export(tmp_path: Path) -> Path:
 def test_what_is_no_film_is_left_out_and_counted_by_kind_by_every_verb(export: Path) -> None:
     note = (
         "3 DICOM files that are no chest films are left out: 2 CT images (such as 'a/CT0'), "
-        "1 FOR PROCESSING X-ray images (such as 'b/DX1')."
+        "1 FOR PROCESSING X-ray image (such as 'b/DX1')."
     )
     for dataset in (FOLDER, DICOM_FOLDER):
         records = dataset.read(export, dataset.options_type())
@@ -135,9 +135,9 @@ def test_what_is_no_film_is_left_out_and_counted_by_kind_by_every_verb(export: P
 def test_a_patient_with_detector_values_alone_is_told(export: Path) -> None:
     (export / "b/DX0").unlink()
     notes = films_among(["a/CR0", "b/DX1"], export).notes
-    assert notes[1].startswith("1 patients have images FOR PROCESSING and no film; ask the archive")
+    assert notes[1].startswith("Patients with images FOR PROCESSING and no film: 1; ask the archive")
     (export / "a/CR0").unlink()
-    with pytest.raises(DataError, match="1 FOR PROCESSING X-ray images"):
+    with pytest.raises(DataError, match="1 FOR PROCESSING X-ray image"):
         DICOM_FOLDER.read(export, DICOM_FOLDER.options_type())
 
 

@@ -58,7 +58,7 @@ def label_values(name: str, cells: Sequence[str], place: str) -> tuple[list[floa
     if wrong:
         raise DataError(
             f"label column '{name}' of {place} holds {len(wrong)} values other than 1, 0, -1 and blank, such as "
-            f"'{wrong[0][:20]}'; a column of findings is read with finding_column"
+            f"'{wrong[0][:20]}'; write 1 and 0 (yes and no are read too), or give finding_column for findings"
         )
     values = [value for value in (meant[cell] for cell in cells) if value is not None]
     is_plus_or_minus = any(cell.startswith("-1") for cell in meant) and not any(is_unknown(cell) for cell in meant)
@@ -96,7 +96,8 @@ def findings_of(
     contradictory = sum(len(row) > 1 and not none_of_all.isdisjoint(row) for row in rows)
     if contradictory:
         raise DataError(
-            f"{contradictory} rows of {place} join '{negative or NO_FINDING}' with a finding in column '{column}'"
+            f"{contradictory} rows of {place} join '{negative or NO_FINDING}' with a finding in column '{column}'; "
+            "correct them, or leave them out with --where on another column"
         )
     names = sorted({finding for row in rows for finding in row} - none_of_all)
     if not names:
