@@ -121,10 +121,11 @@ def test_a_signal_while_workers_start_does_not_hit_them() -> None:
     """They are not up yet when the first of these comes, nor later when the last does."""
     before = {each: signal.signal(each, lambda *_: None) for each in STOP_SIGNALS}
     is_over = threading.Event()
+    earlier = set(psutil.Process().children())  # what other tests have started, which holds no signal back
 
     def keep_asking() -> None:
         while not is_over.is_set():
-            for child in psutil.Process().children():
+            for child in set(psutil.Process().children()) - earlier:
                 for each in STOP_SIGNALS:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         child.send_signal(each)
