@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+_RECORDING = "ecg_study_id, ecg_time, ecg_path"
 _FRONTAL = "view IN ('AP', 'PA')"
 
 
@@ -55,12 +56,8 @@ class Pairing:
             f"AND f.film_time <= a.admitted + {_hours(rule.film_until_h)}",
         )
         self._look_for_films("near_films")
-        self._run(
-            "first_films",
-            f"SELECT hadm_id, unnest(arg_min(f, {_first('film_time')})) FROM "
-            "(SELECT hadm_id, position, film_time, struct_pack(dicom_id, study_id, film_time, film_path) AS f "
-            "FROM near_films_there) GROUP BY hadm_id",
-        )
+        films = "dicom_id, study_id, film_time, film_path"
+        self._choose("first_films", "near_films_there", "hadm_id", films, _first("film_time"))
         self._run("chosen_films", "SELECT * FROM first_films WHERE study_id IN (SELECT study_id FROM labelled)")
         self._say_admissions("whose earliest such film is of a labelled study", "chosen_films", "first_films")
         self._run(
@@ -69,12 +66,7 @@ class Pairing:
             f"USING (hadm_id) WHERE {_within('r.ecg_time', 'a.admitted', rule.ecg_window_h)}",
         )
         self._look_into_recordings("near_recordings")
-        self._run(
-            "chosen_recordings",
-            f"SELECT hadm_id, unnest(arg_min(r, {_first('ecg_time')})) FROM "
-            "(SELECT hadm_id, position, ecg_time, struct_pack(ecg_study_id, ecg_time, ecg_path) AS r "
-            "FROM near_recordings_good) GROUP BY hadm_id",
-        )
+        self._choose("chosen_recordings", "near_recordings_good", "hadm_id", _RECORDING, _first("ecg_time"))
         self._run("with_both", "SELECT * FROM chosen_films JOIN chosen_recordings USING (hadm_id)")
         self._say_admissions("with such a film and an ECG", "with_both", "chosen_films")
         self._run(
@@ -110,12 +102,7 @@ class Pairing:
             f"{_within('r.ecg_time', 'f.film_time', rule.ecg_window_h)} {until.format(time='r.ecg_time')}",
         )
         self._look_into_recordings("near_recordings")
-        self._run(
-            "chosen_recordings",
-            f"SELECT film, unnest(arg_min(r, {_nearest('ecg_time')})) FROM "
-            "(SELECT film, film_time, ecg_time, position, struct_pack(ecg_study_id, ecg_time, ecg_path) AS r "
-            "FROM near_recordings_good) GROUP BY film",
-        )
+        self._choose("chosen_recordings", "near_recordings_good", "film", _RECORDING, _nearest("ecg_time"))
         if rule.lab_choice is LabChoice.LAST:
             until = "AND {time} <= f.film_time"
         self._run(
@@ -166,6 +153,10 @@ class Pairing:
         """SQL of chosen values, one column an item."""
         columns = ", ".join(f"max(value) FILTER (item = '{item}') AS \"{item}\"" for item in self._items)
         return f"SELECT {key}, {columns} FROM chosen_values GROUP BY {key}"
+
+    def _choose(self, name: str, rows: str, key: str, columns: str, order: str) -> None:
+        """Of the rows of each key these columns of the one that comes first in an order."""
+        self._run(name, f"SELECT {key}, unnest(arg_min(struct_pack({columns}), {order})) FROM {rows} GROUP BY {key}")
 
     def _run(self, name: str, query: str) -> None:
         self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
