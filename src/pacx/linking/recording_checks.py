@@ -4,7 +4,6 @@ Headers and signals are read in worker processes, and each answer is written dow
 """
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
@@ -71,13 +70,13 @@ def _look(root: Path, paths: Sequence[str]) -> list[tuple[str, Signal]]:
 def _signal(record: Path) -> Signal:
     import numpy as np
 
-    with warnings.catch_warnings():  # wfdb calls pandas in deprecated ways while it is imported
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from wfdb import rdrecord
+    from pacx.modalities.ecg_signal.wfdb_records import imported_wfdb
+
+    wfdb = imported_wfdb()
     if not record.with_name(f"{record.name}.hea").is_file():
         return Signal.ABSENT
     try:
-        values = rdrecord(str(record)).p_signal
+        values = wfdb.rdrecord(str(record)).p_signal
     except Exception:  # a damaged header makes wfdb raise nearly anything
         return Signal.UNREADABLE
     if values is None or not values.size:

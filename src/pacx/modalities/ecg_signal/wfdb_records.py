@@ -32,6 +32,15 @@ _FAULTS = (
 """What wfdb and its decoders of FLAC raise over damaged records; they have no exception of their own."""
 
 
+def imported_wfdb() -> Any:  # noqa: ANN401 - a module without types
+    """The library, imported when it is needed and in silence."""
+    with warnings.catch_warnings():
+        # wfdb 4.3 calls pandas in ways that pandas 3.1 deprecates, while it is imported; nothing a user can act on.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import wfdb
+    return wfdb
+
+
 def read_record(path: Path) -> tuple[NDArray[np.float64], float]:
     """Read a record.
 
@@ -45,21 +54,18 @@ def read_record(path: Path) -> tuple[NDArray[np.float64], float]:
     Raises:
         DataError: a file is missing or damaged, a lead is missing, or a unit is not known.
     """
-    with warnings.catch_warnings():
-        # wfdb 4.3 calls pandas in ways that pandas 3.1 deprecates, while it is imported; nothing a user can act on.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from wfdb import rdheader, rdrecord
+    wfdb = imported_wfdb()
     stem = path.with_suffix("") if path.suffix in _SUFFIXES else path
     try:
         with _named_as_wfdb_wants(stem) as readable:
-            header: Any = rdheader(readable, rd_segments=True)
+            header: Any = wfdb.rdheader(readable, rd_segments=True)
             _require_one_unit(header, stem)
             per_frame = {1} if hasattr(header, "segments") else set(header.samps_per_frame or ())
             if not header.n_sig or not per_frame:
                 raise DataError(f"{stem} is a header without signals; leave it out")
             if not header.fs > 0:
                 raise DataError(f"{stem} has a header with a rate of {header.fs:g} Hz; correct it")
-            record: Any = rdrecord(readable, smooth_frames=per_frame == {1})
+            record: Any = wfdb.rdrecord(readable, smooth_frames=per_frame == {1})
             positions = lead_positions(record.sig_name, str(stem))
             if per_frame == {1}:
                 return record.p_signal.T[positions] * _gains(record, positions, stem), float(record.fs)
@@ -127,7 +133,7 @@ def _require_one_unit(header: Any, stem: Path) -> None:  # noqa: ANN401 - of wfd
         raise DataError(f"{stem} has segments in different units; correct their headers")
 
 
-def _gains(record: Any, positions: list[int], stem: Path) -> NDArray[np.float64]:  # noqa: ANN401
+def _gains(record: Any, positions: list[int], stem: Path) -> NDArray[np.float64]:  # noqa: ANN401 - likewise
     units = [str(record.units[position]).strip().casefold() for position in positions]
     unknown = sorted(set(units) - _FULL_SCALE_UNITS.keys())
     if unknown:
