@@ -1,0 +1,106 @@
+"""What the simulated carts write is read to the same numbers by libraries that others wrote."""
+
+import filecmp
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pacx.core.vocabulary import ECG_LEADS
+from pacx.simulation.patients.population import draw_physiology
+from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
+from pacx.simulation.signals.ecg import SAMPLE_RATE_HZ, simulate_ecg
+from pacx.simulation.signals.ecg_files.writer import RECORDED_LEADS, Tracing, ecg_writers
+
+Leads = dict[str, NDArray[np.float64]]
+STARTED = datetime(2021, 3, 4, 5, 6, 7)
+
+
+@pytest.fixture(scope="module")
+def tracing() -> Tracing:
+    drawn = draw_physiology(["p1"], seed=5, site=UNIVERSITY_HOSPITAL)
+    signals = simulate_ecg(drawn, ["p1"], seed=5)[0]
+    signals[6, 100:103] = [25.0, -28.0, 9.0]  # a pacing spike, which no step of the coders may lose
+    return Tracing(patient_id="p1", millivolts=signals, rate_hz=SAMPLE_RATE_HZ, started=STARTED)
+
+
+def written(tmp_path: Path, name: str, tracing: Tracing) -> Path:
+    return tmp_path / ecg_writers()[name].write(tmp_path, {"deep/first": tracing})["deep/first"]
+
+
+def by_wfdb(path: Path) -> tuple[Leads, float, datetime]:
+    from pacx.modalities.ecg_signal.wfdb_records import imported_wfdb
+
+    record = imported_wfdb().rdrecord(str(path.with_suffix("")), physical=False)
+    assert record.checksum == record.calc_checksum()
+    signals = record.dac().T
+    return dict(zip(record.sig_name, signals, strict=True)), record.fs, record.base_datetime
+
+
+def by_pydicom(path: Path) -> tuple[Leads, float, datetime]:
+    import pydicom
+
+    file = pydicom.dcmread(path)
+    group = file.WaveformSequence[0]
+    names = [channel.ChannelSourceSequence[0].CodeMeaning.removeprefix("Lead ") for channel in group[0x003A0200]]
+    moment = datetime.strptime(str(file.AcquisitionDateTime), "%Y%m%d%H%M%S")
+    return dict(zip(names, file.waveform_array(0).T / 1000, strict=True)), float(group.SamplingFrequency), moment
+
+
+def by_pyedflib(path: Path) -> tuple[Leads, float, datetime]:
+    with pytest.importorskip("pyedflib").EdfReader(str(path)) as file:
+        names = [label.removeprefix("ECG ") for label in file.getSignalLabels()]
+        leads = {name: file.readSignal(row) / 1000 for row, name in enumerate(names)}
+        return leads, file.getSampleFrequency(0), file.getStartdatetime()
+
+
+def by_sierraecg(path: Path) -> tuple[Leads, float, datetime]:
+    file = pytest.importorskip("sierraecg").read_file(str(path))
+    leads = {lead.label: lead.samples * 0.005 for lead in file.leads}
+    return leads, file.leads[0].sampling_freq, STARTED  # it does not say the moment
+
+
+def by_ecgdatakit(path: Path) -> tuple[Leads, float, datetime]:
+    record = pytest.importorskip("ecgdatakit").FileParser().parse(path)
+    millivolts = {"uV": 1e-3, "mV": 1.0}
+    leads = {lead.label: lead.samples * millivolts[lead.units] for lead in record.leads}
+    return leads, record.leads[0].sampling_rate, record.recording.date
+
+
+READERS: list[tuple[str, Callable[[Path], tuple[Leads, float, datetime]]]] = [
+    ("wfdb", by_wfdb),
+    ("dicom", by_pydicom),
+    ("edf", by_pyedflib),
+    ("philips-xml", by_sierraecg),
+    *(
+        (name, by_ecgdatakit)
+        for name in ("muse-xml", "philips-xml", "philips-xml-plain", "hl7-aecg", "scp-ecg", "dicom", "edf", "wfdb")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "read"), READERS, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.filterwarnings("ignore")  # of other people's libraries
+def test_what_carts_write_others_read_within_half_a_step(name, read, tmp_path, tracing):
+    leads, rate_hz, moment = read(written(tmp_path, name, tracing))
+    stored = RECORDED_LEADS if name == "muse-xml" else ECG_LEADS
+    assert (tuple(leads), rate_hz, moment) == (stored, SAMPLE_RATE_HZ, STARTED)
+    step_mv = ecg_writers()[name].step_mv
+    for lead, got in leads.items():
+        expected = tracing.millivolts[ECG_LEADS.index(lead)]
+        assert np.abs(got - expected).max() <= step_mv / 2 * (1 + 1e-6) + 1e-6, lead
+
+
+@pytest.mark.parametrize("name", ecg_writers())
+def test_the_same_recording_gives_the_same_bytes(name, tmp_path, tracing):
+    first, second = (written(tmp_path / folder, name, tracing) for folder in ("a", "b"))
+    names = sorted(file.name for file in first.parent.iterdir())
+    assert filecmp.cmpfiles(first.parent, second.parent, names, shallow=False) == (names, [], [])
+
+
+def test_counts_that_16_bits_cannot_hold_are_clipped(tracing):
+    loud = Tracing(patient_id="", millivolts=tracing.millivolts * 100, rate_hz=500, started=STARTED)
+    assert loud.counts(1e-3)["V1"][100:103].tolist() == [32767, -32768, 32767]
