@@ -31,6 +31,13 @@ CHEXPERT_CODES: Mapping[str, float] = {
 MIMIC_CXR_LANDMARKS = ("mimic-cxr-2.0.0-metadata.csv.gz", "mimic-cxr-2.0.0-metadata.csv")
 """By either of which a copy of MIMIC-CXR-JPG is known."""
 
+
+def mimic_cxr_table(folder: Path, part: str) -> Path:
+    """Where a copy of MIMIC-CXR-JPG has a table such as "split", unpacked or not; it need not be there."""
+    places = [folder / landmark.replace("metadata", part) for landmark in MIMIC_CXR_LANDMARKS]
+    return next((place for place in places if place.is_file()), places[0])
+
+
 _DEPTH = 3
 
 

@@ -1,10 +1,11 @@
-"""One simulated MIMIC for the three datasets that are cut from it: ids, paths, findings and pictures of MIMIC-CXR-JPG.
+"""One simulated MIMIC for the datasets that are cut from it: ids, paths, findings and films of MIMIC-CXR-JPG.
 
-Subject number k is the same person, with the same films, in the twins of Symile-MIMIC, MedMod and CXLSeg, so that
-what the official datasets share by origin is there to be found among their twins as well.
+Subject number k is the same person, with the same films, in the twins of MIMIC-CXR-JPG, Symile-MIMIC, MedMod and
+CXLSeg, so that what the official datasets share by origin is there to be found among their twins as well.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +18,9 @@ from PIL import Image
 from pacx.core.findings import CHEXPERT_LABELS
 from pacx.core.randomness import sample_keys, uniform
 from pacx.simulation.patients.physiology import Physiology, Values
-from pacx.simulation.patients.population import CLEARLY_DISEASED
-from pacx.simulation.recruitment import stretched
+from pacx.simulation.patients.population import CLEARLY_DISEASED, draw_nuisance
+from pacx.simulation.patients.sites import CohortConfig
+from pacx.simulation.recruitment import filmed, stretched
 
 FILMS_PER_SUBJECT = 5
 _HOURS_AFTER_ADMISSION = ((25.0, 71.0), (-800.0, -700.0), (2.0, 20.0), (80.0, 120.0), (1466.0, 1500.0))
@@ -144,3 +146,72 @@ def chexpert_findings(physiology: Physiology, film_ids: tuple[str, ...], *, seed
     is_free = ~(table.drop(columns="No Finding") == 1).any(axis=1)
     table["No Finding"] = np.where(is_free, 1.0, np.nan)
     return table
+
+
+def save_mimic_cxr_jpg(
+    folder: Path, films: Sequence[MimicFilm], patients: Physiology, first_number: int, config: CohortConfig
+) -> dict[MimicFilm, str]:
+    """Write films with their metadata and CheXpert labels, which one film in eleven lacks.
+
+    Args:
+        folder: of MIMIC-CXR-JPG.
+        films: which.
+        patients: the subjects, from ``first_number`` on.
+        first_number: the number of the first of them.
+        config: the world.
+
+    Returns:
+        How each was taken; "" where nobody wrote it down.
+    """
+    film_ids = [film.film_id for film in films]
+    rows = np.array([film.number - first_number for film in films])
+    is_ap = draw_nuisance(film_ids, patients.take(rows), seed=config.seed, site=config.site).is_ap
+    views = {film: _view(film, is_ap=bool(ap)) for film, ap in zip(films, is_ap, strict=True)}
+    place = 0
+    for chunk in filmed(patients, film_ids, rows, config, "simulate films of MIMIC-CXR-JPG"):
+        for image in chunk.films.images:
+            film = films[place]
+            # No side view can be projected: the film from behind, mirrored, stands for one.
+            save_mimic_jpeg(image[:, ::-1].copy() if views[film] == "LATERAL" else image, folder / film.path)
+            place += 1
+    keys = film_keys(films)
+    metadata = keys.assign(
+        ViewPosition=list(views.values()),
+        StudyDate=[int(f"{film.taken:%Y%m%d}") for film in films],
+        StudyTime=[_clock(film.taken) for film in films],
+    )
+    # By study, as in MIMIC: which is not by time.
+    save_csv(metadata.sort_values(["subject_id", "study_id"]), folder / "mimic-cxr-2.0.0-metadata.csv.gz")
+    findings = chexpert_findings(patients.take(rows), tuple(film_ids), seed=config.seed)[list(CHEXPERT_LABELS)]
+    labelled = pd.concat([keys[["subject_id", "study_id"]], findings], axis=1)
+    save_csv(labelled[is_labelled(films)], folder / "mimic-cxr-2.0.0-chexpert.csv.gz")
+    return views
+
+
+def is_labelled(films: Sequence[MimicFilm]) -> NDArray[np.bool_]:
+    """Which of some films have a report that was labelled: all but each eleventh."""
+    return np.arange(len(films)) % 11 != 10
+
+
+def film_keys(films: Sequence[MimicFilm]) -> pd.DataFrame:
+    """The columns that the tables of MIMIC-CXR-JPG begin with."""
+    return pd.DataFrame(
+        {
+            "dicom_id": [film.dicom_id for film in films],
+            "subject_id": [subject_id(film.number) for film in films],
+            "study_id": [film.study_id for film in films],
+        }
+    )
+
+
+def _view(film: MimicFilm, *, is_ap: bool) -> str:
+    if film.index == 2 and film.number % 3 == 0:
+        return "LATERAL"
+    if film.index == 1 and film.number % 8 == 5:
+        return ""
+    return "AP" if is_ap else "PA"
+
+
+def _clock(moment: datetime) -> float:
+    """HHMMSS and a fraction as one number: nine minutes past midnight is 900.0."""
+    return float(f"{moment:%H%M%S}") + 0.125

@@ -27,7 +27,7 @@ import numpy as np
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import MEDMOD_MORTALITY, MEDMOD_PHENOTYPES
 from pacx.data.dataset import Dataset, DatasetCard, Task
-from pacx.data.official_trees import MIMIC_CXR_LANDMARKS, find_folder, ids, look_for
+from pacx.data.official_trees import MIMIC_CXR_LANDMARKS, find_folder, ids, look_for, mimic_cxr_table
 from pacx.data.records import Records
 from pacx.data.splits import image_level_splits
 from pacx.data.tables import SourceTable, missing, read_table
@@ -207,8 +207,7 @@ class MedModDataset(Dataset[MedModOptions]):
         """Every film of MIMIC-CXR-JPG that the rule may choose."""
         import pandas as pd
 
-        name = next((name for name in MIMIC_CXR_LANDMARKS if (mimic / name).is_file()), MIMIC_CXR_LANDMARKS[0])
-        table = read_table(mimic / name, _METADATA, card=self.card)
+        table = read_table(mimic_cxr_table(mimic, "metadata"), _METADATA, card=self.card)
         subject, study, dicom = ids(table, "subject_id"), ids(table, "study_id"), table.text("dicom_id")
         films = pd.DataFrame(
             {
@@ -222,8 +221,8 @@ class MedModDataset(Dataset[MedModOptions]):
         )
         if rule is FilmOfStay.EARLIEST_IN_ADMISSION:
             return films
-        name = name.replace("metadata", "chexpert")
-        labelled = ids(read_table(mimic / name, ("study_id",), card=self.card), "study_id")
+        labels = read_table(mimic_cxr_table(mimic, "chexpert"), ("study_id",), card=self.card)
+        labelled = ids(labels, "study_id")
         return films[(films["view"] == "AP") & films["study_id"].isin(set(labelled))]
 
 

@@ -17,6 +17,7 @@ from pacx.simulation.cohort import patients_of
 from pacx.simulation.mimic import (
     MimicFilm,
     chexpert_findings,
+    film_keys,
     patient_id,
     save_csv,
     save_jpeg,
@@ -77,13 +78,7 @@ def _mask_path(path: str) -> str:
 
 
 def _save_tables(home: Path, mimic: Path, films: list[MimicFilm], findings: pd.DataFrame, splits: list[str]) -> None:
-    keys = pd.DataFrame(
-        {
-            "dicom_id": [film.dicom_id for film in films],
-            "subject_id": [subject_id(film.number) for film in films],
-            "study_id": [film.study_id for film in films],
-        }
-    )
+    keys = film_keys(films)
     paths = pd.Series([film.path for film in films])
     save_csv(pd.concat([keys.assign(DicomPath=paths), findings], axis=1), home / "CXLSeg-segmented.csv")
     # Each table has the films in an order of its own.

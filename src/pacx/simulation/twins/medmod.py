@@ -9,7 +9,7 @@ first third of the subjects is in Symile-MIMIC's training or validation set, wit
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pacx.core.artifacts import write_json
-from pacx.core.findings import CHEXPERT_LABELS, MEDMOD_PHENOTYPES
+from pacx.core.findings import MEDMOD_PHENOTYPES
 from pacx.core.randomness import order, sample_keys, uniform
 from pacx.core.vocabulary import LAB_ITEM_IDS
 from pacx.simulation.cohort import patients_of
@@ -25,16 +25,14 @@ from pacx.simulation.mimic import (
     MimicFilm,
     admission_id,
     admitted,
-    chexpert_findings,
     patient_id,
     save_csv,
-    save_mimic_jpeg,
+    save_mimic_cxr_jpg,
     subject_id,
 )
 from pacx.simulation.patients.labels import downstream_labels
 from pacx.simulation.patients.physiology import ATRIAL_FIBRILLATION, NORMAL_CONDUCTION, Physiology
-from pacx.simulation.patients.population import CLEARLY_DISEASED, draw_nuisance
-from pacx.simulation.recruitment import filmed
+from pacx.simulation.patients.population import CLEARLY_DISEASED
 from pacx.simulation.twin import Twin, TwinConfig
 from pacx.simulation.written_counts import Census
 
@@ -59,7 +57,7 @@ class MedModTwin(Twin):
         phenotypes = _phenotypes(of_visit, visits, config.seed)
         _save_extract(root / "medmod" / "data" / "root", stays, phenotypes, config.seed)
         films = [MimicFilm(number=number, index=index) for number in numbers for index in _films_of(number)]
-        views = _save_mimic(root / "mimic-cxr-jpg" / "2.1.0", films, patients, numbers[0], config)
+        views = save_mimic_cxr_jpg(root / "mimic-cxr-jpg" / "2.1.0", films, patients, numbers[0], config)
         _save_symile(root / "symile-mimic" / "1.0.0", numbers[:num_shared])
         census = Census(MEDMOD_PHENOTYPES)
         for place, visit in enumerate(visits):
@@ -181,49 +179,6 @@ def _save_extract(folder: Path, stays: pd.DataFrame, phenotypes: pd.DataFrame, s
     listed = pd.concat([episodes, phenotypes], axis=1).iloc[shuffled]
     for place, split in enumerate(("train", "val", "test")):
         save_csv(listed.iloc[place::3], folder.parent / "phenotyping" / f"{split}_listfile.csv")
-
-
-def _save_mimic(
-    folder: Path, films: list[MimicFilm], patients: Physiology, first_number: int, config: TwinConfig
-) -> dict[MimicFilm, str]:
-    """Films with their metadata and CheXpert labels; returns how each was taken."""
-    film_ids = [film.film_id for film in films]
-    rows = np.array([film.number - first_number for film in films])
-    is_ap = draw_nuisance(film_ids, patients.take(rows), seed=config.seed, site=config.site).is_ap
-    views = {}
-    for film, ap in zip(films, is_ap, strict=True):
-        is_side = film.index == 2 and film.number % 3 == 0
-        views[film] = "LATERAL" if is_side else ("AP" if ap else "PA")
-    place = 0
-    for chunk in filmed(patients, film_ids, rows, config, "simulate medmod"):
-        for image in chunk.films.images:
-            film = films[place]
-            # No side view can be projected: the film from behind, mirrored, stands for one.
-            save_mimic_jpeg(image[:, ::-1].copy() if views[film] == "LATERAL" else image, folder / film.path)
-            place += 1
-    keys = pd.DataFrame(
-        {
-            "dicom_id": [film.dicom_id for film in films],
-            "subject_id": [subject_id(film.number) for film in films],
-            "study_id": [film.study_id for film in films],
-        }
-    )
-    metadata = keys.assign(
-        ViewPosition=list(views.values()),
-        StudyDate=[int(f"{film.taken:%Y%m%d}") for film in films],
-        StudyTime=[_clock(film.taken) for film in films],
-    )
-    # By study, as in MIMIC: which is not by time.
-    save_csv(metadata.sort_values(["subject_id", "study_id"]), folder / "mimic-cxr-2.0.0-metadata.csv.gz")
-    findings = chexpert_findings(patients.take(rows), tuple(film_ids), seed=config.seed)[list(CHEXPERT_LABELS)]
-    labelled = pd.concat([keys[["subject_id", "study_id"]], findings], axis=1)
-    save_csv(labelled[np.arange(len(films)) % 11 != 10], folder / "mimic-cxr-2.0.0-chexpert.csv.gz")
-    return views
-
-
-def _clock(moment: datetime) -> float:
-    """HHMMSS and a fraction as one number: nine minutes past midnight is 900.0."""
-    return float(f"{moment:%H%M%S}") + 0.125
 
 
 def _save_symile(folder: Path, numbers: list[int]) -> None:
