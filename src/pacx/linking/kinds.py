@@ -1,4 +1,4 @@
-"""The four tables that linking works on, whatever hospital they come from.
+"""The tables that linking works on, whatever hospital they come from.
 
 A source brings each of them with these columns; a rule knows no other. Times are the hospital's own, to the second,
 without a zone; ids are text, whole numbers without the ``.0`` of a floating-point column.
@@ -15,6 +15,8 @@ class Kind(Enum):
     TIME = "time"
     NUMBER = "number"
     TEXT = "text"
+    SPLIT = "split"
+    """train, val or test, by whatever word for it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Table(Enum):
         Column("film_time", Kind.TIME),
         Column("view", Kind.TEXT, is_needed=False),
         Column("film_path", Kind.TEXT),
+        Column("split", Kind.SPLIT, is_needed=False),
     )
     RECORDINGS = (
         Column("subject_id", Kind.ID),

@@ -40,7 +40,8 @@ def link(
     """
     if out.exists() and not overwrite:
         raise UsageError(f"{out} is there already; choose another place, or replace it with --overwrite")
-    if isinstance(rule, SymileRule) and (lacking := [each.unit for each in Table if each not in hospital.tables]):
+    needed = [each for each in Table if each is not Table.LABELLED]
+    if isinstance(rule, SymileRule) and (lacking := [each.unit for each in needed if each not in hospital.tables]):
         raise UsageError(f"rule symile needs {' and '.join(lacking)}; give them, or link by rule film")
     with scratch_directory(out) as scratch, connected(scratch, settings.num_workers, settings.memory_mib) as database:
         staged = _staged(database, hospital, scratch, settings)
@@ -48,11 +49,17 @@ def link(
             has_film=lambda path: (hospital.film_root / path).is_file(),
             signal_faults=lambda paths: _signal_faults(hospital, paths, scratch, settings),
         )
-        pairing = Pairing(database, hospital.items, looks)
+        pairing = Pairing(database, hospital, looks)
         pairs = pairing.symile(rule) if isinstance(rule, SymileRule) else pairing.film(rule)
-        flow = Flow((*(_read(database, each) for each in staged), *pairing.steps))
+        flow = Flow((*(_read(database, hospital, each) for each in staged), *pairing.steps))
         if pairs.empty:
             raise DataError("no pair is left: " + "; ".join(" ".join(line.split()) for line in flow.lines()))
+        num_split = (pairs.groupby("subject_id")["split"].nunique() > 1).sum()
+        if num_split:
+            raise DataError(
+                f"{num_split} patients have films in more than one split, so that a test would know them; mend the "
+                "table of splits, or link without it"
+            )
         origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in staged]}
         write_links(out, pairs, hospital.items, flow, origin)
     return Links.open(out)
@@ -73,13 +80,17 @@ def _staged(
     return staged
 
 
-def _read(database: "duckdb.DuckDBPyConnection", staged: Staged) -> Step:
+def _read(database: "duckdb.DuckDBPyConnection", hospital: Hospital, staged: Staged) -> Step:
     """The step from a table as it is to the rows of it that can be used."""
     table = staged.table
     people = "count(DISTINCT subject_id)" if table is not Table.LABELLED else "0"
     found = database.execute(f"SELECT count(*), {people} FROM {table.unit}").fetchone() or (0, 0)
-    losses = tuple(Loss(fault.reason, fault.count, fault.rows) for fault in staged.faults)
-    return Step(table.unit, "read", found[0], found[1], losses)
+    losses = [Loss(fault.reason, fault.count, fault.rows) for fault in staged.faults]
+    if staged.num_others:
+        losses.insert(0, Loss(hospital.tables[table].others, staged.num_others))
+    if (num_blank := staged.num_rows - found[0] - sum(fault.count for fault in staged.faults)) > 0:
+        losses.append(Loss("without a number", num_blank))
+    return Step(table.unit, "read", found[0], found[1], tuple(losses))
 
 
 def _signal_faults(

@@ -22,8 +22,10 @@ class Links:
 
     Args:
         path: the folder.
-        pairs: one row per pair: subject_id, hadm_id, dicom_id, study_id, film_time, film_path, ecg_study_id, ecg_time,
-            ecg_path, and one float column per laboratory item, NaN where there is no measurement.
+        pairs: one row per pair: subject_id, hadm_id, dicom_id, study_id, film_time, film_path, split (train, val, test;
+            empty where the hospital has none), ecg_study_id, ecg_time, ecg_path, one float column per laboratory item
+            in the panel's units, NaN where there is no measurement, previous_dicom_id and previous_film_time of the
+            patient's last film before this one, and previous_pairs, how many pairs that one has.
         items: names of the item columns.
         flow: from rows to pairs.
     """

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pacx.linking.flow import Loss, Step
+from pacx.linking.kinds import Table
 from pacx.linking.rules import FilmRule, LabChoice, SymileRule
+from pacx.linking.source import Hospital
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+_FILM = "dicom_id, study_id, film_time, film_path, split"
 _RECORDING = "ecg_study_id, ecg_time, ecg_path"
 _FRONTAL = "view IN ('AP', 'PA')"
 
@@ -38,12 +41,12 @@ class Pairing:
 
     Args:
         connection: with views ``admissions``, ``films``, ``recordings``, ``measurements`` and ``labelled`` (studies).
-        items: that become columns of the pairs, in this order.
+        hospital: whose they are.
         looks: what is looked up on the disk.
     """
 
-    def __init__(self, connection: "duckdb.DuckDBPyConnection", items: Sequence[str], looks: Looks) -> None:
-        self._connection, self._items, self._looks = connection, tuple(items), looks
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", hospital: Hospital, looks: Looks) -> None:
+        self._connection, self._hospital, self._looks = connection, hospital, looks
         self.steps: list[Step] = []
 
     def symile(self, rule: SymileRule) -> "pd.DataFrame":
@@ -56,10 +59,13 @@ class Pairing:
             f"AND f.film_time <= a.admitted + {_hours(rule.film_until_h)}",
         )
         self._look_for_films("near_films")
-        films = "dicom_id, study_id, film_time, film_path"
-        self._choose("first_films", "near_films_there", "hadm_id", films, _first("film_time"))
-        self._run("chosen_films", "SELECT * FROM first_films WHERE study_id IN (SELECT study_id FROM labelled)")
-        self._say_admissions("whose earliest such film is of a labelled study", "chosen_films", "first_films")
+        self._choose("first_films", "near_films_there", "hadm_id", _FILM, _first("film_time"))
+        self._say_admissions("with such a film", "first_films", "admissions")
+        has_labels = Table.LABELLED in self._hospital.tables
+        labelled = "WHERE study_id IN (SELECT study_id FROM labelled)" if has_labels else ""
+        self._run("chosen_films", f"SELECT * FROM first_films {labelled}")
+        if has_labels:
+            self._say_admissions("whose earliest such film is of a labelled study", "chosen_films", "first_films")
         self._run(
             "near_recordings",
             "SELECT hadm_id, r.* FROM recordings r JOIN admissions a USING (subject_id) SEMI JOIN chosen_films "
@@ -73,15 +79,18 @@ class Pairing:
             "chosen_values",
             f"SELECT hadm_id, item, arg_min(value, {_first('taken', 'm.position')}) AS value FROM measurements m "
             "JOIN admissions a USING (subject_id) SEMI JOIN with_both USING (hadm_id) "
-            f"WHERE value IS NOT NULL AND {_within('m.taken', 'a.admitted', rule.lab_window_h)} GROUP BY hadm_id, item",
+            f"WHERE {_within('m.taken', 'a.admitted', rule.lab_window_h)} GROUP BY hadm_id, item",
         )
         values = self._wide("hadm_id")
-        self._run("pairs", f"SELECT b.*, v.* EXCLUDE (hadm_id) FROM with_both b JOIN ({values}) v USING (hadm_id)")
-        self._say_admissions("with such a film, an ECG and a measurement", "pairs", "with_both")
-        return self._connection.execute(
-            "SELECT a.subject_id, p.* FROM pairs p JOIN admissions a USING (hadm_id) "
-            "ORDER BY try_cast(hadm_id AS HUGEINT), hadm_id"
-        ).df()
+        self._run(
+            "complete",
+            f"SELECT a.subject_id, b.*, v.* EXCLUDE (hadm_id) FROM with_both b JOIN ({values}) v USING (hadm_id) "
+            "JOIN admissions a USING (hadm_id)",
+        )
+        self._say_admissions("with such a film, an ECG and a measurement", "complete", "with_both")
+        self._run("of_same_patients", "SELECT f.* FROM frontal f SEMI JOIN complete USING (subject_id)")
+        self._keep_with_file("of_same_patients")
+        return self._pairs("complete", "of_same_patients_there", "try_cast(hadm_id AS HUGEINT), hadm_id")
 
     def film(self, rule: FilmRule) -> "pd.DataFrame":
         """One row per film that has an ECG or a measurement; see ``FilmRule``."""
@@ -90,16 +99,11 @@ class Pairing:
         else:
             self._run("frontal", "SELECT * FROM films")
         self._look_for_films("frontal")
-        self._run(
-            "timed",
-            "SELECT *, lag(dicom_id) OVER (PARTITION BY subject_id ORDER BY film_time, position) AS previous_dicom_id "
-            "FROM frontal_there",
-        )
         until = "AND {time} <= f.film_time" if rule.no_future else ""
         self._run(
             "near_recordings",
-            "SELECT f.position AS film, f.film_time, r.* FROM recordings r JOIN timed f USING (subject_id) WHERE "
-            f"{_within('r.ecg_time', 'f.film_time', rule.ecg_window_h)} {until.format(time='r.ecg_time')}",
+            "SELECT f.position AS film, f.film_time, r.* FROM recordings r JOIN frontal_there f USING (subject_id) "
+            f"WHERE {_within('r.ecg_time', 'f.film_time', rule.ecg_window_h)} {until.format(time='r.ecg_time')}",
         )
         self._look_into_recordings("near_recordings")
         self._choose("chosen_recordings", "near_recordings_good", "film", _RECORDING, _nearest("ecg_time"))
@@ -108,37 +112,56 @@ class Pairing:
         self._run(
             "chosen_values",
             f"SELECT f.position AS film, item, arg_min(value, {_nearest('taken', 'm.position')}) AS value "
-            "FROM measurements m JOIN timed f USING (subject_id) WHERE value IS NOT NULL "
-            f"AND {_within('m.taken', 'f.film_time', rule.lab_window_h)} {until.format(time='m.taken')} "
+            "FROM measurements m JOIN frontal_there f USING (subject_id) "
+            f"WHERE {_within('m.taken', 'f.film_time', rule.lab_window_h)} {until.format(time='m.taken')} "
             "GROUP BY f.position, item",
         )
         self._run(
             "stays",
             f"SELECT f.position AS film, arg_min(hadm_id, {_first('admitted', 'a.position')}) AS hadm_id "
-            "FROM timed f JOIN admissions a USING (subject_id) "
+            "FROM frontal_there f JOIN admissions a USING (subject_id) "
             "WHERE f.film_time BETWEEN a.admitted AND a.discharged GROUP BY f.position",
         )
-        pairs = self._connection.execute(
-            "SELECT f.subject_id, s.hadm_id, f.dicom_id, f.study_id, f.film_time, f.film_path, f.previous_dicom_id, "
-            "r.* EXCLUDE (film), v.* EXCLUDE (film) FROM timed f LEFT JOIN stays s ON s.film = f.position "
+        self._run(
+            "with_any",
+            f"SELECT f.subject_id, s.hadm_id, {_FILM}, f.position, r.* EXCLUDE (film), v.* EXCLUDE (film) "
+            "FROM frontal_there f LEFT JOIN stays s ON s.film = f.position "
             "LEFT JOIN chosen_recordings r ON r.film = f.position "
-            f"LEFT JOIN ({self._wide('film')}) v ON v.film = f.position "
-            "WHERE r.film IS NOT NULL OR v.film IS NOT NULL ORDER BY f.position"
+            f"LEFT JOIN ({self._wide('film')}) v ON v.film = f.position WHERE r.film IS NOT NULL OR v.film IS NOT NULL",
+        )
+        self._say(
+            "films", "with what is near them", "with_any", "frontal_there", "have neither ECG nor measurement near"
+        )
+        return self._pairs("with_any", "frontal_there", "p.position").drop(columns="position")
+
+    def _pairs(self, name: str, films: str, order: str) -> "pd.DataFrame":
+        """The pairs of a table with the film that the patient had before, of these films, and how many pairs it has."""
+        latest = "epoch(f.film_time)::HUGEINT * 1000000000000 - f.position"
+        columns = ", ".join(f"max_by(f.{each}, {latest}) AS previous_{each}" for each in ("dicom_id", "film_time"))
+        pairs = self._connection.execute(
+            f"WITH earlier AS (SELECT p.dicom_id, {columns} FROM (SELECT DISTINCT subject_id, dicom_id, film_time "
+            f"FROM {name}) p JOIN {films} f USING (subject_id) WHERE f.film_time < p.film_time GROUP BY p.dicom_id) "
+            f"SELECT p.*, previous_dicom_id, previous_film_time FROM {name} p LEFT JOIN earlier USING (dicom_id) "
+            f"ORDER BY {order}"
         ).df()
-        alone = self._count("timed")[0] - len(pairs)
-        losses = (Loss("have neither an ECG nor a measurement near", alone),) if alone else ()
-        self.steps.append(Step("pairs", "a film with what is near it", len(pairs), pairs.subject_id.nunique(), losses))
-        return pairs
+        num_pairs = pairs["previous_dicom_id"].map(pairs["dicom_id"].value_counts()).fillna(0)
+        return pairs.assign(previous_pairs=num_pairs.astype("int64"))
 
     def _frontal_films(self) -> None:
+        if "view" not in self._hospital.tables[Table.FILMS].cells:
+            self._run("frontal", "SELECT * FROM films")
+            return
         self._run("frontal", f"SELECT * FROM films WHERE {_FRONTAL}")
         self._say("films", "of view AP or PA", "frontal", "films", "are of another view, or of none")
 
     def _look_for_films(self, name: str) -> None:
         """``name_there``: the rows of a table of films whose file is there."""
+        self._keep_with_file(name)
+        self._say("films", "in time, with a file", f"{name}_there", name, "have no file", of="dicom_id")
+
+    def _keep_with_file(self, name: str) -> None:
         paths = self._paths(name, "film_path")
         self._keep(name, "there", "film_path", [path for path in paths if self._looks.has_film(path)])
-        self._say("films", "in time, with a file", f"{name}_there", name, "have no file", of="dicom_id")
 
     def _look_into_recordings(self, name: str) -> None:
         """``name_good``: the rows of a table of recordings that hold a signal."""
@@ -151,7 +174,7 @@ class Pairing:
 
     def _wide(self, key: str) -> str:
         """SQL of chosen values, one column an item."""
-        columns = ", ".join(f"max(value) FILTER (item = '{item}') AS \"{item}\"" for item in self._items)
+        columns = ", ".join(f"max(value) FILTER (item = '{item}') AS \"{item}\"" for item in self._hospital.items)
         return f"SELECT {key}, {columns} FROM chosen_values GROUP BY {key}"
 
     def _choose(self, name: str, rows: str, key: str, columns: str, order: str) -> None:

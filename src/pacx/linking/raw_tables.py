@@ -13,6 +13,8 @@ from pacx.data.text_tables import open_text_table
 _CSV_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _PARQUET_ENDING = ".parquet"
 _ENDINGS = (".csv.gz", ".csv", _PARQUET_ENDING)
+WHOLE_NUMBER = r"^(-?(?:0|[1-9][0-9]{0,14}))\.0*$"
+"""An id as a floating-point column writes it; the first group is the id."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class RawTable:
         files: it is made of, in the order in which their rows count.
         columns: as the files spell them.
         separator: between the cells of a csv; "" for parquet.
+        num_rows: of each parquet file; a csv does not say.
     """
 
     files: tuple[Path, ...]
     columns: tuple[str, ...]
     separator: str
+    num_rows: tuple[int, ...] = ()
 
     @property
     def place(self) -> str:
@@ -49,8 +53,19 @@ class RawTable:
         """Whether there is such a column; case does not count."""
         return any(name.casefold() == column.casefold() for name in self.columns)
 
+    def numbered(self) -> str:
+        """SQL of all rows with their ``position``, from 1 below the header, and whether each ``is_last`` of a csv.
+
+        Rows of a csv are numbered as they are read, by one thread; those of parquet bear their numbers.
+        """
+        if self.separator:
+            return "SELECT row_number() OVER () AS position, lead(1) OVER () IS NULL AS is_last, * FROM " + self.rows()
+        before = ", ".join(str(sum(self.num_rows[:place])) for place in range(len(self.files)))
+        position = f"([{before}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number + 1"
+        return f"SELECT {position} AS position, false AS is_last, * FROM {self.rows()}"
+
     def rows(self) -> str:
-        """SQL of all rows in their order."""
+        """SQL of all rows."""
         files = f"[{', '.join(quoted(str(file)) for file in self.files)}]"
         if not self.separator:
             return f"read_parquet({files})"
@@ -97,15 +112,19 @@ def table_of(*files: Path) -> RawTable:
     for file in files:
         if not file.is_file():
             raise UsageError(f"{file} is not a file; give a table (.csv, .csv.gz or .parquet)")
-    columns, separator = _header(files[0])
+    columns, separator, num_rows = _header(files[0])
     if len(set(map(str.casefold, columns))) != len(columns):
         raise DataError(f"{files[0]} has two columns of one name; rename one")
-    return RawTable(tuple(files), columns, separator)
+    others = [_header(file) for file in files[1:]]
+    if any(other[:2] != (columns, separator) for other in others):
+        raise DataError(f"{files[0]} and the files beside it have different columns; give files of one table")
+    return RawTable(tuple(files), columns, separator, () if separator else (num_rows, *(rows for *_, rows in others)))
 
 
-def _header(file: Path) -> tuple[tuple[str, ...], str]:
+def _header(file: Path) -> tuple[tuple[str, ...], str, int]:
+    """Columns, separator ("" for parquet) and, of parquet, rows."""
     if file.name.lower().endswith(_PARQUET_ENDING):
-        return _parquet_columns(file), ""
+        return _parquet_header(file)
     if not file.name.lower().endswith(_CSV_ENDINGS):
         raise UsageError(f"{file} is neither .csv, .csv.gz nor .parquet; export the table as one of these")
     table = open_text_table(file, only_utf8=True)
@@ -115,16 +134,58 @@ def _header(file: Path) -> tuple[tuple[str, ...], str]:
         )
     if len(table.names) < 2:
         raise DataError(f"{file} has no header line with several columns; expected a table")
-    return table.names, table.delimiter
+    return table.names, table.delimiter, 0
 
 
-def _parquet_columns(file: Path) -> tuple[str, ...]:
+def _parquet_header(file: Path) -> tuple[tuple[str, ...], str, int]:
     import pyarrow.parquet as parquet
 
     try:
-        return tuple(parquet.read_schema(file).names)
+        found = parquet.read_metadata(file)
+        return tuple(found.schema.to_arrow_schema().names), "", found.num_rows
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise DataError(f"{file} is no readable parquet file; copy it again") from error
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A small table in which something of every row is looked up: the item a code means, the person behind a number.
+
+    Args:
+        name: gives the columns of ``rows`` their names, NAME_key and NAME_found.
+        key: SQL of the rows' own cells.
+        rows: SQL of the small table; a key stands in it once.
+    """
+
+    name: str
+    key: str
+    rows: str
+
+    @property
+    def found(self) -> str:
+        """SQL of what was found; NULL where nothing was."""
+        return f"{self.name}_found"
+
+    @classmethod
+    def of(cls, name: str, key: str, found: Mapping[str, str | float]) -> "Lookup":
+        """A lookup in a mapping, which is not empty."""
+        rows = ", ".join(
+            f"({quoted(each)}, {quoted(what) if isinstance(what, str) else repr(float(what))})"
+            for each, what in found.items()
+        )
+        kind = "DOUBLE" if isinstance(next(iter(found.values())), float) else "VARCHAR"
+        return cls(
+            name,
+            key,
+            f"SELECT k AS {name}_key, w::{kind} AS {name}_found FROM (VALUES {rows}) AS t(k, w)",
+        )
+
+    @classmethod
+    def within(cls, name: str, key: str, table: "RawTable", of: str, what: str) -> "Lookup":
+        """A lookup in a table of the hospital: its column ``what`` by its column ``of``; of several rows the least."""
+        ids = f"regexp_replace({table.cell(of)}, {quoted(WHOLE_NUMBER)}, '\\1')"
+        rows = f"SELECT {ids} AS {name}_key, min({table.cell(what)}) AS {name}_found FROM {table.rows()} GROUP BY 1"
+        return cls(name, f"regexp_replace({key}, {quoted(WHOLE_NUMBER)}, '\\1')", rows)
 
 
 @dataclass(frozen=True)
@@ -133,10 +194,20 @@ class Mapped:
 
     Args:
         raw: the hospital's table.
-        cells: SQL text of each of linking's columns, by its name; of ``raw.cell`` and constants.
+        cells: SQL text of each of linking's columns, by its name; of ``raw.cell``, constants and what lookups found.
         where: SQL of the rows that are meant; "" for all.
+        others: what the rows that are not meant are, for people.
+        lookups: in which something of every row is looked up.
+        unit: SQL text of the unit of ``value``; "" where nothing says one.
+        factor: SQL number by which a value is multiplied; NULL where its unit cannot be converted.
+        reads: files beside ``raw`` that lookups read.
     """
 
     raw: RawTable
     cells: Mapping[str, str]
     where: str = ""
+    others: str = "are of other things"
+    lookups: tuple[Lookup, ...] = ()
+    unit: str = ""
+    factor: str = ""
+    reads: tuple[Path, ...] = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError
 from pacx.linking.kinds import Column, Kind, Table
-from pacx.linking.raw_tables import Mapped, RawTable, quoted
+from pacx.linking.raw_tables import WHOLE_NUMBER, Mapped, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _TIME = r"\d{4}-\d{1,2}-\d{1,2}[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
 _DATE = r"\d{4}-\d{1,2}-\d{1,2}"
 _ZONED = _TIME + r"\s*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)"
-_WHOLE = r"^(-?(?:0|[1-9][0-9]{0,14}))\.0*$"
+_OTHER = "another"
+"""Stands as fault of a row that is not meant: the last of a csv, which is kept for its number."""
 _ROWS_NAMED = 3
+_SPLITS = {"train": "train", "training": "train", "validate": "val", "validation": "val", "valid": "val", "val": "val",
+           "dev": "val", "tuning": "val", "test": "test", "testing": "test", "held_out": "test"}  # fmt: skip
+"""Words of hospitals for train, val and test; tuning and held_out are those of MEDS."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class Staged:
         table: which.
         place: of the hospital's table.
         num_rows: that were meant.
+        num_others: of its rows that were not.
         faults: of rows that are left out.
     """
 
     table: Table
     place: str
     num_rows: int
+    num_others: int
     faults: tuple[Fault, ...]
 
 
@@ -81,15 +87,17 @@ def stage(
         DataError: the file cannot be read to its end, or more rows than allowed are at fault.
     """
     sql = _typed(table, mapped)
-    file = scratch / f"{table.unit}-{_fingerprint(sql, mapped.raw)}.parquet"
+    file = scratch / f"{table.unit}-{_fingerprint(sql, mapped)}.parquet"
     if not file.is_file():
         with staged_file(file) as partial:
             _run(connection, f"COPY ({sql}) TO {quoted(str(partial))} (FORMAT parquet)", mapped)
     good = f"SELECT * EXCLUDE (fault) FROM read_parquet({quoted(str(file))}) WHERE fault IS NULL"
     key = table.key
+    if table is Table.MEASUREMENTS:
+        good += " AND value IS NOT NULL"
     once = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY position) = 1" if key else ""
     connection.execute(f"CREATE VIEW {table.unit} AS {good} {once}")
-    staged = Staged(table, mapped.raw.place, *_counted(connection, table, file))
+    staged = Staged(table, mapped.raw.place, *_counted(connection, mapped, table, file))
     num_bad = sum(fault.count for fault in staged.faults)
     if num_bad > max_bad_fraction * staged.num_rows:
         raise DataError(
@@ -99,9 +107,9 @@ def stage(
     return staged
 
 
-def _fingerprint(sql: str, raw: RawTable) -> str:
+def _fingerprint(sql: str, mapped: Mapped) -> str:
     """Of what a stage is made of: another file, or another reading of it, is another stage."""
-    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in raw.files]
+    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in (*mapped.raw.files, *mapped.reads)]
     return hashlib.sha256(f"{sql}{states}".encode()).hexdigest()[:16]
 
 
@@ -125,24 +133,33 @@ def _typed(table: Table, mapped: Mapped) -> str:
     """SQL of the rows with linking's columns and the first fault of each row, NULL where there is none."""
     columns = [column for column in table.value if column.name in mapped.cells]
     texts = ", ".join(f"{mapped.cells[column.name]} AS {column.name}_text" for column in columns)
-    where = f"WHERE {mapped.where}" if mapped.where else ""
+    if mapped.unit:
+        texts += f", {mapped.unit} AS unit_text, {mapped.factor} AS factor"
+    meant = f"coalesce({mapped.where}, false)" if mapped.where else "true"
+    joins = "".join(f" LEFT JOIN ({each.rows}) ON {each.key} = {each.name}_key" for each in mapped.lookups)
     values = ", ".join(f"{_value(column)} AS {column.name}" for column in columns)
     absent = "".join(f", NULL::{column.sql_type} AS {column.name}" for column in table.value if column not in columns)
     faults = " ".join(f"WHEN {test} THEN {quoted(reason)}" for column in columns for test, reason in _tests(column))
+    if mapped.unit:
+        reason = "'of ' || item || ' in ' || left(unit_text, 20) || ', which cannot be converted'"
+        faults += f" WHEN value IS NOT NULL AND factor IS NULL THEN {reason}"
     if table is Table.ADMISSIONS and "discharged" in mapped.cells:
         faults += " WHEN discharged < admitted THEN 'end before they begin'"
+    results = ", ".join(
+        "value * factor AS value" if mapped.unit and column.name == "value" else column.name for column in table.value
+    )
     return f"""
-        WITH numbered AS (SELECT row_number() OVER () AS position, * FROM {mapped.raw.rows()}),
-             meant AS (SELECT position, {texts} FROM numbered {where}),
+        WITH numbered AS ({mapped.raw.numbered()}),
+             meant AS (SELECT position, {meant} AS is_meant, {texts} FROM numbered{joins} WHERE {meant} OR is_last),
              typed AS (SELECT *, {values}{absent} FROM meant)
-        SELECT position, {", ".join(column.name for column in table.value)}, CASE {faults} END AS fault FROM typed
+        SELECT position, {results}, CASE WHEN NOT is_meant THEN '{_OTHER}' {faults} END AS fault FROM typed
     """
 
 
 def _value(column: Column) -> str:
     text = f"{column.name}_text"
     if column.kind is Kind.ID:
-        return f"nullif(regexp_replace({text}, {quoted(_WHOLE)}, '\\1'), '')"
+        return f"nullif(regexp_replace({text}, {quoted(WHOLE_NUMBER)}, '\\1'), '')"
     if column.kind is Kind.TIME:
         # A fraction of a second is cut off; DuckDB would round it, and move zoned times to another zone in silence.
         seconds = f"regexp_extract({text}, '^[^.,]*')"
@@ -150,6 +167,9 @@ def _value(column: Column) -> str:
     if column.kind is Kind.NUMBER:
         number = f"TRY_CAST({text} AS DOUBLE)"
         return f"CASE WHEN isfinite({number}) THEN {number} END"
+    if column.kind is Kind.SPLIT:
+        words = " ".join(f"WHEN {quoted(word)} THEN {quoted(split)}" for word, split in _SPLITS.items())
+        return f"CASE lower({text}) {words} END"
     return f"nullif({text}, '')"
 
 
@@ -163,12 +183,20 @@ def _tests(column: Column) -> list[tuple[str, str]]:
             (f"regexp_full_match({text}, {quoted(_ZONED)})", f"with a time zone in {name}"),
             (f"{text} <> '' AND {column.name} IS NULL", f"with a {name} that is no time"),
         ]
+    if column.kind is Kind.SPLIT:
+        tests += [(f"{text} <> '' AND {column.name} IS NULL", "of a split that is none of train, validate and test")]
     return tests
 
 
-def _counted(connection: "duckdb.DuckDBPyConnection", table: Table, file: Path) -> tuple[int, tuple[Fault, ...]]:
-    stage = f"read_parquet({quoted(str(file))})"
-    (num_rows,) = connection.execute(f"SELECT count(*) FROM {stage}").fetchone() or (0,)
+def _counted(
+    connection: "duckdb.DuckDBPyConnection", mapped: Mapped, table: Table, file: Path
+) -> tuple[int, int, tuple[Fault, ...]]:
+    stage = f"(FROM read_parquet({quoted(str(file))}) WHERE fault IS DISTINCT FROM '{_OTHER}')"
+    num_rows, num_last = connection.execute(
+        f"SELECT count(*) FILTER (fault IS DISTINCT FROM '{_OTHER}'), max(position) "
+        f"FROM read_parquet({quoted(str(file))})"
+    ).fetchone() or (0, 0)
+    num_others = (num_last or 0 if mapped.raw.separator else sum(mapped.raw.num_rows)) - num_rows
     found = connection.execute(
         f"SELECT fault, count(*), list(position ORDER BY position)[:{_ROWS_NAMED}] FROM {stage} "
         "WHERE fault IS NOT NULL GROUP BY fault ORDER BY count(*) DESC, fault"
@@ -181,4 +209,4 @@ def _counted(connection: "duckdb.DuckDBPyConnection", table: Table, file: Path) 
         if twice:
             first = [position for (position,) in twice[:_ROWS_NAMED]]
             found.append((f"of a {table.key.replace('_', ' ')} that stands before", len(twice), first))
-    return num_rows, tuple(Fault(reason, count, tuple(rows)) for reason, count, rows in found)
+    return num_rows, num_others, tuple(Fault(reason, count, tuple(rows)) for reason, count, rows in found)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS
 from pacx.linking.kinds import Table
-from pacx.linking.raw_tables import Mapped, RawTable, table_at, table_of
+from pacx.linking.raw_tables import Lookup, Mapped, RawTable, table_at, table_of
 from pacx.linking.source import Hospital, Source, SourceCard
 
 _RECORDS = "record_list"
@@ -88,12 +88,16 @@ def _hosp(folder: Path) -> dict[Table, Mapped]:
                 "value": events.cell("valuenum"),
             },
             where=f"{item} IN ({items})",
+            others="are of other items",
         ),
     }
 
 
 def _films(folder: Path) -> dict[Table, Mapped]:
-    films, labels = _named_part(folder, "metadata"), _named_part(folder, "chexpert")
+    films, labels, splits = (_named_part(folder, part) for part in ("metadata", "chexpert", "split"))
+    if films is None or labels is None:
+        raise DataError(f"{folder} lacks the table mimic-cxr-VERSION-metadata or -chexpert; fetch both")
+    lookups = (Lookup.within("split", films.cell("dicom_id"), splits, "dicom_id", "split"),) if splits else ()
     subject, study, dicom = films.cell("subject_id"), films.cell("study_id"), films.cell("dicom_id")
     who, what = f"regexp_extract({subject}, {_ID}, 1)", f"regexp_extract({study}, {_ID}, 1)"
     day = f"regexp_extract({films.cell('StudyDate')}, '^([0-9]{{8}})(\\.0*)?$', 1)"
@@ -112,22 +116,23 @@ def _films(folder: Path) -> dict[Table, Mapped]:
                 f"ELSE {date} || ' ' || {hour} END",
                 "view": films.cell("ViewPosition"),
                 "film_path": f"'files/p' || {who}[1:2] || '/p' || {who} || '/s' || {what} || '/' || {dicom} || '.jpg'",
+                **{f"{each.name}": f"coalesce({each.found}, '')" for each in lookups},
             },
+            lookups=lookups,
+            reads=splits.files if splits else (),
         ),
         Table.LABELLED: Mapped(labels, {"study_id": labels.cell("study_id")}),
     }
 
 
-def _named_part(folder: Path, part: str) -> RawTable:
-    """A table of MIMIC-CXR-JPG, whatever version its name carries."""
+def _named_part(folder: Path, part: str) -> RawTable | None:
+    """A table of MIMIC-CXR-JPG, whatever version its name carries; None where there is none."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give MIMIC-CXR-JPG's, with its metadata table and files/")
     names = {path.name.partition(".csv")[0].removesuffix(".parquet") for path in folder.glob(f"mimic-cxr-*-{part}.*")}
-    if len(names) != 1:
-        raise DataError(
-            f"{folder} has {len(names)} tables mimic-cxr-VERSION-{part}; expected one, as it is distributed"
-        )
-    return table_at(folder, names.pop())
+    if len(names) > 1:
+        raise DataError(f"{folder} has {len(names)} tables mimic-cxr-VERSION-{part}; keep one, as it is distributed")
+    return table_at(folder, names.pop()) if names else None
 
 
 def _records(folder: Path) -> Path:
