@@ -28,6 +28,8 @@ class TwinConfig(CohortConfig):
         image_size_px: side of a film, where the dataset prescribes none.
         site: whose patients, scanner and habits.
         visibility: how strongly a film shows each mechanism; 0 not at all, 1 as in life.
+        ecg_format: for a dataset with ECGs, a format of ``signals/ecg_files`` in which each is written as a cart would,
+            besides what the dataset holds; "" = in none.
 
     Raises:
         UsageError: there is no patient.
@@ -40,6 +42,7 @@ class TwinConfig(CohortConfig):
     """
 
     num_patients: int = 48
+    ecg_format: str = ""
 
     def __post_init__(self) -> None:
         if self.num_patients < 1:
@@ -66,6 +69,8 @@ class Twin(ABC):
 
     name: str
     """The name of the adapter that reads the layout."""
+    has_ecgs: bool = False
+    """Whether it can write each ECG as a file of its own."""
 
     @abstractmethod
     def write(self, root: Path, config: TwinConfig) -> Mapping[str, int]:
@@ -95,7 +100,7 @@ def write_twin(twin: Twin, root: Path, config: TwinConfig) -> None:
         config: how large it is.
 
     Raises:
-        UsageError: ``root`` exists and is not empty.
+        UsageError: ``root`` exists and is not empty, or the dataset has no ECGs to be written in a format.
         ArtifactError: it could not be written; nothing is left behind.
 
     Example:
@@ -108,6 +113,8 @@ def write_twin(twin: Twin, root: Path, config: TwinConfig) -> None:
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not empty; give a new folder for the twin of {twin.name}")
+    if config.ecg_format and not twin.has_ecgs:
+        raise UsageError(f"the twin of {twin.name} has no ECGs; leave the ECG format out")
     with staged_directory(root) as partial:
         counts = twin.write(partial, config)
         about = {"simulated": True, "dataset": twin.name, "config": asdict(config), "counts": dict(counts)}

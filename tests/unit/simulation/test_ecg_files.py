@@ -6,14 +6,17 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from pacx.core.vocabulary import ECG_LEADS
+from pacx.core.errors import UsageError
+from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
 from pacx.simulation.patients.population import draw_physiology
 from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.ecg import SAMPLE_RATE_HZ, simulate_ecg
 from pacx.simulation.signals.ecg_files.writer import RECORDED_LEADS, Tracing, ecg_writers
+from pacx.simulation.twin import TwinConfig, twins, write_twin
 
 Leads = dict[str, NDArray[np.float64]]
 STARTED = datetime(2021, 3, 4, 5, 6, 7)
@@ -28,7 +31,7 @@ def tracing() -> Tracing:
 
 
 def written(tmp_path: Path, name: str, tracing: Tracing) -> Path:
-    return tmp_path / ecg_writers()[name].write(tmp_path, {"deep/first": tracing})["deep/first"]
+    return tmp_path / ecg_writers()[name].write(tmp_path, [("deep/first", tracing)])["deep/first"]
 
 
 def by_wfdb(path: Path) -> tuple[Leads, float, datetime]:
@@ -104,3 +107,30 @@ def test_the_same_recording_gives_the_same_bytes(name, tmp_path, tracing):
 def test_counts_that_16_bits_cannot_hold_are_clipped(tracing):
     loud = Tracing(patient_id="", millivolts=tracing.millivolts * 100, rate_hz=500, started=STARTED)
     assert loud.counts(1e-3)["V1"][100:103].tolist() == [32767, -32768, 32767]
+
+
+def test_a_twin_has_its_recordings_as_files_where_its_table_says(tmp_path):
+    write_twin(twins()["symile-mimic"], tmp_path / "twin", TwinConfig(num_patients=16, ecg_format="wfdb"))
+    tree, records = tmp_path / "twin/symile-mimic/1.0.0", tmp_path / "twin/mimic-iv-ecg/1.0"
+    listed = pd.read_csv(records / "record_list.csv").set_index("subject_id")
+    admissions = pd.read_csv(tree / "symile_mimic_data.csv").set_index("hadm_id")
+    train = pd.read_csv(tree / "train.csv")
+    arrays = np.load(tree / "data_npy/train/ecg_train.npy")
+    assert set(listed.index) == set(admissions["subject_id"])
+    for row, array in zip(train.itertuples(), arrays[:, 0].transpose(0, 2, 1), strict=True):
+        assert listed["path"][row.subject_id] == row.ecg_path
+        leads, _, moment = by_wfdb(records / f"{row.ecg_path}.hea")
+        signals = np.stack([leads[lead] for lead in MIMIC_ECG_LEADS])
+        spread = np.ptp(signals)
+        np.testing.assert_allclose(array, 2 * (signals - signals.min()) / spread - 1, atol=4e-3 / spread)
+        hours = (moment - pd.Timestamp(admissions["admittime"][row.hadm_id])) / pd.Timedelta("1h")
+        assert str(moment) == listed["ecg_time"][row.subject_id]
+        assert 0 < hours < 24
+
+
+def test_only_what_there_is_is_written_in_a_format(tmp_path):
+    with pytest.raises(UsageError, match="nih14 has no ECGs"):
+        write_twin(twins()["nih14"], tmp_path / "films", TwinConfig(num_patients=4, ecg_format="wfdb"))
+    with pytest.raises(UsageError, match=r"'muse' is no ECG format; there are .*; did you mean muse-xml"):
+        write_twin(twins()["symile-mimic"], tmp_path / "twin", TwinConfig(num_patients=16, ecg_format="muse"))
+    assert not list(tmp_path.iterdir())

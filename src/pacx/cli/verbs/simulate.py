@@ -1,7 +1,7 @@
 """``pacx simulate``: write a simulated hospital, or simulated patients in the layout of an official dataset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pacx.cli.terminal import choose, parse, say
@@ -59,6 +59,10 @@ class TwinCall:
     visibility: Visibility = field(default_factory=Visibility)
     """How strongly a film shows each mechanism; 0 = not at all, 1 = as in life."""
 
+    ecg_format: str = TwinConfig.ecg_format
+    """Write each patient's ECG as a file, too, where the dataset has ECGs: wfdb, dicom, muse-xml, philips-xml,
+    philips-xml-plain, hl7-aecg, scp-ecg or edf."""
+
 
 def _write_site(name: str, words: Sequence[str]) -> None:
     call = parse(SimulateCall, words, verb=f"simulate {name}", example=_EXAMPLE)
@@ -85,11 +89,16 @@ def _write_twins(name: str, words: Sequence[str]) -> None:
     example = f"pacx simulate {name} --out twins/{name} --patients 100"
     call = parse(TwinCall, words, verb=f"simulate {name}", example=example)
     config = TwinConfig(
-        num_patients=call.patients, image_size_px=call.image_size_px, seed=call.seed, visibility=call.visibility
+        num_patients=call.patients,
+        image_size_px=call.image_size_px,
+        seed=call.seed,
+        visibility=call.visibility,
+        ecg_format=call.ecg_format,
     )
     chosen = {twin: call.out / twin for twin in twins()} if name == _EVERY_TWIN else {name: call.out}
     for twin, root in chosen.items():
-        write_twin(twins()[twin], root, config)
+        is_heeded = name != _EVERY_TWIN or twins()[twin].has_ecgs
+        write_twin(twins()[twin], root, config if is_heeded else replace(config, ecg_format=""))
         say(f"{root} holds a simulated twin of {twin}; next: pacx data doctor {twin} --root {root}")
 
 

@@ -5,11 +5,13 @@ cropped at random for training and centrally elsewhere; ECGs (N, 1, 5000, 12) in
 to [-1, 1]; laboratory percentiles by ascending item id, with the training mean where nobody measured; a "missingness"
 that is 1 where somebody did. The tables name the tests in another order. Test and val_retrieval hold each query with
 nine other admissions of its split (repeated where the split has fewer), the queries first. The model, the code and the
-checksums of the release are left out. Subjects are those of the other MIMIC twins.
+checksums of the release are left out. Subjects are those of the other MIMIC twins. The recordings themselves may lie
+beside it as in MIMIC-IV-ECG, where ``ecg_path`` leads, in millivolts and in any format.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from pacx.simulation.mimic import MimicFilm, admission_id, admitted, chexpert_fi
 from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.patients.population import draw_nuisance
 from pacx.simulation.recruitment import filmed, stretched
-from pacx.simulation.signals.ecg import NUM_SAMPLES, simulate_ecg
+from pacx.simulation.signals.ecg import NUM_SAMPLES, SAMPLE_RATE_HZ, simulate_ecg
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing, ecg_writers
 from pacx.simulation.signals.labs import simulate_labs
 from pacx.simulation.twin import Twin, TwinConfig
 from pacx.simulation.written_counts import Census
@@ -76,12 +79,14 @@ class _Ranks:
 
 
 class SymileMimicTwin(Twin):
-    """Writes the tables and ``data_npy``."""
+    """Writes the tables and ``data_npy``; where asked, the recordings."""
 
     name = "symile-mimic"
+    has_ecgs = True
 
     def write(self, root: Path, config: TwinConfig) -> Mapping[str, int]:
         """Fill ``root/symile-mimic/1.0.0``; an eighth of the patients are test queries, four at least."""
+        writer = ecg_writers().called(config.ecg_format, "ECG format") if config.ecg_format else None
         tree = root / "symile-mimic" / "1.0.0"
         tree.mkdir(parents=True)
         (tree / "LICENSE.txt").write_text("Simulated patients; the official files are under PhysioNet's licence.\n")
@@ -103,6 +108,8 @@ class SymileMimicTwin(Twin):
                 labels = {name: row[name] if row[name] in (0, 1) else np.nan for name in _LABELS}
                 census.add(str(row["subject_id"]), split=split, view=row["cxr_ViewPosition"], labels=labels)
         save_csv(pd.concat(tables, ignore_index=True), tree / "symile_mimic_data.csv")
+        if writer:
+            _save_recordings(root / "mimic-iv-ecg" / "1.0", parts, writer, config.seed)
         return census.counts()
 
 
@@ -143,17 +150,26 @@ def _candidates(count: int, split: str, seed: int) -> _Rows:
     return _Rows(np.concatenate(places), np.concatenate(queries))
 
 
+def _ecg_path(number: int) -> str:
+    """Of the subject's recording in MIMIC-IV-ECG, without an ending."""
+    study = _ecg_study_id(number)
+    return f"files/p{subject_id(number) // 10_000}/p{subject_id(number)}/s{study}/{study}"
+
+
+def _ecg_study_id(number: int) -> int:
+    return 41_000_000 + number
+
+
 def _table(part: _Part, ranks: _Ranks, seed: int) -> pd.DataFrame:
     """The columns of train.csv."""
     films = part.films
     findings = chexpert_findings(part.physiology, tuple(film.film_id for film in films), seed=seed)
-    stays = [f"p{subject_id(number)}/s{41_000_000 + number}" for number in part.numbers]
     who = {
         "subject_id": [subject_id(number) for number in part.numbers],
         "hadm_id": [admission_id(number) for number in part.numbers],
         "cxr_path": [film.path for film in films],
         **{name: findings[name] for name in _LABELS},
-        "ecg_path": [f"files/{stay[:5]}/{stay}/{stay.rpartition('/s')[2]}" for stay in stays],
+        "ecg_path": list(map(_ecg_path, part.numbers)),
     }
     percentiles = ranks.of(part.labs)
     raw = {str(LAB_ITEM_IDS[test]): part.labs[:, test] for test in _TABLE_ORDER}
@@ -232,16 +248,51 @@ def _save_films(
 def _save_ecgs(path: Path, places: NDArray[np.int64], part: _Part, config: TwinConfig) -> None:
     shape = (len(places), 1, NUM_SAMPLES, len(MIMIC_ECG_LEADS))
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    ids = [patient_id(number) for number in part.numbers]
     leads = [ECG_LEADS.index(lead) for lead in MIMIC_ECG_LEADS]
+    for row, drawn in enumerate(_ecgs(part, config.seed)):
+        millivolt = drawn[leads].astype(np.float64)
+        lowest, highest = millivolt.min(), millivolt.max()
+        out[row, 0] = (2.0 * (millivolt - lowest) / (highest - lowest) - 1.0).T
+    _repeat(out, places, len(part.numbers))
+
+
+def _ecgs(part: _Part, seed: int) -> Iterator[NDArray[np.float32]]:
+    """Each subject's recording, (12, T) in mV in the order of ``ECG_LEADS``."""
+    ids = [patient_id(number) for number in part.numbers]
     for start in range(0, len(ids), _PATIENTS_AT_ONCE):
         these = np.arange(start, min(start + _PATIENTS_AT_ONCE, len(ids)))
-        drawn = simulate_ecg(part.physiology.take(these), [ids[row] for row in these], seed=config.seed)
-        millivolt = drawn[:, leads].astype(np.float64)
-        lowest, highest = (pick(millivolt, axis=(1, 2), keepdims=True) for pick in (np.min, np.max))
-        scaled = 2.0 * (millivolt - lowest) / (highest - lowest) - 1.0
-        out[these, 0] = scaled.transpose(0, 2, 1)
-    _repeat(out, places, len(ids))
+        yield from simulate_ecg(part.physiology.take(these), [ids[row] for row in these], seed=seed)
+
+
+def _save_recordings(folder: Path, parts: Mapping[str, _Part], writer: EcgWriter, seed: int) -> None:
+    """What MIMIC-IV-ECG has of these admissions: files and their list, which names WFDB records without an ending."""
+    numbers = [number for part in parts.values() for number in part.numbers]
+    chance = uniform(seed, "mimic-ecg-time", 0, sample_keys(list(map(patient_id, numbers))), 1)[:, 0]
+    hours = dict(zip(numbers, 1.0 + 22.0 * chance, strict=True))
+    started = {number: admitted(number) + timedelta(seconds=round(3600 * hours[number])) for number in numbers}
+    drawn = (each for part in parts.values() for each in zip(part.numbers, _ecgs(part, seed), strict=True))
+    tracings = (
+        (
+            _ecg_path(number),
+            Tracing(
+                patient_id=str(subject_id(number)),
+                millivolts=signals,
+                rate_hz=SAMPLE_RATE_HZ,
+                started=started[number],
+            ),
+        )
+        for number, signals in drawn
+    )
+    folder.mkdir(parents=True)
+    paths = writer.write(folder, tracings)
+    records = {
+        "subject_id": list(map(subject_id, numbers)),
+        "study_id": list(map(_ecg_study_id, numbers)),
+        "file_name": list(map(_ecg_study_id, numbers)),
+        "ecg_time": [str(started[number]) for number in numbers],
+        "path": [paths[_ecg_path(number)].removesuffix(".hea") for number in numbers],
+    }
+    save_csv(pd.DataFrame(records), folder / "record_list.csv")
 
 
 def _repeat(out: "np.memmap[Any, np.dtype[np.float32]]", places: NDArray[np.int64], num_written: int) -> None:

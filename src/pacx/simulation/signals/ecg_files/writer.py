@@ -6,7 +6,7 @@ its format: each is written from the format's description alone, so that the two
 
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,14 +58,15 @@ class EcgWriter(ABC):
     step_mv: float
     """One unit in the last place."""
 
-    def write(self, folder: Path, tracings: Mapping[str, Tracing]) -> dict[str, str]:
+    def write(self, folder: Path, tracings: Iterable[tuple[str, Tracing]]) -> dict[str, str]:
         """Write recordings by name, each below ``folder``; a name may have folders in it.
 
         Returns:
-            by name, the path to open, relative to ``folder``.
+            by name, the path to open, relative to ``folder``; behind a ``#`` the key in a file that holds several.
         """
-        paths = {name: f"{name}{self.suffix}" for name in tracings}
-        for name, tracing in tracings.items():
+        paths = {}
+        for name, tracing in tracings:
+            paths[name] = f"{name}{self.suffix}"
             path = folder / paths[name]
             path.parent.mkdir(parents=True, exist_ok=True)
             self.save(path, tracing)
