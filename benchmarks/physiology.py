@@ -30,7 +30,8 @@ def processor_s() -> float:
 
 def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported where worker processes need not
     """Recordings (count, 12, 5000) int16 of different people; beyond 256, copies with noise of one step."""
-    from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit
+    from pacx.modalities.ecg_signal.facts import EcgUnit
+    from pacx.modalities.ecg_signal.recordings import EcgRecordings
     from pacx.simulation.patients.population import draw_physiology
     from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
     from pacx.simulation.signals.ecg import simulate_ecg

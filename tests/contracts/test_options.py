@@ -23,6 +23,7 @@ from test_modalities import CASES as MODALITIES
 from pacx.cli.main import _VERBS, main
 from pacx.cli.verbs.audit import all_audits
 from pacx.core.preprocessing import Preprocessing
+from pacx.core.vocabulary import ECG_LEADS
 from pacx.evaluation.protocol import protocols
 from pacx.modalities.modality import modalities
 from pacx.models.ecg.founder import ECGFounder
@@ -72,6 +73,8 @@ def calls() -> dict[str, str]:
         "embed": "embed mae films --out e.npz --device cpu",
         "embed, ecg": "embed ecg/encoder wfdb --out g.npz --device cpu --num-workers 1",
         "embed ecg": "embed ecg --encoder ecg/encoder --recordings ecg/ecg.npy --out ecg-targets",
+        "embed ecg, bare": "embed ecg --encoder ecg/encoder --recordings bare --out bare-targets --rate-hz 500 "
+        f"--unit MILLIVOLT --leads {' '.join(ECG_LEADS)}",
         "embed labs": "embed labs --encoder labs/encoder --table labs/labs.csv --out labs-targets",
         "embed labs, long": "embed labs --encoder labs/encoder --table long.csv --out long-targets "
         "--reading.samples samples.csv",
@@ -183,6 +186,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make(here / name, list(table["sample_id"]), 0)
     (here / "wfdb").mkdir()
     leads = json.loads((here / "ecg/ecg.json").read_text())["leads"]
+    (here / "bare").mkdir()
+    np.save(here / "bare/signals.npy", np.load(here / "ecg/ecg.npy")[:3])
     for number, millivolts in enumerate(np.load(here / "ecg/ecg.npy")[:3]):
         signals = [f"r{number}.dat 16 1000(0)/mV 16 0 0 0 0 {lead}" for lead in leads]
         (here / f"wfdb/r{number}.hea").write_text("\n".join([f"r{number} 12 500 {millivolts.shape[1]}", *signals]))

@@ -15,8 +15,9 @@ from scipy.ndimage import median_filter
 from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt, tf2sos
 
 from pacx.core.errors import DataError
+from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.job import preprocess_ecg
-from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order
+from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_lead_order
 from pacx.models.ecg.founder import ECGFounder
 from pacx.simulation.patients.population import draw_physiology
 from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL

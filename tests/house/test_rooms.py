@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "pacx"
 ROOMS = sorted({path.parent for path in (*SOURCE.rglob("*.py"), *(ROOT / "studies").rglob("*.py"))})
-PLUGINS = {SOURCE / room for room in ("data/datasets", "simulation/twins", "evaluation/protocols")}
+PLUGINS = {
+    SOURCE / room
+    for room in ("data/datasets", "simulation/twins", "evaluation/protocols", "modalities/ecg_signal/formats")
+}
 """Rooms in which every file is of one kind, found by its name."""
 MOST_FILES = 15
 MOST_LINES = 350

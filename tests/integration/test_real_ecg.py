@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError
+from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
-from pacx.modalities.ecg_signal.readers import read_wfdb
-from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit, check_lead_order, check_voltage
+from pacx.modalities.ecg_signal.readers import read_ecgs
+from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT
@@ -27,7 +28,7 @@ def rows(shared):
 @pytest.fixture(scope="module")
 def originals(shared, rows):
     paths = [shared / "data/ecg" / row["wfdb"] for row in rows if row["wfdb"]]
-    return read_wfdb(paths)
+    return read_ecgs(paths)
 
 
 def test_wfdb_files_agree_with_the_arrays(shared, rows, originals):

@@ -13,7 +13,7 @@ from pacx.demo.evaluation import DemoEncoders
 from pacx.demo.folders import DemoFolders
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
-from pacx.modalities.ecg_signal.readers import read_array
+from pacx.modalities.ecg_signal.arrays import read_array
 from pacx.models.encoders.names import MAE
 from pacx.models.mae.model import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict

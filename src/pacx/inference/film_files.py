@@ -73,25 +73,24 @@ class Expanded(NamedTuple):
     notes: list[str]
 
 
-def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = ()) -> Expanded:
+def expanded(words: Sequence[Path], is_wanted: Callable[[Path], bool] | None = None, what: str = "film") -> Expanded:
     """The files that paths stand for: themselves; of a folder everything below it that fits; of a pattern its matches.
 
     Args:
         words: files, folders and patterns.
-        suffixes: how the files looked for end; by default films are looked for, which their content may tell, and DICOM
-            objects that are no films are left out.
+        is_wanted: which files are looked for; by default films, which their content may tell, and DICOM objects that
+            are no films are left out.
+        what: the word for one of them.
 
     Raises:
         UsageError: a path is not there, or there is nothing to embed.
         DataError: a folder or a file cannot be opened.
     """
-
-    def fits(path: Path) -> bool:
-        return path.name.lower().endswith(suffixes) if suffixes else may_be_film(path)
+    suffixes = () if is_wanted else FILM_SUFFIXES
 
     def look_through(folder: Path, pattern: str = "") -> FolderFiles:
-        below = candidates_below(folder, fits, suffixes=suffixes or FILM_SUFFIXES, pattern=pattern)
-        below = below if pattern else without_masks(below)  # a pattern says what is meant
+        below = candidates_below(folder, is_wanted or may_be_film, suffixes=suffixes, pattern=pattern)
+        below = below if pattern or is_wanted else without_masks(below)  # a pattern says what is meant
         found.extend(ImageRef.parse(name, folder).file for name in below.chosen)
         return below
 
@@ -106,12 +105,11 @@ def expanded(words: Sequence[Path], suffixes: tuple[str, ...] = ()) -> Expanded:
             found.append(word)
         elif not look_through(*_split(word)).chosen:
             raise UsageError(f"{as_text(word)} does not exist; give files, folders or patterns that do")
-    if not suffixes:
+    if is_wanted is None:
         sorted_out = films_among([str(path) for path in found])
         found = [Path(path) for path in sorted_out.films]
         notes += sorted_out.notes
     if not found:
-        what = f"file ending in {', '.join(suffixes)}" if suffixes else "film"
         raise UsageError("; ".join([f"nothing to embed: no {what} in what was given", *notes]))
     return Expanded(list(dict.fromkeys(found)), notes)
 

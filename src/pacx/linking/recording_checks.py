@@ -70,7 +70,7 @@ def _look(root: Path, paths: Sequence[str]) -> list[tuple[str, Signal]]:
 def _signal(record: Path) -> Signal:
     import numpy as np
 
-    from pacx.modalities.ecg_signal.wfdb_records import imported_wfdb
+    from pacx.modalities.ecg_signal.formats.wfdb import imported_wfdb
 
     wfdb = imported_wfdb()
     if not record.with_name(f"{record.name}.hea").is_file():

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from pacx.modalities.ecg_signal.facts import EcgFacts
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.patients import Patients
 
@@ -21,14 +22,17 @@ class EcgOptions:
     """ECGFounder's file, the folder that pacx convert made of it, or the folder that training ecg wrote (RUN/ecg)."""
 
     recordings: Path
-    """An array with its JSON file beside it (ecg.npy, ecg.json), Symile-MIMIC's ecg_SPLIT.npy, a folder of WFDB
-    records, or a csv with path, sample_id and if known patient_id."""
+    """A folder of ECG files of any formats (docs/formats.md), one of them, an array with its JSON file beside it
+    (ecg.npy, ecg.json), Symile-MIMIC's ecg_SPLIT.npy, or a csv with path, sample_id and if known patient_id."""
 
     patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
     """Whose a recording is."""
 
+    facts: Annotated[EcgFacts, tyro.conf.arg(name="")] = field(default_factory=EcgFacts)
+    """What the files do not say."""
+
     max_unreadable_fraction: float = 0.001
-    """Share of WFDB records that may be unreadable and are then left out."""
+    """Share of recordings that may be unreadable and are then left out."""
 
 
 class Ecg(Modality[EcgOptions]):
@@ -51,7 +55,10 @@ class Ecg(Modality[EcgOptions]):
 
         model = load_ecg_encoder(options.encoder)
         recordings = open_recordings(
-            options.recordings, max_bad_fraction=options.max_unreadable_fraction, patients=options.patients
+            options.recordings,
+            max_bad_fraction=options.max_unreadable_fraction,
+            patients=options.patients,
+            facts=options.facts,
         )
         return EcgJob(model, recordings)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from pacx.modalities.ecg_signal.facts import EcgFacts
 from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.modalities.patients import Patients
@@ -34,8 +35,8 @@ class EcgRun(Run):
     """
 
     recordings: Path
-    """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of WFDB records,
-    or a csv with path, sample_id and if known patient_id."""
+    """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of ECG files of
+    any formats (docs/formats.md), or a csv with path, sample_id and if known patient_id."""
 
     pack: Path | None = None
     """The pack of the same samples' films: only recordings of its training split are learnt from. Without films, a
@@ -56,6 +57,9 @@ class EcgRun(Run):
     patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
     """Whose a recording is."""
 
+    facts: Annotated[EcgFacts, tyro.conf.arg(name="")] = field(default_factory=EcgFacts)
+    """What the files do not say."""
+
     partial_pairs: bool = False
     """Go on where fewer than half of the recordings have a film in the pack, or of its films a recording."""
 
@@ -71,7 +75,9 @@ class EcgRun(Run):
         from pacx.training.tasks.ecg import EcgTask
 
         allowed, seed = self.max_bad_fraction, self.training.seed
-        recordings = open_recordings(self.recordings, max_bad_fraction=allowed, patients=self.patients)
+        recordings = open_recordings(
+            self.recordings, max_bad_fraction=allowed, patients=self.patients, facts=self.facts
+        )
         met = samples_met(self.pack, recordings.sample_ids, is_partial=self.partial_pairs)
         notes = told(*recordings.notes, *met)
         settings = EmbeddingSettings(num_workers=max(1, self.training.num_workers), max_bad_fraction=allowed)

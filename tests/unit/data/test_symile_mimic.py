@@ -15,7 +15,7 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS, LAB_TESTS, MIMIC_ECG_LEADS
 from pacx.data.checks.record_counts import tally
 from pacx.data.dataset import datasets
-from pacx.modalities.ecg_signal.readers import read_symile
+from pacx.modalities.ecg_signal.arrays import read_symile
 from pacx.modalities.labs import read_symile_labs
 
 PATIENTS = 40

@@ -35,7 +35,7 @@ def written(tmp_path: Path, name: str, tracing: Tracing) -> Path:
 
 
 def by_wfdb(path: Path) -> tuple[Leads, float, datetime]:
-    from pacx.modalities.ecg_signal.wfdb_records import imported_wfdb
+    from pacx.modalities.ecg_signal.formats.wfdb import imported_wfdb
 
     record = imported_wfdb().rdrecord(str(path.with_suffix("")), physical=False)
     assert record.checksum == record.calc_checksum()

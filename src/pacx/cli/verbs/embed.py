@@ -14,7 +14,6 @@ from pacx.cli.verbs.predict import say_quarantined
 from pacx.core.artifacts import sha256_of, staged_file
 from pacx.core.discovery import like
 from pacx.core.errors import UsageError, refuse_idle
-from pacx.data.file_names import as_text
 from pacx.inference.export_folder import Precision, is_export_folder
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
@@ -102,10 +101,10 @@ def _embed_files(words: Sequence[str]) -> None:
 
 
 def _embed_ecgs(call: EmbedCall) -> bool:
-    """Embed WFDB records where the folder holds an ECG encoder; says whether it does."""
+    """Embed ECGs where the folder holds an ECG encoder; says whether it does."""
+    from pacx.modalities.ecg_signal.ecg_file import format_of, recordings_in, without_parts
     from pacx.modalities.ecg_signal.job import EcgJob
-    from pacx.modalities.ecg_signal.readers import read_wfdb
-    from pacx.modalities.ecg_signal.wfdb_records import HEADER_SUFFIX, without_segments
+    from pacx.modalities.ecg_signal.readers import read_ecgs
     from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
 
     if not is_ecg_encoder(call.encoder):
@@ -116,11 +115,12 @@ def _embed_ecgs(call: EmbedCall) -> bool:
     settings = EmbeddingSettings(
         device=chosen_device(call.device), num_workers=call.num_workers, max_bad_fraction=call.max_bad_fraction
     )
-    files, notes = expanded(call.paths, (HEADER_SUFFIX,))
+    files, notes = expanded(call.paths, lambda path: format_of(path) is not None, "ECG")
     for note in notes:
         say(note)
-    paths = {as_text(path): path for path in without_segments(files)}
-    recordings = read_wfdb(list(paths.values()), sample_ids=list(paths), max_bad_fraction=call.max_bad_fraction)
+    refs = recordings_in(without_parts(files))
+    paths = {str(ref): ref.path for ref in refs}
+    recordings = read_ecgs(refs, sample_ids=list(paths), max_bad_fraction=call.max_bad_fraction)
     targets = EcgJob(load_ecg_encoder(call.encoder), recordings, batch_size=call.batch_size).run(settings)
     _save(targets.sample_ids, targets.embeddings, call.out)
     bad = [replace(each, file=each.sample_id, sha256=sha256_of(paths[each.sample_id])) for each in targets.quarantined]

@@ -23,15 +23,8 @@ from scipy.signal import butter, filtfilt, iirnotch
 from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.core.workers import in_order
-from pacx.modalities.ecg_signal.recordings import (
-    PLAUSIBLE_MV,
-    EcgRecordings,
-    EcgUnit,
-    UnusableError,
-    fitted,
-    require_samples,
-    resampled,
-)
+from pacx.modalities.ecg_signal.facts import EcgUnit, UnusableError
+from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, EcgRecordings, fitted, require_samples, resampled
 from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
 BLOCK = 64

@@ -19,8 +19,9 @@ from pacx.core.errors import DataError
 from pacx.core.host import require_memory
 from pacx.core.progress import progress
 from pacx.core.quarantine import require_few_bad
+from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.filters import BLOCK, PreparedBlock, prepared_blocks
-from pacx.modalities.ecg_signal.recordings import EcgRecordings, EcgUnit
+from pacx.modalities.ecg_signal.recordings import EcgRecordings
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
 from pacx.modalities.targets import FrozenTargets, target_fingerprint
 from pacx.models.ecg.encoder import EcgEncoder

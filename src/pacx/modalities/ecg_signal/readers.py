@@ -1,112 +1,128 @@
-"""ECG recordings from files: WFDB records, one array with a JSON file beside it, Symile-MIMIC's arrays.
+"""ECG recordings from files of any format, brought to one rate and length, and lists of such files.
 
-Every reader checks lead order and voltage. A WFDB record that cannot be read is left out by name, up to an allowed
-share of them; nothing else of a collection is touched.
+Lead order and voltage are checked. A recording that cannot be read is left out by name, up to an allowed share of them;
+nothing else of a collection is touched.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, UsageError
 from pacx.core.host import require_memory
 from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
-from pacx.core.tables.cells import is_unknown
 from pacx.core.tables.column_roles import Role
 from pacx.core.tables.ids import whole_ids
-from pacx.core.vocabulary import ECG_LEADS, MIMIC_ECG_LEADS
-from pacx.data.file_names import on_disk
-from pacx.data.folder_walk import files_below
+from pacx.core.vocabulary import ECG_LEADS
 from pacx.data.text_tables import open_text_table, without_blank_rows
-from pacx.modalities.ecg_signal.recordings import (
-    EcgRecordings,
-    EcgUnit,
-    UnusableError,
-    check_lead_order,
-    check_voltage,
-    fitted,
-    require_samples,
-    resampled,
-)
-from pacx.modalities.ecg_signal.wfdb_records import HEADER_SUFFIX, read_record, without_segments
+from pacx.modalities.ecg_signal.arrays import on_patients, read_array, read_symile
+from pacx.modalities.ecg_signal.ecg_file import HEADER_SUFFIX, EcgRef, ecg_files, format_of, open_ecg, recordings_in
+from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, EcgUnit, UnusableError
+from pacx.modalities.ecg_signal.record import EcgRecord
+from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_plausible, fitted, require_samples, resampled
 from pacx.modalities.patients import ANYBODY, Patients
-from pacx.modalities.symile import admissions, mapped
 from pacx.modalities.targets import named
 
-_USED_KEYS = ("leads", "sample_rate_hz", "unit")
 _LIST = re.compile(r".+\.(?:csv|tsv|txt)(?:\.(?:gz|bz2|zst))?", re.IGNORECASE)
 
 
-def read_wfdb(
-    paths: Sequence[Path],
+def read_ecgs(
+    recordings: Sequence[EcgRef | Path],
     *,
     sample_ids: Sequence[str] = (),
-    patient_ids: Sequence[str] = (),
+    patient_ids: Sequence[str] | None = None,
     sample_rate_hz: float = 500.0,
     duration_s: float = 10.0,
     max_bad_fraction: float = 0.0,
+    facts: EcgFacts = NO_FACTS,
+    place: str = "",
     notes: tuple[str, ...] = (),
 ) -> EcgRecordings:
-    """Read WFDB records (.hea with .dat or .mat), as MIMIC-IV-ECG, PTB-XL and the PhysioNet challenges have them.
+    """Read recordings of any formats into one array.
 
     Leads are reordered by name; values become millivolts; NaN stays (a sample the device marked as invalid). A record
     with another rate is resampled; a longer one keeps its first ``duration_s`` seconds; a shorter one holds its last
     value, and is unusable below half of the length.
 
     Args:
-        paths: records with or without suffix.
-        sample_ids: one per record; by default the file name without suffix.
-        patient_ids: one per record; by default all are different people.
+        recordings: which; WFDB records with or without suffix.
+        sample_ids: one per recording; by default its key in its file, or the file's name without suffix.
+        patient_ids: one per recording; None = whom the files name; () = nobody is known.
         sample_rate_hz: common rate of the result.
         duration_s: common length of the result.
-        max_bad_fraction: share of records that may be unusable and are then left out.
+        max_bad_fraction: share of recordings that may be unusable and are then left out.
+        facts: what their files may not say.
+        place: where the patients should have been named, for a note on those who are not.
         notes: what is known already of how they came about.
 
     Raises:
         DataError: there is no memory for so many, or more of them than allowed cannot be read, lack a lead, have an
             unknown unit, are too short, or have too many gaps to be resampled.
     """
+    refs = [EcgRef.parse(each) for each in recordings]
     num_samples = round(duration_s * sample_rate_hz)
     require_memory(
-        len(paths) * len(ECG_LEADS) * num_samples * np.dtype(np.float32).itemsize, f"{len(paths):,} ECG records"
+        len(refs) * len(ECG_LEADS) * num_samples * np.dtype(np.float32).itemsize, f"{len(refs):,} ECG records"
     )
-    ids = [str(name) for name in sample_ids] or [Path(path).stem for path in paths]
-    patients = list(patient_ids) or ids
-    signals = np.empty((len(paths), len(ECG_LEADS), num_samples), np.float32)
+    ids = [str(name) for name in sample_ids] or [ref.key or ref.path.stem for ref in refs]
+    whose = patient_ids or ("",) * len(refs)
+    signals = np.empty((len(refs), len(ECG_LEADS), num_samples), np.float32)
     good: list[int] = []
+    persons: list[str] = []
     lengths: list[int] = []
     bad: list[Quarantined] = []
-    with progress("reading ECGs", len(paths), "records") as bar:
-        for row, path in enumerate(paths):
+    titles: set[str] = set()
+    has_voltage = True
+    with progress("reading ECGs", len(refs), "records") as bar:
+        for row, (title, record) in enumerate(_records(refs, facts)):
+            titles |= {title} - {""}
             try:
-                physical, rate_hz = read_record(Path(path))
-                known = _at_rate(physical, rate_hz, sample_rate_hz, num_samples)
+                if isinstance(record, DataError):
+                    raise record
+                physical = record.twelve()
+                known = _at_rate(physical, record.rate_hz, sample_rate_hz, num_samples)
                 signals[len(good)] = fitted(known, num_samples)  # a copy of the good ones would need the memory twice
                 lengths.append(_recorded(known, num_samples).shape[1])
+                persons.append(record.patient_id if patient_ids is None else str(whose[row]))
+                has_voltage &= record.is_millivolt
                 good.append(row)
             except (DataError, UnusableError) as reason:
                 bad.append(Quarantined(sample_id=ids[row], reason=str(reason)))
             bar.advance()
-    require_few_bad("WFDB records", bad, len(paths), max_bad_fraction)
-    recordings = EcgRecordings(
+    what = f"{titles.pop()}s" if len(titles) == 1 else "ECG recordings"
+    require_few_bad(what, bad, len(refs), max_bad_fraction)
+    of_them = EcgRecordings(
         tuple(ids[row] for row in good),
         signals[: len(good)],
         ECG_LEADS,
         sample_rate_hz,
-        patient_ids=tuple(patients[row] for row in good),
+        EcgUnit.MILLIVOLT if has_voltage else EcgUnit.RELATIVE,
+        patient_ids=tuple(persons),
         quarantined=tuple(bad),
         lengths=tuple(lengths),
-        notes=notes,
+        notes=(*notes, *(on_patients(persons, len(good), place) if place else ())),
     )
-    check_lead_order(recordings, "WFDB records")
-    check_voltage(recordings, "WFDB records")
-    return recordings
+    return check_plausible(of_them, what)
+
+
+def _records(refs: Sequence[EcgRef], facts: EcgFacts) -> Iterator[tuple[str, EcgRecord | DataError]]:
+    """Each recording with the title of its format, or why there is none; a file is opened once for its neighbours."""
+    for path, of_file in groupby(refs, lambda ref: ref.path):
+        wanted = list(of_file)
+        try:
+            with open_ecg(path, facts) as file:
+                for ref in wanted:
+                    try:
+                        yield file.title, file.read(ref.key)
+                    except DataError as error:
+                        yield file.title, error
+        except DataError as error:
+            yield from (("", error) for _ in wanted)
 
 
 def _at_rate(physical: NDArray[np.float64], rate_hz: float, wanted_hz: float, num_samples: int) -> NDArray[np.float64]:
@@ -126,91 +142,7 @@ def _recorded(physical: NDArray[np.float64], num_samples: int) -> NDArray[np.flo
     return fitted(physical, num_samples) if ends_in_gap else physical[:, :num_samples]
 
 
-def read_array(npy: Path, description: Path, patients: Patients = ANYBODY) -> EcgRecordings:
-    """Open recordings kept as one array (N, 12, T), memory-mapped, with a JSON file that says what they are.
-
-    Args:
-        npy: int16 microvolts or float millivolts.
-        description: JSON object with ``sample_ids``, ``leads``, ``sample_rate_hz`` and ``unit`` ("mV", "uV" or
-            "relative"), and if known ``patient_ids``; null is a patient that is not known.
-        patients: which of its lists says whose the recordings are.
-
-    Raises:
-        UsageError: a list may name the patients and nobody says whether it does.
-        DataError: a file or field is missing, or array and description do not fit each other.
-    """
-    signals, said = mapped(npy), _described(description)
-    lists = [name for name, value in said.items() if isinstance(value, list) and name not in _USED_KEYS]
-    roles = patients.roles(
-        lists, (Role.SAMPLE, Role.PATIENT), place=description.name, used=("sample_ids",), usual="patient_ids"
-    )
-    sample = "sample_ids" if "sample_ids" in said else roles.get(Role.SAMPLE)
-    absent = [*(() if sample else ("sample_ids",)), *(field for field in _USED_KEYS if field not in said)]
-    if sample is None or absent:
-        raise DataError(f"{description} does not say {', '.join(absent)}; add what the recordings in {npy.name} are")
-    for each in (sample, "leads"):
-        if not isinstance(said[each], list):
-            raise DataError(f"{description} has no list as {each}; give one for each recording or lead of {npy.name}")
-    try:
-        sample_rate_hz = float(said["sample_rate_hz"])
-    except (TypeError, ValueError):
-        raise DataError(f"{description} has no number as sample_rate_hz; give the samples per second") from None
-    if said["unit"] not in {unit.value for unit in EcgUnit}:
-        raise DataError(f"{description} names unit '{said['unit']}'; expected mV, uV or relative")
-    whose = tuple(said[name]) if (name := roles.get(Role.PATIENT)) else ()
-    recordings = EcgRecordings(
-        tuple(whole_ids(map(str, said[sample]), f"{sample} of {description}")),
-        signals,
-        tuple(said["leads"]),
-        sample_rate_hz,
-        EcgUnit(said["unit"]),
-        whose,
-        notes=(*roles.notes, *_on_patients(whose, len(said[sample]), description.name)),
-    )
-    check_lead_order(recordings, str(npy))
-    check_voltage(recordings, str(npy))
-    return recordings
-
-
-def _described(description: Path) -> dict[str, Any]:
-    said: object = read_json(description)
-    if not isinstance(said, dict):
-        raise DataError(f"{description} is no JSON object; expected sample_ids, {', '.join(_USED_KEYS)} in one")
-    return said
-
-
-def read_symile(npy: Path) -> EcgRecordings:
-    """Open an ``ecg_<split>.npy`` of Symile-MIMIC: (N, 1, 5000, 12) in MIMIC's lead order, each record in [-1, 1].
-
-    Sample ids are the admissions in ``hadm_id_<split>.npy``; candidates of the retrieval task are left out.
-
-    Raises:
-        DataError: the array has another shape, another number of rows than ids, or another lead order.
-    """
-    stored = mapped(npy)
-    if stored.ndim != 4 or stored.shape[1] != 1 or stored.shape[3] != len(MIMIC_ECG_LEADS):
-        raise DataError(f"{npy} has shape {stored.shape}, expected (records, 1, 5000, 12) as Symile-MIMIC has it")
-    ids, rows = admissions(npy, "ecg")
-    if len(stored) <= rows.max(initial=-1):
-        raise DataError(f"{npy} has {len(stored)} records, its hadm_id file more; copy both files of the split again")
-    # The samples come first in every split, so that they stay a view of the file.
-    chosen = stored[: len(rows)] if np.array_equal(rows, np.arange(len(rows))) else stored[rows]
-    signals = chosen[:, 0].transpose(0, 2, 1)
-    recordings = EcgRecordings(ids, signals, MIMIC_ECG_LEADS, 500.0, EcgUnit.RELATIVE)
-    check_lead_order(recordings, str(npy))
-    return recordings
-
-
-def _on_patients(patients: Sequence[object], num_samples: int, place: str) -> tuple[str, ...]:
-    """What has to be said of recordings whose patient is not known."""
-    num_alone = sum(is_unknown(str(patient)) for patient in patients) if patients else num_samples
-    if not num_alone:
-        return ()
-    alone = "every recording" if num_alone == num_samples else f"{num_alone:,} of {num_samples:,} recordings"
-    return (f"{place} names no patient of {alone}: each of them counts as a person of its own",)
-
-
-def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRecordings:
+def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: EcgFacts) -> EcgRecordings:
     table = open_text_table(path)
     roles = patients.roles(table.names, (Role.PATH, Role.SAMPLE, Role.PATIENT), place=path.name, used=())
     column = roles.get(Role.PATH)
@@ -237,13 +169,17 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients) -> EcgRe
     )
     if num_nameless := ids.count(""):
         raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")
-    persons = tuple(frame[whose]) if whose else ()
-    return read_wfdb(
-        [_record_below(path.parent, each) for each in frame[column]],
+    refs = [EcgRef.parse(_record_below(path.parent, each)) for each in frame[column]]
+    if sample and len(set(refs)) < len(refs):  # rows that share a file tell its recordings apart by their ids
+        refs = [ref._replace(key=ref.key or sample_id) for ref, sample_id in zip(refs, ids, strict=True)]
+    return read_ecgs(
+        refs,
         sample_ids=ids,
-        patient_ids=persons,
+        patient_ids=tuple(frame[whose]) if whose else () if patients.no_patients else None,
         max_bad_fraction=max_bad_fraction,
-        notes=(*notes, *_on_patients(persons, len(ids), path.name)),
+        facts=facts,
+        place=path.name,
+        notes=tuple(notes),
     )
 
 
@@ -254,31 +190,42 @@ def _record_below(folder: Path, written: str) -> Path:
     return path if is_there or "\\" not in written else folder / written.replace("\\", "/")
 
 
-def open_recordings(path: Path, *, max_bad_fraction: float = 0.0, patients: Patients = ANYBODY) -> EcgRecordings:
+def open_recordings(
+    paths: Path | Sequence[Path],
+    *,
+    max_bad_fraction: float = 0.0,
+    patients: Patients = ANYBODY,
+    facts: EcgFacts = NO_FACTS,
+) -> EcgRecordings:
     """Open recordings of any kind, recognised by what is there.
 
     Args:
-        path: an array with its JSON file beside it, Symile-MIMIC's ``ecg_<split>.npy``, a WFDB record or a folder of
-            them (at any depth), or a csv with path and if known sample_id and patient_id.
-        max_bad_fraction: share of WFDB records that may be unreadable.
+        paths: a folder or files of any formats, mixed at will (of a folder everything below it); an array with its
+            JSON file beside it or Symile-MIMIC's ``ecg_<split>.npy``, which stay on the disk; or a csv with path and if
+            known sample_id and patient_id.
+        max_bad_fraction: share of recordings that may be unreadable.
         patients: which column says whose a recording is.
+        facts: what the files may not say.
 
     Raises:
         UsageError: there is nothing of the kind, or a column may name the patients and nobody says whether it does.
         DataError: it is at fault.
     """
-    if path.is_dir():
-        below = files_below(path, lambda file: file.suffix == HEADER_SUFFIX)
-        files = without_segments([on_disk(path / name) for name in below.chosen])
-        if not files:
-            raise UsageError(f"{path} has no WFDB record (.hea) in it; give a folder that has")
-        notes = _on_patients((), len(files), f"the folder {path}")
-        return read_wfdb(files, max_bad_fraction=max_bad_fraction, notes=notes)
-    if path.suffix == ".npy" and path.is_file():
-        has_description = path.with_suffix(".json").exists()
-        return read_array(path, path.with_suffix(".json"), patients) if has_description else read_symile(path)
-    if _LIST.fullmatch(path.name) and path.is_file():
-        return _read_list(path, max_bad_fraction, patients)
-    if path.with_suffix(HEADER_SUFFIX).is_file():
-        return read_wfdb([path], max_bad_fraction=max_bad_fraction)
-    raise UsageError(f"{path} is no recording; give a .npy array, a .csv list, a WFDB record or a folder of them")
+    path = paths if isinstance(paths, Path) else None
+    if path and path.suffix == ".npy" and path.is_file():
+        if path.with_suffix(".json").exists():
+            return read_array(path, path.with_suffix(".json"), patients)
+        if path.name.startswith("ecg_"):
+            return read_symile(path)
+    if path and _LIST.fullmatch(path.name) and path.is_file() and format_of(path) is None:
+        return _read_list(path, max_bad_fraction, patients, facts)
+    files = ecg_files(paths)
+    if path and not path.is_dir() and not files[0].is_file():
+        raise UsageError(f"{path} is no recording; give an ECG file, a folder of them, a .npy array or a .csv list")
+    return read_ecgs(
+        recordings_in(files, facts),
+        patient_ids=() if patients.no_patients else None,
+        max_bad_fraction=max_bad_fraction,
+        facts=facts,
+        place=f"the folder {path}" if path and path.is_dir() else "",
+    )

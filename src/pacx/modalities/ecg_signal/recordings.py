@@ -8,10 +8,10 @@ augmented limb leads follow from I and II (aVL = I - II/2, aVF = II - I/2). Nor 
 signals is checked as well. Files that lack a lead are refused; no lead is ever made up from another.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,7 @@ from pacx.core.errors import DataError
 from pacx.core.quarantine import Quarantined
 from pacx.core.tables.ids import persons
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.modalities.ecg_signal.facts import EcgUnit, UnusableError
 from pacx.modalities.targets import named
 
 _CHECKED_RECORDS = 64
@@ -32,16 +33,15 @@ _RATIO_PRECISION = 1000
 _MOST_MISSING = 0.2
 _HELD_S = 1.0
 
+_BEFORE_LEAD = re.compile(r"^(?:mdc_ecg_lead_|(?:ecg|ekg|lead)(?:[\s_:.]+|-|(?=[ivad])))*")
+"""What makers write before a lead's name. A hyphen behind a blank turns the lead round."""
+_LEAD_NAMES = {
+    **{lead.casefold(): lead for lead in ECG_LEADS},
+    **{"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "III"},
+}
+
 PLAUSIBLE_MV = (0.003, 10.0)
 """Standard deviation of the median lead of anything that comes from a body; real ones have 0.1 to 0.5 mV."""
-
-
-class EcgUnit(Enum):
-    """What one step of the stored numbers is; RELATIVE = scaled record by record, the voltage is lost."""
-
-    MILLIVOLT = "mV"
-    MICROVOLT = "uV"
-    RELATIVE = "relative"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,10 @@ class EcgRecordings:
                 f"ECG recordings name a sample more than once ({named(twice)}); keep one recording each, or give a "
                 "list in which every one has a sample_id of its own"
             )
-        lead_positions(self.leads, "ECG recordings")
+        try:
+            lead_positions(self.leads)
+        except UnusableError as reason:
+            raise DataError(f"an array of ECG recordings {reason}") from None
         if not self.sample_rate_hz > 0:
             raise DataError(f"ECG sample rate is {self.sample_rate_hz} Hz; give the rate of the recordings")
 
@@ -113,7 +116,7 @@ class EcgRecordings:
         T is what was recorded of it.
         """
         recorded = self.signals[row][:, : self.lengths[row] if self.lengths else None]
-        raw = np.asarray(recorded, np.float64)[lead_positions(self.leads, "ECG recordings")]
+        raw = np.asarray(recorded, np.float64)[lead_positions(self.leads)]
         return raw * 1e-3 if self.unit is EcgUnit.MICROVOLT else raw
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "EcgRecordings":
@@ -126,20 +129,30 @@ class EcgRecordings:
         )
 
 
-def lead_positions(leads: Sequence[str], source: str) -> list[int]:
-    """Where each lead of ``ECG_LEADS`` stands among ``leads``; upper and lower case are the same.
+def lead_called(stored: str) -> str:
+    """The lead of ``ECG_LEADS`` that a stored name means, by the spellings in use; the stored name where it means none.
+
+    Upper and lower case are the same; ``ECG``, ``EKG``, ``Lead`` and ``MDC_ECG_LEAD_`` may stand before it, and I, II
+    and III may be D1 to D3 or DI to DIII. Modified leads (MLII) and turned ones (-aVR) are others.
+    """
+    folded = _BEFORE_LEAD.sub("", stored.strip().casefold())
+    return _LEAD_NAMES.get(folded, stored)
+
+
+def lead_positions(leads: Sequence[str], wanted: Sequence[str] = ECG_LEADS) -> list[int]:
+    """Where each wanted lead stands among ``leads``, in any spelling.
 
     Raises:
-        DataError: a lead is missing or occurs twice.
+        UnusableError: a lead is missing or occurs twice.
     """
-    folded = [str(lead).strip().casefold() for lead in leads]
-    wrong = [lead for lead in ECG_LEADS if folded.count(lead.casefold()) != 1]
+    called = [lead_called(str(lead)) for lead in leads]
+    wrong = [lead for lead in wanted if called.count(lead) != 1]
     if wrong:
-        raise DataError(
-            f"{source} must have each of the twelve leads once, but not so {', '.join(wrong)} (leads: "
-            f"{', '.join(map(str, leads))}); leads are never made up from others, leave such recordings out"
+        what = "each of the twelve leads" if tuple(wanted) == ECG_LEADS else f"lead {' and lead '.join(wanted)}"
+        raise UnusableError(
+            f"must have {what} once, but not so {', '.join(wrong)}; leads are never made up from others, leave it out"
         )
-    return [folded.index(lead.casefold()) for lead in ECG_LEADS]
+    return [called.index(lead) for lead in wanted]
 
 
 def _spread(total: int) -> NDArray[np.int64]:
@@ -203,6 +216,17 @@ def check_lead_order(recordings: EcgRecordings, source: str) -> None:
     )
 
 
+def check_plausible(recordings: EcgRecordings, source: str) -> EcgRecordings:
+    """The recordings, if the order of their leads and their unit can be what is said.
+
+    Raises:
+        DataError: they cannot.
+    """
+    check_lead_order(recordings, source)
+    check_voltage(recordings, source)
+    return recordings
+
+
 def resampled(signals: NDArray[np.float64], rate_hz: float, wanted_hz: float) -> NDArray[np.float64]:
     """Another sample rate along the last axis, by a polyphase filter; the trend is kept out of the edges. No NaN."""
     from scipy.signal import resample_poly
@@ -255,7 +279,3 @@ def _held(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.bool_]:
         for start, run in zip(starts[runs >= num_samples], runs[runs >= num_samples], strict=True):
             of_lead[start : start + run] = True
     return held
-
-
-class UnusableError(Exception):
-    """One recording cannot be used; the message goes on after its name: "is constant"."""
