@@ -1,7 +1,8 @@
 """What a simulated MIMIC knows of its subjects besides films: admissions, laboratory rows and ECG recordings.
 
 Each stay has a first recording and a first set of values within hours of admission, which are those of the twin of
-Symile-MIMIC, and again an hour before the film of its second or third day. The tables keep MIMIC's habits: a third of
+Symile-MIMIC, and mostly again an hour before the film of its second or third day, so that some films lack one of them.
+The tables keep MIMIC's habits: a third of
 the laboratory rows names no admission, some have no number, and tests outside the fifty are among them. Some stays
 begin with a recording that is of no use: nothing but zeros, or samples that the device marked as invalid.
 """
@@ -27,6 +28,8 @@ _STAY = timedelta(days=8)
 _FILM_OF_VISIT = (0, 4)
 _BEFORE_FILM = timedelta(minutes=45)
 _OTHER_TEST = 51463
+_NO_SECOND_ECG, _NO_SECOND_LABS = (5, 1), (6, 2)
+"""Of which numbers, by division with a remainder, there is nothing before the film."""
 _STAYS_AT_ONCE = 64
 
 
@@ -94,6 +97,8 @@ def _events(stays: Sequence[Stay], patients: Physiology, seed: int) -> pd.DataFr
     for time in (0, 1):
         keys = [stay.key(time) for stay in stays]
         values = simulate_labs(patients, keys, seed=seed)
+        if time == 1:
+            values[[_is(stay, _NO_SECOND_LABS) for stay in stays]] = np.nan
         row, test = np.nonzero(~np.isnan(values))
         taken = np.array([str(stay.moments()[time].replace(second=0)) for stay in stays])
         parts.append(
@@ -133,10 +138,16 @@ def save_ecgs(folder: Path, stays: Sequence[Stay], patients: Physiology, *, seed
         for time in (0, 1):
             drawn = simulate_ecg(whose, [stay.key(time) for stay in these], seed=seed)
             for stay, signal in zip(these, drawn, strict=True):
+                if time == 1 and _is(stay, _NO_SECOND_ECG):
+                    continue
                 listed.append(_saved(folder, stay, 1 + time, stay.moments()[time], signal))
                 if time == 0 and (useless := _useless(stay, signal)) is not None:
                     listed.append(_saved(folder, stay, 0, stay.begins - timedelta(hours=1), useless))
     save_csv(pd.DataFrame(listed).sort_values(["subject_id", "study_id"]), folder / "record_list.csv")
+
+
+def _is(stay: Stay, which: tuple[int, int]) -> bool:
+    return stay.number % which[0] == which[1]
 
 
 def _useless(stay: Stay, signal: NDArray[np.floating]) -> NDArray[np.floating] | None:
