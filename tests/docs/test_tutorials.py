@@ -27,6 +27,7 @@ _SHORT = "--training.epochs 1 --training.warmup-epochs 0 --training.batch-size 1
 _PROBE = "--num-draws 20 --probe.epochs 2 --probe.num-seeds 1"
 SMALL = {
     "simulate": "--patients 40 --num-workers 1",
+    "simulate mimic": "--patients 40",
     "data pack": "--num-workers 1",
     "train mae-": f"{_SHORT} {_MODEL} {_DECODER}",
     "train": _SHORT,

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pacx.core.artifacts import read_json, staged_directory, write_json
-from pacx.core.errors import DataError, UsageError
+from pacx.core.artifacts import staged_directory, write_json
+from pacx.core.errors import DataError
+from pacx.data.pairs.linked_films import FORMAT_VERSION, PAIRS_FILE, STORY_FILE, read_pairs, read_story
 from pacx.linking.flow import Flow
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT_VERSION = 1
-_PAIRS, _STORY = "pairs.parquet", "links.json"
 _IDS = ("subject_id", "hadm_id", "study_id", "ecg_study_id")
 
 
@@ -43,18 +42,12 @@ class Links:
             UsageError: there is no such folder.
             DataError: it is of another version, or damaged.
         """
-        import pandas as pd
-
-        if not (path / _STORY).is_file():
-            raise UsageError(f"{path} is no folder of links; pacx data link makes one")
-        story = read_json(path / _STORY)
-        if not isinstance(story, dict) or story.get("format_version") != FORMAT_VERSION:
-            raise DataError(f"{path} was written by another version; link again")
+        story = read_story(path)
+        pairs = read_pairs(path)
         try:
-            pairs = pd.read_parquet(path / _PAIRS)
             items = tuple(map(str, story["items"]))
             flow = Flow.from_json(story["flow"])
-        except (OSError, ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is damaged ({type(error).__name__}); link again") from error
         return cls(path, pairs, items, flow)
 
@@ -71,9 +64,9 @@ def write_links(path: Path, pairs: "pd.DataFrame", items: tuple[str, ...], flow:
     """
     table = pairs.assign(**{name: _whole(pairs[name]) for name in _IDS if name in pairs})
     with staged_directory(path) as partial:
-        table.to_parquet(partial / _PAIRS, index=False)
+        table.to_parquet(partial / PAIRS_FILE, index=False)
         story = {"format_version": FORMAT_VERSION, **origin, "items": list(items), "flow": flow.to_json()}
-        write_json(partial / _STORY, story)
+        write_json(partial / STORY_FILE, story)
 
 
 def _whole(ids: "pd.Series") -> "pd.Series":

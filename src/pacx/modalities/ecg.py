@@ -25,6 +25,9 @@ class EcgOptions:
     """A folder of ECG files of any formats (docs/formats.md), one of them, an array with its JSON file beside it
     (ecg.npy, ecg.json), Symile-MIMIC's ecg_SPLIT.npy, or a csv with path, sample_id and if known patient_id."""
 
+    links: Path | None = None
+    """Of the folder of recordings those of linked films, called by their films; the folder that pacx data link made."""
+
     patients: Annotated[Patients, tyro.conf.arg(name="")] = field(default_factory=Patients)
     """Whose a recording is."""
 
@@ -50,12 +53,13 @@ class Ecg(Modality[EcgOptions]):
     def open(self, options: EcgOptions) -> EmbeddingJob:
         """Open the encoder and its recordings; unreadable files are counted, nothing is filtered yet."""
         from pacx.modalities.ecg_signal.job import EcgJob
-        from pacx.modalities.ecg_signal.readers import open_recordings
+        from pacx.modalities.ecg_signal.linked import recordings_of
         from pacx.models.ecg.encoder import load_ecg_encoder
 
         model = load_ecg_encoder(options.encoder)
-        recordings = open_recordings(
+        recordings = recordings_of(
             options.recordings,
+            options.links,
             max_bad_fraction=options.max_unreadable_fraction,
             patients=options.patients,
             facts=options.facts,

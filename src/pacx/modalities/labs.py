@@ -6,6 +6,7 @@ plain one (``pacx.modalities.panel.lab_exports``); or Symile-MIMIC's arrays, whi
 Source: paper appendix A.1.1; rajesh-lab/symile; specification of the ECG and lab side, sections 2 and 3.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,9 @@ from pacx.core.errors import DataError, UsageError, refuse_idle
 from pacx.data.text_tables import open_text_table
 from pacx.modalities.modality import EmbeddingJob, Modality, ModalityCard
 from pacx.modalities.panel.lab_exports import LAB_LAYOUTS, lab_units
+from pacx.modalities.panel.linked_values import read_linked_values
 from pacx.modalities.panel.long_tables import layout_of, read_long_table, require_columns_of
-from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, joined
 from pacx.modalities.panel.reading import OF_LONG_TABLES, OF_TEXT_TABLES, TableReading
 from pacx.modalities.panel.wide_tables import read_wide_table
 from pacx.modalities.patients import ANYBODY, Patients
@@ -33,9 +35,12 @@ class LabsOptions:
     encoder: Path
     """The folder that training labs wrote (RUN/labs)."""
 
-    table: Path
+    table: Path | None = None
     """A csv with sample_id and one column per MIMIC item id; a long csv as MIMIC's labevents or eICU's lab; or
     Symile-MIMIC's labs_percentiles_SPLIT.npy."""
+
+    links: Path | None = None
+    """In the place of a table: the values of linked films, from the folder that pacx data link made."""
 
     reading: TableReading = field(default_factory=TableReading)
     """Which samples of a long table, and how many values may be bad."""
@@ -89,6 +94,24 @@ def read_labs(table: Path, reading: TableReading, patients: Patients = ANYBODY) 
     return read_long_table(opened, LAB_PANEL, layout, lab_units(), reading, patients)
 
 
+def read_labs_of(
+    tables: Sequence[Path], links: Path | None, reading: TableReading, patients: Patients
+) -> PanelTable | PanelPercentiles:
+    """Read labs from tables as one, or from links.
+
+    Raises:
+        UsageError: both are given, or neither; or as ``read_labs``.
+        DataError: as ``read_labs``, or the links are damaged.
+    """
+    if bool(tables) == (links is not None):
+        raise UsageError("laboratory values come from a table or from links; give --table or --links, one of them")
+    if links is None:
+        return joined([read_labs(table, reading, patients) for table in tables])
+    refuse_idle(reading, OF_LONG_TABLES, f"{links}, whose values are chosen already")
+    refuse_idle(patients, ("patient_column", "no_patients"), f"{links}, which knows the patients")
+    return read_linked_values(links, LAB_PANEL, reading)
+
+
 class Labs(Modality[LabsOptions]):
     """Fifty laboratory tests as a modality, from values of any of the known layouts or from Symile's percentiles."""
 
@@ -106,7 +129,9 @@ class Labs(Modality[LabsOptions]):
         from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 
         encoder = PanelEncoder.load(options.encoder, LAB_PANEL)
-        return PanelJob(encoder, read_labs(options.table, options.reading, options.patients), options.missing)
+        tables = () if options.table is None else (options.table,)
+        measured = read_labs_of(tables, options.links, options.reading, options.patients)
+        return PanelJob(encoder, measured, options.missing)
 
 
 MODALITY = Labs()

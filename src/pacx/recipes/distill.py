@@ -10,6 +10,7 @@ import tyro
 from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
+from pacx.data.pairs.linked_films import require_same_links
 from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.recipes.rows import train_and_held_out
 from pacx.recipes.run import Run
@@ -75,6 +76,8 @@ class DistillRun(Run):
         encoder = load_encoder(self.encoder)
         fitting, held_out = train_and_held_out(pack, self.training.seed)
         targets = {target.modality: target for target in self.frozen_targets(pack, fitting)}
+        of_targets = {f"{name} targets": target.notes for name, target in targets.items()}
+        require_same_links({str(self.pack): pack.manifest.notes, **of_targets})
         task = DistillTask(pack, fitting, held_out, encoder, targets, chosen, self.training.seed)
         task.notes = told(*(f"{name}: {note}" for name, target in targets.items() for note in target.notes))
         return train(task, self.training, self.out, resume=self.resume)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from pacx.modalities.ecg_signal.facts import EcgFacts
-from pacx.modalities.ecg_signal.readers import open_recordings
+from pacx.modalities.ecg_signal.linked import recordings_of
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.modalities.patients import Patients
 from pacx.models.ecg.mae_config import EcgMAEConfig
@@ -37,6 +37,9 @@ class EcgRun(Run):
     recordings: Path
     """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of ECG files of
     any formats (docs/formats.md), or a csv with path, sample_id and if known patient_id."""
+
+    links: Path | None = None
+    """Of the folder of recordings those of linked films, called by their films; the folder that pacx data link made."""
 
     pack: Path | None = None
     """The pack of the same samples' films: only recordings of its training split are learnt from. Without films, a
@@ -75,10 +78,10 @@ class EcgRun(Run):
         from pacx.training.tasks.ecg import EcgTask
 
         allowed, seed = self.max_bad_fraction, self.training.seed
-        recordings = open_recordings(
-            self.recordings, max_bad_fraction=allowed, patients=self.patients, facts=self.facts
+        recordings = recordings_of(
+            self.recordings, self.links, max_bad_fraction=allowed, patients=self.patients, facts=self.facts
         )
-        met = samples_met(self.pack, recordings.sample_ids, is_partial=self.partial_pairs)
+        met = samples_met(self.pack, recordings.sample_ids, is_partial=self.partial_pairs, notes=recordings.notes)
         notes = told(*recordings.notes, *met)
         settings = EmbeddingSettings(num_workers=max(1, self.training.num_workers), max_bad_fraction=allowed)
         ready = prepare_usable(

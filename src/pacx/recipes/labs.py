@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import tyro
-
-from pacx.modalities.labs import read_labs
-from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable, joined
+from pacx.modalities.labs import read_labs_of
+from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
 from pacx.modalities.panel.reading import TableReading
 from pacx.recipes.panel_run import PanelRun
 from pacx.training.config import TrainingConfig
@@ -26,10 +24,13 @@ class LabsRun(PanelRun):
         >>> run.run()  # doctest: +SKIP
     """
 
-    table: tuple[Path, ...]
+    table: tuple[Path, ...] = ()
     """A csv with sample_id and one column per MIMIC item id, raw values, blank = not measured; a long csv as MIMIC's
     labevents or eICU's lab; or Symile-MIMIC's labs_percentiles_SPLIT.npy, of as many splits as there are: the pack
     says which samples train."""
+
+    links: Path | None = None
+    """In the place of tables: the values of linked films, from the folder that pacx data link made."""
 
     reading: TableReading = field(default_factory=TableReading)
     """Which samples of a long table, and how many values may be bad."""
@@ -38,8 +39,8 @@ class LabsRun(PanelRun):
     """The run folder; the encoder ends up in OUT/labs, the targets in OUT/targets."""
 
     def read(self) -> PanelTable | PanelPercentiles:
-        """The tables as one, whatever their kind."""
-        return joined([read_labs(table, self.reading, self.patients) for table in self.table])
+        """The tables as one, whatever their kind, or the values of linked films."""
+        return read_labs_of(self.table, self.links, self.reading, self.patients)
 
 
 def labs() -> LabsRun:
@@ -47,7 +48,7 @@ def labs() -> LabsRun:
     training = TrainingConfig(
         epochs=50, batch_size=256, learning_rate=3e-4, warmup_steps=200, weight_decay=0.01, betas=(0.9, 0.999)
     )
-    return LabsRun(table=tyro.MISSING, training=training)
+    return LabsRun(training=training)
 
 
 def labs_released_code() -> LabsRun:

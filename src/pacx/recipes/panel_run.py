@@ -61,7 +61,7 @@ class PanelRun(Run):
         from pacx.training.loop import train
         from pacx.training.tasks.panel import PanelTask
 
-        met = samples_met(self.pack, measured.sample_ids, is_partial=self.partial_pairs)
+        met = samples_met(self.pack, measured.sample_ids, is_partial=self.partial_pairs, notes=measured.notes)
         fitting, held_out = learning_rows(self.pack, measured.sample_ids, measured.patient_ids, seed)
         task = PanelTask(measured, fitting, held_out, self.task, seed)
         task.notes = told(*measured.notes, *met)

@@ -10,6 +10,7 @@ from pacx.core.errors import DataError
 from pacx.core.progress import announce
 from pacx.core.tables.ids import how_they_would_meet, whole_number_id
 from pacx.data.packs.pack import Pack
+from pacx.data.pairs.linked_films import require_same_links
 from pacx.data.splits import assign_splits
 from pacx.recipes.rows import rows_of_samples
 
@@ -25,20 +26,25 @@ def told(*notes: str) -> tuple[str, ...]:
     return notes
 
 
-def samples_met(pack: Path | None, sample_ids: Sequence[str], *, is_partial: bool) -> tuple[str, ...]:
+def samples_met(
+    pack: Path | None, sample_ids: Sequence[str], *, is_partial: bool, notes: Sequence[str] = ()
+) -> tuple[str, ...]:
     """How many samples have a film in a pack, for the notes of a run; nothing without a pack.
 
     Args:
         pack: films of the same samples.
         sample_ids: N ids.
         is_partial: whether it may be fewer than half of the samples or of the films, whichever are fewer.
+        notes: on how the samples came about.
 
     Raises:
-        DataError: it is fewer; the message says what keeps their ids apart.
+        DataError: it is fewer; the message says what keeps their ids apart. Or both were linked, and not by the same.
     """
     if pack is None:
         return ()
-    films = [whole_number_id(film) for film in Pack.open(pack).sample_ids]
+    opened = Pack.open(pack)
+    require_same_links({str(pack): opened.manifest.notes, "the samples": notes})
+    films = [whole_number_id(film) for film in opened.sample_ids]
     num_met = len(set(sample_ids) & set(films))
     said = f"{num_met:,} of {len(sample_ids):,} samples have one of the {len(films):,} films of {pack}"
     if num_met < _FEWEST_MET * min(len(sample_ids), len(films)) and not is_partial:

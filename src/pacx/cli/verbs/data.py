@@ -18,6 +18,7 @@ from pacx.data.packs.merging import merge_shards
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import Shard, pack_records, pack_shard
 from pacx.data.packs.splitting import divided
+from pacx.data.pairs.linked_films import LinkedFilms, with_pairs_only
 from pacx.data.splits import SplitPolicy
 from pacx.linking.source import sources
 
@@ -39,6 +40,9 @@ class PackCall(Generic[OptionsT]):
 
     out: Path
     """The pack to write."""
+
+    links: Path | None = None
+    """Pack only films that have a pair in these links, which pacx data link made, and call them as the links do."""
 
     image_size_px: int = 224
     """Side of the packed squares; the encoder's input size."""
@@ -101,6 +105,8 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
     kind: Any = PackCall[dataset.options_type]  # type: ignore[name-defined]  # known when called
     call = parse(kind, words, verb=f"data pack {dataset.card.name}", example=_EXAMPLE)
     read = replace(dataset.read(call.root, call.options), dataset=dataset.card.name)
+    if call.links is not None:
+        read = with_pairs_only(read, LinkedFilms.open(call.links))
     records = divided(read, dataset, call.seed, call.split_policy)
     options: dict[str, Any] = {
         "preprocessing": Preprocessing(image_size_px=call.image_size_px),

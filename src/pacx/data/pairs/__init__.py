@@ -1,0 +1,1 @@
+"""Which films, ECGs and laboratory values belong together, as ``pacx data link`` wrote it down."""
