@@ -1,10 +1,12 @@
 """What the simulated carts write is read to the same numbers by libraries that others wrote."""
 
 import filecmp
+import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +33,7 @@ def tracing() -> Tracing:
 
 
 def written(tmp_path: Path, name: str, tracing: Tracing) -> Path:
+    tmp_path.mkdir(exist_ok=True)
     return tmp_path / ecg_writers()[name].write(tmp_path, [("deep/first", tracing)])["deep/first"]
 
 
@@ -73,11 +76,37 @@ def by_ecgdatakit(path: Path) -> tuple[Leads, float, datetime]:
     return leads, record.leads[0].sampling_rate, record.recording.date
 
 
+def by_pandas(path: Path) -> tuple[Leads, float, datetime]:
+    table = pd.read_csv(path)
+    return {lead: table[lead].to_numpy() / 1000 for lead in table}, SAMPLE_RATE_HZ, STARTED  # it says neither
+
+
+def by_scipy(path: Path) -> tuple[Leads, float, datetime]:
+    from scipy.io import loadmat
+
+    signals = loadmat(path)["ECG"]["data"][0, 0]
+    return dict(zip(ECG_LEADS, signals, strict=True)), SAMPLE_RATE_HZ, STARTED  # likewise
+
+
+def by_numpy(path: Path) -> tuple[Leads, float, datetime]:
+    file, _, key = str(path).partition("#")
+    about = json.loads(Path(file).with_suffix(".json").read_text())
+    signals = np.load(file)[about["sample_ids"].index(key)] / 1000
+    return (
+        dict(zip(about["leads"], signals, strict=True)),
+        about["sample_rate_hz"],
+        STARTED,
+    )  # it does not say the moment
+
+
 READERS: list[tuple[str, Callable[[Path], tuple[Leads, float, datetime]]]] = [
     ("wfdb", by_wfdb),
     ("dicom", by_pydicom),
     ("edf", by_pyedflib),
     ("philips-xml", by_sierraecg),
+    ("csv", by_pandas),
+    ("mat", by_scipy),
+    ("npy", by_numpy),
     *(
         (name, by_ecgdatakit)
         for name in ("muse-xml", "philips-xml", "philips-xml-plain", "hl7-aecg", "scp-ecg", "dicom", "edf", "wfdb")
@@ -97,11 +126,30 @@ def test_what_carts_write_others_read_within_half_a_step(name, read, tmp_path, t
         assert np.abs(got - expected).max() <= step_mv / 2 * (1 + 1e-6) + 1e-6, lead
 
 
+def test_exams_of_code_15_stand_between_zeros_at_400_samples_a_second(tmp_path, tracing):
+    with_400 = Tracing(patient_id="p2", millivolts=tracing.millivolts[:, :4000], rate_hz=400, started=STARTED)
+    paths = ecg_writers()["hdf5"].write(tmp_path, [("s7/107", with_400), ("other", tracing)])
+    assert paths == {"s7/107": "exams_part0.hdf5#107", "other": "exams_part0.hdf5#1"}
+    with h5py.File(tmp_path / "exams_part0.hdf5") as file:
+        assert file["exam_id"][:].tolist() == [107, 1]
+        first, second = file["tracings"][:]
+    assert pd.read_csv(tmp_path / "exams.csv")["patient_id"].tolist() == ["p2", "p1"]
+    assert np.array_equal(first[48:4048].T, with_400.millivolts)
+    assert not first[:48].any()
+    assert not second[4048:].any()
+    # every fourth sample of the one is every fifth of the other, but for what only 500 samples a second can hold
+    smooth = slice(1000, 3800)
+    there, here = second[48:4048:4].T, tracing.millivolts[:, ::5]
+    assert np.abs(there - here)[:, smooth.start // 4 : smooth.stop // 4].max() < 0.1
+
+
 @pytest.mark.parametrize("name", ecg_writers())
 def test_the_same_recording_gives_the_same_bytes(name, tmp_path, tracing):
-    first, second = (written(tmp_path / folder, name, tracing) for folder in ("a", "b"))
-    names = sorted(file.name for file in first.parent.iterdir())
-    assert filecmp.cmpfiles(first.parent, second.parent, names, shallow=False) == (names, [], [])
+    for folder in ("a", "b"):
+        written(tmp_path / folder, name, tracing)
+    names = sorted(str(file.relative_to(tmp_path / "a")) for file in (tmp_path / "a").rglob("*.*"))
+    assert filecmp.cmpfiles(tmp_path / "a", tmp_path / "b", names, shallow=False) == (names, [], [])
+    assert names
 
 
 def test_counts_that_16_bits_cannot_hold_are_clipped(tracing):

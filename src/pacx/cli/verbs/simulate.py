@@ -61,7 +61,7 @@ class TwinCall:
 
     ecg_format: str = TwinConfig.ecg_format
     """Write each patient's ECG as a file, too, where the dataset has ECGs: wfdb, dicom, muse-xml, philips-xml,
-    philips-xml-plain, hl7-aecg, scp-ecg or edf."""
+    philips-xml-plain, hl7-aecg, scp-ecg, edf, hdf5, mat, csv or npy."""
 
 
 def _write_site(name: str, words: Sequence[str]) -> None:

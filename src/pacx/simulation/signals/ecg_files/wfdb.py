@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing
+from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing
 
 _STEPS_PER_MV = 1000
 
 
-class WfdbWriter(EcgWriter):
+class WfdbWriter(OneEcgWriter):
     """Writes WFDB records; the path to open is the header's."""
 
     suffix = ".hea"
