@@ -8,7 +8,7 @@ refuses to merge when the merged encoder does not give the same embeddings.
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import (
@@ -19,17 +19,18 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
+from peft.tuners.lora.layer import Linear as PeftLinear
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from pacx.core.artifacts import staged_directory
 from pacx.core.errors import ModelError
 from pacx.core.randomness import seed_of
 from pacx.models.adapters_config import LoRAConfig, NormsTrained
 from pacx.models.initialization import seeded_rng
-from pacx.models.onednn import use_onednn
+from pacx.models.onednn import adapted_linear, is_suitable, use_onednn
 from pacx.models.vit import config_of, vit_with_weights
 from pacx.models.vit_config import NORM_EPS
 
@@ -86,11 +87,44 @@ def add_lora(vit: VisionTransformer, config: LoRAConfig, *, seed: int) -> PeftMo
     with seeded_rng(seed_of(seed, "lora")):
         model = get_peft_model(adapted, settings)
     use_onednn(model)
+    multiply_at_once(model)
     norms = adapted.modules() if config.norms is NormsTrained.ALL else adapted.norm.modules()
     for layer in norms:
         if isinstance(layer, nn.LayerNorm):
             layer.requires_grad_(True)
     return model
+
+
+class AdaptedLinear(PeftLinear):
+    """peft's layer, multiplied at once where nothing but one plain adapter is on; its parameters are peft's.
+
+    peft multiplies by the frozen weight and by both factors and adds; on a CPU the thin products and the sums are a
+    third of a step (ADR 0051). Adapters with dropout, merged, switched off or on a GPU are peft's own business.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - as peft's
+        """(..., in_features) to (..., out_features)."""
+        base, names = cast("nn.Linear", self.base_layer), self.active_adapters
+        is_plain = (
+            len(names) == 1
+            and names[0] in self.lora_A
+            and not (args or kwargs or self.merged or self.disable_adapters or self.lora_variant)
+            and isinstance(self.lora_dropout[names[0]], nn.Identity)
+            and not any(parameter.requires_grad for parameter in base.parameters())
+        )
+        if is_plain:
+            down, up = (cast("Tensor", side[names[0]].weight) for side in (self.lora_A, self.lora_B))  # (r, K), (N, r)
+            if is_suitable(x, base.weight, base.bias, down, up):
+                return adapted_linear(x, base.weight, base.bias, down, up, self.scaling[names[0]])
+        return super().forward(x, *args, **kwargs)
+
+
+def multiply_at_once(model: nn.Module, *, at_once: bool = True) -> None:
+    """Let every linear layer with adapters multiply as ``AdaptedLinear``, or as peft again."""
+    was, becomes = (PeftLinear, AdaptedLinear) if at_once else (AdaptedLinear, PeftLinear)
+    for layer in model.modules():
+        if type(layer) is was:
+            layer.__class__ = becomes
 
 
 def trainable_summary(model: nn.Module) -> TrainableSummary:
@@ -183,6 +217,7 @@ def merge_lora(model: PeftModel) -> VisionTransformer:
         ModelError: the merged encoder's tokens differ from the adapted one's by more than 1e-5 (relative L2).
     """
     adapted = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    multiply_at_once(adapted, at_once=False)  # ours adds it to the weight, and would round like the merge
     norm_eps = next(layer.eps for layer in adapted.modules() if isinstance(layer, nn.LayerNorm))
     _set_norm_eps(adapted, NORM_EPS)
     config = config_of(cast("VisionTransformer", adapted.get_base_model()))
