@@ -166,20 +166,33 @@ def pooled(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> Tensor:
     return pooled_and_patches(vit, images, pooling)[0]
 
 
-def pooled_and_patches(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> tuple[Tensor, Tensor]:
+def pooled_and_patches(
+    vit: VisionTransformer, images: Tensor, pooling: Pooling, seen: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One embedding per image and the tokens of its patches, all after the final norm.
 
     Args:
         vit: an encoder, also one with LoRA adapters.
         images: normalised (B, C, S, S).
         pooling: the class token, or the mean over patch tokens (each normed first).
+        seen: places of the patches that go through the blocks, int64 (B, K), the others being as if they were not
+            there; None sends all of them.
 
     Returns:
-        (B, D) and (B, L, D), patches row by row.
+        (B, D) and (B, L, D), patches row by row; or (B, K, D), patches in the order of ``seen``.
     """
-    tokens = vit.forward_features(images)  # (B, 1 + L, D)
+    tokens = vit.forward_features(images) if seen is None else _of_seen(vit, images, seen)  # (B, 1 + L or K, D)
     patches = tokens[:, vit.num_prefix_tokens :]  # the class token (and registers, where there are any) come first
     return (tokens[:, 0] if pooling is Pooling.CLASS_TOKEN else patches.mean(dim=1)), patches
+
+
+def _of_seen(vit: VisionTransformer, images: Tensor, seen: Tensor) -> Tensor:
+    """Class token and chosen patches through the blocks and the final norm: (B, 1 + K, D)."""
+    class_token, positions = class_token_and_positions(vit)
+    patches = vit.patch_embed(images) + positions[:, 1:]  # (B, L, D); place 0 is the class token's
+    kept = patches.gather(1, seen[..., None].expand(-1, -1, patches.shape[-1]))  # (B, K, D)
+    first = (class_token + positions[:, :1]).expand(len(kept), -1, -1)  # (B, 1, D)
+    return cast("Tensor", vit.norm(vit.blocks(torch.cat([first, kept], dim=1))))
 
 
 def patch_tokens(vit: VisionTransformer, images: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.multilinear_config import MultilinearConfig
 from pacx.objectives.regression_config import RegressionConfig
 from pacx.objectives.token_regression_config import TokenRegressionConfig
-from pacx.recipes.distill import DistillRun, distill
-from pacx.training.task_config import MovingTeacher, WeightedObjective
+from pacx.recipes.distill import DistillRun, distill, distill_tiny
+from pacx.training.task_config import MovingTeacher, PatchDropout, WeightedObjective
 
 _RELEASED_DROPOUT = 0.2
 
@@ -75,6 +75,18 @@ def distill_teacher_student() -> DistillRun:
     return replace(paper, task=replace(paper.task, teacher=MovingTeacher()), out=Path("runs/distill-teacher-student"))
 
 
+def distill_sparse() -> DistillRun:
+    """Each step looks at a random quarter of a film's patches: faster, and another training (docs/performance.md)."""
+    paper = distill()
+    return replace(paper, task=replace(paper.task, patch_dropout=PatchDropout()), out=Path("runs/distill-sparse"))
+
+
+def distill_tiny_sparse() -> DistillRun:
+    """As distill-tiny, but each step looks at a random quarter of a film's patches."""
+    tiny = distill_tiny()
+    return replace(tiny, task=replace(tiny.task, patch_dropout=PatchDropout()), out=Path("runs/distill-tiny-sparse"))
+
+
 def distill_tokens() -> DistillRun:
     """Each target is also read from the patches by a cross-attention, which shows where (the paper's future work)."""
     paper = distill()
@@ -99,6 +111,8 @@ RECIPES = (
     distill_full,
     distill_mixup,
     distill_teacher_student,
+    distill_sparse,
+    distill_tiny_sparse,
     distill_tokens,
     distill_symile,
 )

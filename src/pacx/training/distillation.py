@@ -57,9 +57,14 @@ class DistillModule(nn.Module):
             self.teacher.eval()
         return self
 
-    def features(self, images: Tensor) -> FilmFeatures:
-        """Normalized films (B, C, S, S) to embeddings (B, D) and patch tokens (B, L, D)."""
-        return FilmFeatures(*pooled_and_patches(cast("VisionTransformer", self.vit), images, self.pooling))
+    def features(self, images: Tensor, seen: Tensor | None = None) -> FilmFeatures:
+        """Normalized films (B, C, S, S) to embeddings (B, D) and patch tokens (B, L, D).
+
+        Args:
+            images: the films.
+            seen: places of the patches that are looked at, (B, K); then there are K tokens. None looks at all.
+        """
+        return FilmFeatures(*pooled_and_patches(cast("VisionTransformer", self.vit), images, self.pooling, seen))
 
     def reading(self, films: FilmFeatures) -> dict[str, Tensor]:
         """Where each target is read, by modality (B, L), as far as an objective can say."""

@@ -120,6 +120,33 @@ class MovingTeacher:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchDropout:
+    """Look at a random part of each film's patches in a step, other ones in every epoch; the class token always is in.
+
+    Every encoder measured or released sees whole films.
+
+    Args:
+        mask_ratio: share of the patches that a step leaves out, in (0, 1); at least one patch stays.
+
+    Raises:
+        UsageError: the share is out of range.
+
+    Source: Liu et al. 2023 (PatchDropout, arXiv:2208.07220); for contrastive pairs Li et al. 2023 (FLIP,
+    arXiv:2212.00794). Neither is in the paper.
+    """
+
+    mask_ratio: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mask_ratio < 1:
+            raise UsageError(f"patch dropout: mask_ratio is {self.mask_ratio}; give a share between 0 and 1, or none")
+
+    def num_seen(self, num_patches: int) -> int:
+        """Patches of a film that a step sees."""
+        return max(1, round(num_patches * (1 - self.mask_ratio)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillTaskConfig:
     """What Stage 2 trains, and towards what; the defaults are the paper's.
 
@@ -132,6 +159,7 @@ class DistillTaskConfig:
         further: objectives beyond the paper's; a recipe names them.
         mixup: train on mixtures of two films' embeddings and targets; None trains on the films.
         teacher: let the encoder agree with its own moving average too; None has no teacher.
+        patch_dropout: leave out patches of the films in training, for speed; None looks at whole films, as the paper.
         augmentation: what happens to a film before the encoder sees it.
         pooling: which output of the ViT is the image's embedding.
         partial_pairs: train films that lack a target too: each term of the loss is taken over the films that have it.
@@ -149,6 +177,7 @@ class DistillTaskConfig:
     further: tuple[WeightedObjective, ...] = ()
     mixup: EmbeddingMixup | None = None
     teacher: MovingTeacher | None = None
+    patch_dropout: PatchDropout | None = None
     augmentation: Augmentation = Augmentation.DISTILLATION
     pooling: Pooling = Pooling.CLASS_TOKEN
     partial_pairs: bool = False

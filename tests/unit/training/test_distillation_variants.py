@@ -1,5 +1,6 @@
 """Stage 2 with mixtures and with a teacher, inside the task that trains it."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from pacx.training.config import TrainingConfig
 from pacx.training.distillation import TEACHER
 from pacx.training.loop import train
 from pacx.training.monitoring.reading_maps import patch_grid
-from pacx.training.task_config import DistillTaskConfig, MovingTeacher, WeightedObjective
+from pacx.training.task_config import DistillTaskConfig, MovingTeacher, PatchDropout, WeightedObjective
 from pacx.training.tasks.distill import DistillTask
 
 MODEL = ViTConfig(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2)
@@ -104,7 +105,62 @@ def test_the_student_predicts_what_the_teacher_makes_of_the_plain_film(blob_pack
     assert not any("cosine_teacher" in name for name in values)
 
 
+def test_a_step_of_patch_dropout_sees_the_drawn_patches_and_nothing_else(blob_pack, targets):
+    """What lies outside of them may be anything; each film's draw is its own and another one in every epoch."""
+    task = task_with(blob_pack, targets, patch_dropout=PatchDropout(mask_ratio=0.75))
+    batch = next(task.batches(0, CONFIG, 0, 1))
+    first, later = task._seen(batch, 0), task._seen(batch, 1)
+    assert first.shape == (16, 4)
+    assert all(len(set(row.tolist())) == 4 for row in first)
+    assert not torch.equal(first, later)
+    alone = replace(batch, rows=batch.rows[3:4], images=batch.images[3:4], keys=batch.keys[3:4])
+    assert torch.equal(task._seen(alone, 0)[0], first[3])
+    images = to_input(batch.images, blob_pack.preprocessing)
+    grid = torch.zeros(16, 16, dtype=torch.bool).scatter(1, first, True).view(16, 4, 4)
+    is_seen = grid.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]  # (B, 1, S, S)
+    found = task.module.features(images, first)
+    assert found.patches.shape == (16, 4, 32)
+    other = task.module.features(torch.where(is_seen, images, 100.0), first)
+    assert torch.equal(found.embedding, other.embedding)
+    changed = task.module.features(torch.where(is_seen, -images, images), first)
+    assert not torch.allclose(found.embedding, changed.embedding, atol=1e-3)
+
+
+def test_all_patches_seen_in_any_order_are_the_whole_film(blob_pack, targets):
+    task = task_with(blob_pack, targets)
+    images = to_input(next(task.batches(0, CONFIG, 0, 1)).images, blob_pack.preprocessing)
+    order = torch.from_numpy(generator(0, "any order").permuted(np.tile(np.arange(16), (16, 1)), axis=1))
+    whole, found = task.module.features(images), task.module.features(images, order)
+    torch.testing.assert_close(found.embedding, whole.embedding, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.patches[2, 5], whole.patches[2, order[2, 5]], rtol=1e-4, atol=1e-5)
+
+
+def test_patch_dropout_trains_measures_whole_films_and_resumes_to_the_same_bits(blob_pack, targets, tmp_path):
+    dropout = PatchDropout(mask_ratio=0.5)
+    task = task_with(blob_pack, targets, patch_dropout=dropout, augmentation=Augmentation.DISTILLATION)
+    train(task, CONFIG, tmp_path / "run")
+    weights = (tmp_path / "run/encoder/model.safetensors").read_bytes()
+    with torch.no_grad():
+        values = task.module.eval() and task.validate()
+    whole = task_with(blob_pack, targets, augmentation=Augmentation.DISTILLATION)
+    whole.module.load_state_dict(task.module.state_dict())
+    with torch.no_grad():
+        assert values == (whole.module.eval() and whole.validate())
+    again = task_with(blob_pack, targets, patch_dropout=dropout, augmentation=Augmentation.DISTILLATION)
+    train(again, CONFIG, tmp_path / "interrupted")
+    for left in sorted((tmp_path / "interrupted/checkpoints").iterdir())[1:]:
+        shutil.rmtree(left)
+    for done in ("encoder", "adapter"):
+        shutil.rmtree(tmp_path / "interrupted" / done)
+    (tmp_path / "interrupted/summary.json").unlink()
+    resumed = task_with(blob_pack, targets, patch_dropout=dropout, augmentation=Augmentation.DISTILLATION)
+    train(resumed, CONFIG, tmp_path / "interrupted", resume=True)
+    assert (tmp_path / "interrupted/encoder/model.safetensors").read_bytes() == weights
+
+
 def test_settings_out_of_range_are_refused():
+    with pytest.raises(UsageError, match="mask_ratio is 1"):
+        PatchDropout(mask_ratio=1)
     with pytest.raises(UsageError, match="decay"):
         MovingTeacher(decay=1.0)
     with pytest.raises(UsageError, match="weight is 0"):

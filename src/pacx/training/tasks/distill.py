@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.provenance import provenance
+from pacx.core.randomness import uniform
 from pacx.core.tables.ids import how_they_would_meet
 from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
@@ -28,6 +29,7 @@ from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
+from pacx.models.vit import config_of
 from pacx.models.vit_config import Pooling
 from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
@@ -105,6 +107,7 @@ class DistillTask(StageTask[Batch]):
         self._position[train_rows] = np.arange(len(train_rows))
         self._encoder_sha256 = array_sha256(*(tensor.cpu().numpy() for tensor in encoder.vit.state_dict().values()))
         dims = {name: table.shape[1] for name, table in self._train_targets.values.items()}
+        self._num_patches = config_of(vit).num_patches
         self.module: DistillModule = DistillModule(vit, dims, config, seed=seed)
 
     @property
@@ -133,7 +136,7 @@ class DistillTask(StageTask[Batch]):
         targets = self._train_targets.at(positions, self.device)
         targets = self.module.with_teacher(targets, to_input(films, self.pack.preprocessing))
         films = augment(films, batch.keys, self.config.augmentation, seed=self.seed, epoch=epoch)
-        features = self.module.features(to_input(films, self.pack.preprocessing))
+        features = self.module.features(to_input(films, self.pack.preprocessing), self._seen(batch, epoch))
         if self.config.mixup is not None:
             features, targets = self.config.mixup.mixed(features, targets, batch.keys, seed=self.seed, epoch=epoch)
         return self.module.score(features, targets)
@@ -234,6 +237,15 @@ class DistillTask(StageTask[Batch]):
                     f"{how_they_would_meet(ids, frozen.sample_ids)}; give both the same ids"
                 )
         return PairedTargets(values, observed, self._patients[rows])
+
+    def _seen(self, batch: Batch, epoch: int) -> Tensor | None:
+        """Which patches of each film this epoch looks at, (B, K); None = all."""
+        dropout = self.config.patch_dropout
+        if dropout is None:
+            return None
+        noise = uniform(self.seed, "patch-dropout", epoch, batch.keys, self._num_patches)
+        seen = noise.argsort(axis=1, kind="stable")[:, : dropout.num_seen(self._num_patches)]  # (B, K)
+        return torch.from_numpy(seen).to(self.device)
 
     def _alignment(self, embeddings: Tensor) -> dict[str, float]:
         values: dict[str, float] = {}
