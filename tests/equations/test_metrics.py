@@ -45,7 +45,7 @@ def weighted_case(draw):
     return scores, labels, weights
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(weighted_case())
 def test_weighted_metrics_equal_scikit_learn(case):
     scores, labels, weights = case

@@ -4,6 +4,7 @@
 """
 
 import itertools
+import multiprocessing
 import os
 import random
 import re
@@ -11,9 +12,8 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
-import warnings
 from collections import Counter
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -32,49 +32,47 @@ NUM_WORKERS = (0, 2, 4)
 _PATIENCE_S = 300.0
 
 
-def start(pack: Path, run: Path, num_workers: int, said: Path) -> int:
-    """A training that has begun, in a process group of its own; returns its process id."""
-    pid = os.fork()  # for torch is loaded here, and loading it takes longer than all the rest
-    if not pid:
-        os.setsid()
-        with said.open("w") as file:
-            os.dup2(file.fileno(), sys.stderr.fileno())
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than a small machine has cores
-        try:
-            resume_worker.run(pack, run, False, num_workers, 5000, 0.0)
-            os._exit(0)
-        except SystemExit as ended:
-            sys.stderr.flush()
-            os._exit(int(str(ended.code)))
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
+def train(pack: Path, run: Path, num_workers: int, said: Path) -> None:
+    """In a process group of its own."""
+    os.setsid()
+    with said.open("w") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    resume_worker.run(pack, run, False, num_workers, 5000, 0.0)
+
+
+def start(pack: Path, run: Path, num_workers: int, said: Path) -> ForkServerProcess:
+    """A training that has begun."""
+    context = multiprocessing.get_context("forkserver")  # imports torch once, for all of them
+    context.set_forkserver_preload(["pacx.training.tasks.mae", "pacx.training.loop"])
+    process = context.Process(target=train, args=(pack, run, num_workers, said))
+    process.start()
     deadline = time.monotonic() + _PATIENCE_S
     while not (run / "journal.jsonl").exists():
-        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it ended before it was asked to"
+        assert process.is_alive(), "it ended before it was asked to"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return pid
+    return process
 
 
 def faults(pack: Path, folder: Path, number: signal.Signals, num_workers: int, wait_s: float) -> list[str]:
     """What is wrong with a training that is asked to stop so long after its first steps."""
     run, said = folder / "run", folder / "said.txt"
-    pid = start(pack, run, num_workers, said)
+    process = start(pack, run, num_workers, said)
+    assert process.pid is not None
     time.sleep(wait_s)
-    family = psutil.Process(pid).children(recursive=True)
-    os.killpg(pid, number)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, number)
+    process.join(_PATIENCE_S)
     found = []
-    if code != 75:
-        found.append(f"exit code {code}")
+    if process.exitcode != 75:
+        found.append(f"exit code {process.exitcode}")
     text = said.read_text()
     match = re.search(rf"asked to stop \({number.name}\) and is saved at step (\d+)", text)
     if match is None or not (run / "checkpoints" / f"step-{int(match[1]):08d}").is_dir():
         found.append(f"not saved: {sorted(path.name for path in run.glob('checkpoints/*'))}")
     if "Traceback" in text:
         found.append(f"a traceback: {text[-500:]}")
-    if psutil.wait_procs(family, timeout=20)[1]:
+    if psutil.wait_procs(family, timeout=_PATIENCE_S)[1]:
         found.append("an orphan")
     return found
 

@@ -58,5 +58,5 @@ def test_packing_says_what_is_kept_and_leaves_no_process(
     assert f"pacx: interrupted ({number.name}); " in said
     assert "films are kept; run the same command again to go on" in said
     assert "Traceback" not in said
-    assert not psutil.wait_procs(family, timeout=20)[1]
+    assert not psutil.wait_procs(family, timeout=_PATIENCE_S)[1]
     assert subprocess.run(command, check=False).returncode == 0

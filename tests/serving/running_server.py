@@ -18,6 +18,8 @@ import psutil
 TOKEN = "a-token-of-the-tests-0123456789"
 ANY = "application/octet-stream"
 
+PATIENCE_S = 120.0
+
 
 @dataclass
 class Running:
@@ -32,7 +34,7 @@ class Running:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=self.headers, timeout=30)
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=self.headers, timeout=PATIENCE_S)
 
     def post(self, body: bytes, media_type: str = ANY, **params: object) -> httpx.Response:
         with self.client() as client:
@@ -40,7 +42,7 @@ class Running:
 
     def begin(self, body: bytes, *, of: int, more_headers: str = "", token: str = TOKEN) -> socket.socket:
         """A request whose body has only begun."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {ANY}\r\nContent-Length: {of}\r\n"
         head += f"Authorization: Bearer {token}\r\n{more_headers}\r\n"
         connection.sendall(head.encode() + body)
@@ -62,6 +64,10 @@ class Running:
                 continue
         return total
 
+    def cpu_seconds(self) -> float:
+        """Of the server and of those who decode for it, as long as none of them is replaced."""
+        return sum(sum(process.cpu_times()[:2]) for process in self.tree())
+
     def metric(self, name: str) -> float:
         with self.client() as client:
             lines = client.get("/metrics").text.splitlines()
@@ -69,7 +75,7 @@ class Running:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE_S)
 
 
 def answer_of(connection: socket.socket) -> tuple[int, str]:
@@ -104,7 +110,7 @@ def begin_serving(
             cwd=folder,
             text=True,
         )
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while " at http://" not in said.read_text():
         if process.poll() is not None or time.monotonic() > until:
             process.kill()

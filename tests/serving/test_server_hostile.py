@@ -4,6 +4,7 @@ Every file here is small and harmless wherever else it is opened: it stands a li
 limit that the test sets low), and only as far as the guard needs to see.
 """
 
+import contextlib
 import io
 import socket
 import struct
@@ -21,11 +22,13 @@ from film_bytes import PATIENT, dicom, film, jpeg, png
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
-from running_server import ANY, TOKEN, Running, answer_of, serving
+from running_server import ANY, PATIENCE_S, TOKEN, Running, answer_of, serving
 
 from pacx.serving.decoding.film_format import _MAX_SCANS
 
 GREY = film(3)
+_WAITING = ("--limits.body-grace-s", "1000", "--limits.deadline-s", "1000")
+"""A server that would wait for the rest of a body longer than anybody here waits for its answer."""
 MOST_EXTRA_BYTES = 300 * 2**20
 """Over the server at rest: none of these films is large, so that anything more was allocated on a file's word."""
 JUST_TOO_LARGE_PX = (10_001, 10_000)
@@ -113,12 +116,12 @@ def _tiff() -> bytes:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_hostile_file_is_refused_quickly(server: Running, name: str) -> None:
+def test_a_hostile_file_is_refused_with_little_work(server: Running, name: str) -> None:
     make, statuses = FILES[name]
     body = make()
-    began, replaced = time.monotonic(), server.metric("pacx_decode_workers_replaced_total")
+    began, replaced = server.cpu_seconds(), server.metric("pacx_decode_workers_replaced_total")
     answer = server.post(body)
-    assert time.monotonic() - began < 2
+    assert server.cpu_seconds() - began < 2
     assert answer.status_code in statuses, answer.text
     assert set(answer.json()) == {"error"}
     assert server.metric("pacx_decode_workers_replaced_total") == replaced
@@ -143,12 +146,10 @@ def test_a_large_body_is_refused_whether_or_not_it_says_so(export: Path, tmp_pat
         for _ in range(64):
             yield bytes(2**18)
 
-    with serving([str(export), "--limits.max-body-mib", "1"], tmp_path) as server:
-        began = time.monotonic()
+    with serving([str(export), "--limits.max-body-mib", "1", *_WAITING], tmp_path) as server:
         with server.begin(b"x", of=2**20 + 1) as connection:
             status, text = answer_of(connection)
         assert (status, "1 MiB" in text) == (413, True)
-        assert time.monotonic() - began < 2
         with server.client() as client:
             try:
                 status = client.post("/v1/predict", content=in_pieces(), headers={"Content-Type": ANY}).status_code
@@ -162,52 +163,47 @@ def test_a_large_body_is_refused_whether_or_not_it_says_so(export: Path, tmp_pat
 def test_slow_bodies_are_not_waited_for(server: Running) -> None:
     def drip(connection: socket.socket) -> None:
         try:
-            for _ in range(100):
+            while not is_over.wait(0.1):
                 connection.sendall(b"x")
-                time.sleep(0.1)
         except OSError:
             pass
 
+    is_over = threading.Event()
     silent, dripping = server.begin(b"x", of=10**6), server.begin(b"x", of=10**6)
     with silent, dripping:
-        began = time.monotonic()
         threading.Thread(target=drip, args=(dripping,), daemon=True).start()
         for connection in (silent, dripping):
             status, text = answer_of(connection)
             assert (status, "slowly" in text) == (408, True)
-        assert time.monotonic() - began < 3
+        is_over.set()
     assert server.post(png(GREY)).status_code == 200
 
 
 def test_slow_and_large_headers_are_not_waited_for(export: Path, tmp_path: Path) -> None:
-    with serving([str(export), "--limits.header-s", "0.5"], tmp_path) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            began = time.monotonic()
-            for _ in range(100):
-                try:
+    with serving([str(export), "--limits.header-s", "1.5"], tmp_path) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+            until = time.monotonic() + PATIENCE_S
+            with contextlib.suppress(OSError):  # closed
+                while time.monotonic() < until:
                     connection.sendall(b"G")
                     time.sleep(0.05)
-                except OSError:
-                    break
+            assert time.monotonic() < until
             assert answer_of(connection)[0] in (0, 400)
-            assert time.monotonic() - began < 3
         with server.begin(b"", of=0, more_headers="X-Large: " + "y" * 70_000 + "\r\n") as connection:
             assert answer_of(connection)[0] in (0, 400, 431)
-        time.sleep(0.7)  # a connection kept alive is not closed by the clock of its first request
+        time.sleep(1.7)  # a connection kept alive is not closed by the clock of its first request
         assert server.post(png(GREY)).status_code == 200
 
 
-def test_an_early_refusal_does_not_hold_the_connection(server: Running) -> None:
-    with server.begin(b"x", of=10**6, token="wrong") as connection:
-        began = time.monotonic()
+def test_an_early_refusal_does_not_hold_the_connection(export: Path, tmp_path: Path) -> None:
+    with (
+        serving([str(export), *_WAITING], tmp_path) as server,
+        server.begin(b"x", of=10**6, token="wrong") as connection,
+    ):
         assert answer_of(connection)[0] == 401
-        connection.settimeout(3)
-        try:
+        with contextlib.suppress(ConnectionError):
             while connection.recv(1024):
                 pass
-        except ConnectionError:
-            pass
-        assert time.monotonic() - began < 2
 
 
 def test_a_film_that_takes_too_much_costs_a_worker_and_no_more(export: Path, tmp_path: Path) -> None:

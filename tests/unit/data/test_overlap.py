@@ -172,10 +172,10 @@ def test_a_flood_of_copies_takes_no_longer_than_a_crowd() -> None:
     flood = one + 0.01 * random.standard_normal((20_000, NUM_FREQUENCIES)).astype(np.float32)
     flood /= np.linalg.norm(flood, axis=1, keepdims=True)
     flood[:5000] = flood[0]
-    began = time.perf_counter()
+    began = time.process_time()
     pairs = alike(flood, 0.97)
     assert len(pairs) < 20_000 * 8 * 64
-    assert time.perf_counter() - began < 30
+    assert time.process_time() - began < 30
 
 
 def test_the_command_prints_a_table_and_writes_json(

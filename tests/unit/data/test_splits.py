@@ -36,7 +36,7 @@ cohorts = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cohorts, st.integers(0, 100))
 def test_patients_stay_whole_and_every_split_has_some(table: pd.DataFrame, seed: int) -> None:
     splits = assign_splits(table, names(table), seed=seed)
@@ -45,7 +45,7 @@ def test_patients_stay_whole_and_every_split_has_some(table: pd.DataFrame, seed:
     assert splits.index.equals(table.index)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cohorts, st.integers(0, 100))
 def test_the_order_of_rows_does_not_matter(table: pd.DataFrame, seed: int) -> None:
     shuffled = table.sample(frac=1, random_state=1)
@@ -101,7 +101,7 @@ def subset(table: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
     return low_data_subset(labels, table["patient_id"].to_numpy(object), keys, fraction=fraction, seed=seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cohorts, st.integers(0, 100))
 def test_subsets_are_nested_whole_and_keep_every_label(table: pd.DataFrame, seed: int) -> None:
     previous = np.zeros(len(table), bool)
