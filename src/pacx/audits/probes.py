@@ -10,7 +10,7 @@ from pacx.audits.audit import AuditResult, in_words
 from pacx.audits.probes_config import ClassTokenAudit, SplitsAudit, ThresholdAudit
 from pacx.core.errors import DataError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.embeddings import embed_each, embed_pack
 from pacx.evaluation.probes.classification import (
     ClassificationData,
     ClassificationScores,
@@ -48,14 +48,14 @@ def class_token(audit: ClassTokenAudit) -> AuditResult:
     data = ClassificationData.from_pack(pack, dataset=pack.path.name)
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=audit.num_draws, seed=audit.probe.seed)
     heads, scores = {}, {}
-    for encoder in opened:
-        for part, pooling in _POOLINGS.items():
-            name = f"{encoder.name}#{part}"
-            features = embed_pack(encoder.encoder.pooled_by(pooling), pack, device=audit.chosen_device)
-            heads[name] = train_low_data(
-                data, features, audit.fractions, config=audit.probe, device=audit.chosen_device
-            )
-            scores[name] = score_heads(heads[name], data, features, draws)
+    asked = {
+        f"{encoder.name}#{part}": encoder.encoder.pooled_by(pooling)
+        for encoder in opened
+        for part, pooling in _POOLINGS.items()
+    }
+    for name, features in embed_each(asked, pack, device=audit.chosen_device):
+        heads[name] = train_low_data(data, features, audit.fractions, config=audit.probe, device=audit.chosen_device)
+        scores[name] = score_heads(heads[name], data, features, draws)
     rows: list[ResultRow] = []
     taken: list[str] = []
     before, after = (encoder.name for encoder in opened)

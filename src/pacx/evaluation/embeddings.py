@@ -5,7 +5,7 @@ kept. Refuses a pack whose films have another size than the encoder takes, and e
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from pacx.core.progress import progress
 from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
 from pacx.models.encoders.film_encoder import FilmEncoder
+from pacx.models.vit_config import Pooling
 
 Alteration = Callable[[Tensor, NDArray[np.int64]], Tensor]
 """Grey films (B, S, S), uint8 or in [0, 1], and their rows in the pack (B,), to films of the same shape."""
@@ -130,10 +131,50 @@ def embed_pack(
         >>> embed_pack(pacx.load_encoder("runs/mae/encoder"), pack, rows=pack.rows("val")[:3]).shape
         (3, 32)
     """
+    of_one = embed_each({"": encoder}, pack, rows=rows, batch_size=batch_size, device=device, alter=alter)
+    return next(of_one)[1]
+
+
+def embed_each(
+    encoders: Mapping[str, FilmEncoder],
+    pack: Pack,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    alter: Alteration = unaltered,
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """``embed_pack`` of several encoders by name; poolings of one network come of one pass over the films.
+
+    Encoders are of one network where they hold the very same module, as what ``pooled_by`` and ``open_encoders`` give
+    does.
+
+    Args:
+        encoders: any encoders.
+        pack: the films; arguments and errors are those of ``embed_pack``.
+        rows: see there.
+        batch_size: see there.
+        device: see there.
+        alter: see there.
+
+    Yields:
+        A name and its float32 (N, D), network by network.
+    """
     wanted = np.arange(len(pack.images)) if rows is None else rows
-    return _embedded(
-        encoder.embed_images, encoder, pack, wanted, np.float32, batch_size=batch_size, device=device, alter=alter
-    ).astype(np.float32, copy=False)
+    networks: dict[tuple[int, Preprocessing], list[str]] = {}
+    for name, each in encoders.items():
+        networks.setdefault((id(each.module), each.preprocessing), []).append(name)
+    for names in networks.values():
+        first, poolings = encoders[names[0]], [encoders[name].pooling for name in names]
+
+        def read(
+            images: Tensor, first: FilmEncoder = first, poolings: Sequence[Pooling | None] = poolings
+        ) -> Sequence[Tensor]:
+            return first.embed_images_in(images, poolings) if len(poolings) > 1 else [first.embed_images(images)]
+
+        found = _embedded(read, first, pack, wanted, np.float32, batch_size=batch_size, device=device, alter=alter)
+        for name, values in zip(names, found, strict=True):
+            yield name, values.astype(np.float32, copy=False)
 
 
 def embed_patches(
@@ -150,11 +191,21 @@ def embed_patches(
     At 224 pixels ViT-B/16 takes 0.3 MB per film in half precision. Arguments and errors as ``embed_pack``; an encoder
     without a grid of patches is refused too.
     """
-    return _embedded(encoder.patches, encoder, pack, rows, dtype, batch_size=batch_size, device=device, alter=unaltered)
+    (patches,) = _embedded(
+        lambda images: [encoder.patches(images)],
+        encoder,
+        pack,
+        rows,
+        dtype,
+        batch_size=batch_size,
+        device=device,
+        alter=unaltered,
+    )
+    return patches
 
 
 def _embedded(
-    read: Callable[[Tensor], Tensor],
+    read: Callable[[Tensor], Sequence[Tensor]],
     encoder: FilmEncoder,
     pack: Pack,
     rows: NDArray[np.int64],
@@ -163,23 +214,24 @@ def _embedded(
     batch_size: int,
     device: torch.device | str,
     alter: Alteration,
-) -> NDArray[np.floating]:
-    """What ``read`` makes of every film, (N, ...)."""
-    values: NDArray[np.floating] | None = None
+) -> list[NDArray[np.floating]]:
+    """What ``read`` makes of every film, (N, ...) each."""
+    arrays: list[NDArray[np.floating]] = []
     with frozen(encoder.module, device):
         batches = input_batches(
             pack, rows, encoder.preprocessing, batch_size=batch_size, device=device, title="embedding", alter=alter
         )
         for positions, images in batches:
-            found = read(images).float().cpu().numpy()
-            if values is None:
-                values = np.empty((len(rows), *found.shape[1:]), dtype)
-            with np.errstate(over="ignore"):  # a value beyond half precision becomes infinite and is refused below
-                values[positions] = found
-            _check_finite(values[positions], pack, rows[positions])
-    if values is None:
+            found = [each.float().cpu().numpy() for each in read(images)]
+            if not arrays:
+                arrays = [np.empty((len(rows), *each.shape[1:]), dtype) for each in found]
+            for values, each in zip(arrays, found, strict=True):
+                with np.errstate(over="ignore"):  # a value beyond half precision becomes infinite and is refused below
+                    values[positions] = each
+                _check_finite(values[positions], pack, rows[positions])
+    if not arrays:
         raise DataError(f"no film of {pack.path} was asked for; check the pack's split column")
-    return values
+    return arrays
 
 
 def _check_finite(values: NDArray[np.floating], pack: Pack, rows: NDArray[np.int64]) -> None:

@@ -64,11 +64,11 @@ class EncodedPack:
 
     def features(self, device: str) -> "Mapping[str, NDArray[np.float32]]":
         """Per encoder name float32 (N, D), row i for film i."""
-        from pacx.evaluation.embeddings import embed_pack
+        from pacx.evaluation.embeddings import embed_each
 
         if self.kept is not None:
             return self.kept()
-        return {name: embed_pack(encoder, self.pack, device=device) for name, encoder in self.encoders.items()}
+        return dict(embed_each(self.encoders, self.pack, device=device))
 
     def data(self, dataset: str) -> "ClassificationData":
         """Labels and splits.

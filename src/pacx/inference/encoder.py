@@ -69,6 +69,14 @@ class Encoder:
         """
         return self._loaded.embed_images(_finite(images))
 
+    def embed_images_in(self, images: torch.Tensor, poolings: Sequence[Pooling | None]) -> tuple[torch.Tensor, ...]:
+        """``embed_images`` in each of several poolings (None = its own), in one forward pass.
+
+        Raises:
+            DataError: a film holds NaN or infinity.
+        """
+        return self._loaded.embed_images_in(_finite(images), poolings)
+
     def patches(self, images: torch.Tensor) -> torch.Tensor:
         """One token per patch, row by row: (B, L, D) from normalised (B, C, S, S).
 

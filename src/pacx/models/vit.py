@@ -6,6 +6,7 @@ per image, one token per patch. It refuses sizes that do not divide into patches
 renames weights to make them fit.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -183,7 +184,17 @@ def pooled_and_patches(
     """
     tokens = vit.forward_features(images) if seen is None else _of_seen(vit, images, seen)  # (B, 1 + L or K, D)
     patches = tokens[:, vit.num_prefix_tokens :]  # the class token (and registers, where there are any) come first
-    return (tokens[:, 0] if pooling is Pooling.CLASS_TOKEN else patches.mean(dim=1)), patches
+    return _pooled(tokens, patches, pooling), patches
+
+
+def pooled_each(vit: VisionTransformer, images: Tensor, poolings: Sequence[Pooling]) -> tuple[Tensor, ...]:
+    """``pooled`` by each of several poolings, in one forward pass: (B, D) each."""
+    tokens = vit.forward_features(images)
+    return tuple(_pooled(tokens, tokens[:, vit.num_prefix_tokens :], each) for each in poolings)
+
+
+def _pooled(tokens: Tensor, patches: Tensor, pooling: Pooling) -> Tensor:
+    return tokens[:, 0] if pooling is Pooling.CLASS_TOKEN else patches.mean(dim=1)
 
 
 def _of_seen(vit: VisionTransformer, images: Tensor, seen: Tensor) -> Tensor:

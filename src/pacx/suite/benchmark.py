@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.embeddings import embed_each
 from pacx.models.encoders.by_name import NamedEncoder
 
 _ANYBODYS = ("", "folder", "dicom-folder")
@@ -73,17 +73,24 @@ class Benchmark:
         """Where the encoder's embeddings of this dataset lie."""
         return self.embeddings / f"{self.name}.{encoder.name}.npz"
 
-    def embed(self, encoder: NamedEncoder, weights_sha256: str, device: str) -> None:
-        """Embed every film, unless the file that is there came of the same pack and weights."""
-        pack, file = self.pack_for(encoder), self.embeddings_file(encoder)
-        origin = f"{pack.fingerprint} {weights_sha256} {encoder.stands_for}"
-        if file.is_file():
-            with np.load(file, allow_pickle=False) as kept:
-                if str(kept["origin"]) == origin:
-                    return
-        array = embed_pack(encoder.encoder, pack, device=device)
-        with staged_file(file) as partial, partial.open("wb") as opened:
-            np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
+    def embed(self, weights_sha256: Mapping[str, str], device: str) -> None:
+        """Embed every film by each encoder of which no file is there that came of the same pack and weights.
+
+        Args:
+            weights_sha256: by encoder name.
+            device: where the encoders run.
+        """
+        for size, encoders in self.by_size().items():
+            pack, missing = self.packs[size], {}
+            for encoder in encoders:
+                origin = f"{pack.fingerprint} {weights_sha256[encoder.name]} {encoder.stands_for}"
+                if not _is_of(origin, self.embeddings_file(encoder)):
+                    missing[encoder.name] = (encoder, origin)
+            of_each = {name: encoder.encoder for name, (encoder, _) in missing.items()}
+            for name, array in embed_each(of_each, pack, device=device):
+                encoder, origin = missing[name]
+                with staged_file(self.embeddings_file(encoder)) as partial, partial.open("wb") as opened:
+                    np.savez(opened, origin=origin, sample_ids=pack.sample_ids.astype(np.str_), embeddings=array)
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """Per encoder name float32 (N, D), row i for film i, from the files that ``embed`` wrote.
@@ -104,6 +111,13 @@ class Benchmark:
                     )
                 found[encoder.name] = kept["embeddings"]
         return found
+
+
+def _is_of(origin: str, file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with np.load(file, allow_pickle=False) as kept:
+        return str(kept["origin"]) == origin
 
 
 def benchmarks_of(packs: Sequence[Pack], encoders: Sequence[NamedEncoder], embeddings: Path) -> list[Benchmark]:

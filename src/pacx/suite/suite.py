@@ -109,8 +109,7 @@ class Suite:
     def embed(self) -> None:
         """Embed what is not embedded yet."""
         for benchmark in self.benchmarks:
-            for encoder in self.encoders:
-                benchmark.embed(encoder, self.weights[encoder.name], self.device)
+            benchmark.embed(self.weights, self.device)
 
     def embed_anew(self, folder: Path) -> None:
         """Embed everything into another folder, from which the steps start then."""

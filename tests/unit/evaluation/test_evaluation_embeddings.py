@@ -9,7 +9,7 @@ import torch
 
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
-from pacx.evaluation.embeddings import embed_pack, embed_patches
+from pacx.evaluation.embeddings import embed_each, embed_pack, embed_patches
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import Pooling
 
@@ -30,6 +30,22 @@ def test_embeddings_equal_a_plain_forward_pass(pack, encoders):
     patches = embed_patches(encoder, pack, rows=rows)
     assert patches.dtype == np.float16
     np.testing.assert_allclose(patches, tokens[:, 1:], atol=5e-3)
+
+
+def test_poolings_of_one_network_come_of_one_pass_and_equal_those_of_their_own(pack, encoders):
+    token, other = encoders["pacx"], encoders["mae"]
+    asked = {"token": token, "other": other, "mean": token.pooled_by(Pooling.PATCH_MEAN)}
+    passes = []
+    hooks = [each.vit.patch_embed.register_forward_hook(lambda *_: passes.append(1)) for each in (token, other)]
+    try:
+        found = dict(embed_each(asked, pack, batch_size=25))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(passes) == 2 * 3  # two networks, sixty films
+    assert found.keys() == asked.keys()
+    for name, encoder in asked.items():
+        np.testing.assert_array_equal(found[name], embed_pack(encoder, pack, batch_size=25))
 
 
 def test_dropout_is_off_and_training_mode_comes_back(pack, encoders):

@@ -9,7 +9,7 @@ from timm.models import save_for_hf
 
 from pacx.core.errors import ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
-from pacx.models.encoders.by_name import open_encoders
+from pacx.models.encoders.by_name import open_encoder, open_encoders
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.encoders.huggingface_encoder import HuggingFaceEncoder
 from pacx.models.encoders.timm_encoder import TimmEncoder
@@ -58,6 +58,18 @@ def test_a_mark_behind_the_place_chooses_the_pooling(folders: Path):
         torch.testing.assert_close(mean.encoder.embed_images(images), plain.encoder.patches(images).mean(dim=1))
         torch.testing.assert_close(hf.encoder.embed_images(images), hf.encoder.patches(images).mean(dim=1))
         assert not torch.allclose(mean.encoder.embed_images(images), plain.encoder.embed_images(images))
+    assert mean.encoder.module is plain.encoder.module  # so that both come of one pass
+
+
+@pytest.mark.parametrize("place", ["ours", "timm", "hf"])
+@torch.inference_mode()
+def test_several_poolings_of_any_encoder_are_those_it_gives_alone(folders: Path, place: str):
+    encoder = open_encoder(str(folders / place))
+    size = encoder.preprocessing.image_size_px
+    images = torch.randn(2, encoder.preprocessing.num_channels, size, size, generator=torch.Generator().manual_seed(0))
+    own, mean = encoder.embed_images_in(images, [encoder.pooling, Pooling.PATCH_MEAN])
+    torch.testing.assert_close(own, encoder.embed_images(images))
+    torch.testing.assert_close(mean, encoder.patches(images).mean(dim=1))
 
 
 def test_what_is_no_encoder_is_said(folders: Path, tmp_path: Path):

@@ -22,6 +22,7 @@ from pacx.models.vit import config_of, random_vit
 from pacx.models.vit_config import Pooling
 
 _TIMM, _HUGGING_FACE = "timm:", "hf:"
+_POOLINGS = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +77,24 @@ def open_encoder(place: str) -> FilmEncoder:
     Raises:
         ModelError: it is not there, damaged, or of a kind that nobody here can open.
     """
-    bare, mark, part = place.rpartition("#")
-    pooling = {"token": Pooling.CLASS_TOKEN, "mean": Pooling.PATCH_MEAN}.get(part) if mark else None
-    if pooling is not None:
-        return open_encoder(bare).pooled_by(pooling)
+    return _open_each([place])[0]
+
+
+def _open_each(places: Sequence[str]) -> list[FilmEncoder]:
+    """Encoders, of which those that differ in the pooling alone share one network."""
+    opened: dict[str, FilmEncoder] = {}
+    found = []
+    for place in places:
+        bare, mark, part = place.rpartition("#")
+        pooling = _POOLINGS.get(part) if mark else None
+        where = place if pooling is None else bare
+        if where not in opened:
+            opened[where] = _open_network(where)
+        found.append(opened[where] if pooling is None else opened[where].pooled_by(pooling))
+    return found
+
+
+def _open_network(place: str) -> FilmEncoder:
     if place.startswith(_TIMM):
         name, _, checkpoint = place.removeprefix(_TIMM).partition(",")
         return open_timm_model(name, Path(checkpoint) if checkpoint else None)
@@ -132,7 +147,10 @@ def open_encoders(words: Sequence[str], seed: int) -> list[NamedEncoder]:
     unknown = [word for word in words if "=" not in word and word not in (RANDOM, IMAGENET)]
     if unknown or len(places) + sum("=" not in word for word in words) != len(set(words)):
         raise UsageError(f"encoders {' '.join(words)}: give NAME=PLACE, random or imagenet, each name once")
-    opened = {name: NamedEncoder(name=name, encoder=open_encoder(place)) for name, place in places.items()}
+    opened = {
+        name: NamedEncoder(name=name, encoder=encoder)
+        for name, encoder in zip(places, _open_each(list(places.values())), strict=True)
+    }
     if RANDOM in words:
         ours = [each for each in opened.values() if isinstance(each.encoder, LoadedEncoder)]
         if not ours:

@@ -6,6 +6,7 @@ same way, on the device. What an encoder cannot give (patch tokens, a class toke
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
 
@@ -42,6 +43,9 @@ class FilmEncoder(Protocol):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """One embedding per image: (B, D) from normalised (B, C, S, S)."""
+
+    def embed_images_in(self, images: Tensor, poolings: Sequence[Pooling | None]) -> tuple[Tensor, ...]:
+        """``embed_images`` of each of the same encoder's poolings (None = its own), in one forward pass."""
 
     def patches(self, images: Tensor) -> Tensor:
         """One token per patch of a square grid, row by row: (B, L, D) from normalised (B, C, S, S).
@@ -95,14 +99,12 @@ class ForeignEncoder(ABC):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """One embedding per image, (B, D)."""
+        return self.embed_images_in(images, [self.pooling])[0]
+
+    def embed_images_in(self, images: Tensor, poolings: Sequence[Pooling | None]) -> tuple[Tensor, ...]:
+        """See ``FilmEncoder``."""
         found = self.output(images)
-        if self.pooling is None:
-            return found.own
-        if self.pooling is Pooling.PATCH_MEAN:
-            return self._tokens(found).mean(dim=1)
-        if found.class_token is None:
-            raise ModelError(f"encoder {self.name} has no class token; leave #token out, or take #mean")
-        return found.class_token
+        return tuple(self._pooled(found, self.pooling if each is None else each) for each in poolings)
 
     def patches(self, images: Tensor) -> Tensor:
         """One token per patch, (B, L, D)."""
@@ -111,6 +113,15 @@ class ForeignEncoder(ABC):
     def pooled_by(self, pooling: Pooling) -> Self:
         """See ``FilmEncoder``; what the network lacks shows when it is run."""
         return replace(self, pooling=pooling)
+
+    def _pooled(self, found: EncoderOutput, pooling: Pooling | None) -> Tensor:
+        if pooling is None:
+            return found.own
+        if pooling is Pooling.PATCH_MEAN:
+            return self._tokens(found).mean(dim=1)
+        if found.class_token is None:
+            raise ModelError(f"encoder {self.name} has no class token; leave #token out, or take #mean")
+        return found.class_token
 
     def _tokens(self, found: EncoderOutput) -> Tensor:
         if found.patches is None:
