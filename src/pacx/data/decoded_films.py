@@ -5,7 +5,7 @@ A film that cannot be read is named with a reason and never stops the others; ho
 asks decides. Knows no torch.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -57,7 +57,7 @@ class DecodedFilm:
 
 def decoded_films(
     films: Iterable[Film], *, size_px: int, decoding: Decoding = _PLAIN, num_workers: int = 1
-) -> Iterator[DecodedFilm]:
+) -> Generator[DecodedFilm, None, None]:
     """Read films, in their order; taken from ``films`` a few ahead of whoever asks.
 
     Args:

@@ -170,7 +170,7 @@ def embed_each(
         def read(
             images: Tensor, first: FilmEncoder = first, poolings: Sequence[Pooling | None] = poolings
         ) -> Sequence[Tensor]:
-            return first.embed_images_in(images, poolings) if len(poolings) > 1 else [first.embed_images(images)]
+            return first.embed_images_in(images, poolings)
 
         found = _embedded(read, first, pack, wanted, np.float32, batch_size=batch_size, device=device, alter=alter)
         for name, values in zip(names, found, strict=True):

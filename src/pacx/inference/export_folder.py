@@ -311,6 +311,16 @@ def _require_one_encoder(export: ExportFolder, contract: dict[str, Any], stated_
             raise ModelError(f"{path} is missing or is not the file that was exported; copy the whole folder again")
 
 
+def preprocessing_of(folder: Path) -> Preprocessing:
+    """What a film goes through before the encoder in this folder, of ours or exported; nothing else is checked.
+
+    Raises:
+        DataError: the folder holds no contract.
+        ModelError: it is of a kind that is not known.
+    """
+    return Preprocessing.from_json(_contract_of(folder)["preprocessing"])
+
+
 def _contract_of(folder: Path) -> dict[str, Any]:
     contract = read_json(folder / CONTRACT)
     is_whole = isinstance(contract, dict) and {"preprocessing", "pooling", "sha256"} <= set(contract)

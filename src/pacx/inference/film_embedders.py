@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from pacx.core.errors import UsageError
-from pacx.inference.export_folder import Precision, is_export_folder
-from pacx.inference.film_files import FilmEmbedder
+from pacx.core.errors import PacxError, UsageError
+from pacx.inference.export_folder import Precision, is_export_folder, load_export, preprocessing_of
+from pacx.inference.film_files import FilmEmbedder, OpenEmbedder
 from pacx.models.device import AUTOMATIC, chosen_device
 
 
 def open_film_embedder(
     folder: Path, *, precision: Precision = Precision.FP32, device: str = AUTOMATIC, num_threads: int = 0
 ) -> FilmEmbedder:
-    """Open an export or an encoder folder.
+    """An export or an encoder folder, to be opened.
 
     Args:
         folder: what ``pacx export`` or ``pacx train`` wrote.
@@ -20,39 +20,46 @@ def open_film_embedder(
         num_threads: of the processor's; 0 = as many as there are cores, or as a quota of processor time allows.
 
     Raises:
-        ModelError: the folder is not whole.
-        UsageError: it has no such graph, torch no such device here, or a device is asked for where an export runs.
+        ModelError: the folder is not whole; some of it shows when it is opened.
+        UsageError: it has no such graph, or a device is asked for where an export runs; when it is opened, torch has no
+            such device here.
     """
     if is_export_folder(folder):
         if device not in (AUTOMATIC, "cpu"):
             raise UsageError(
                 f"{folder} is an export, which runs on the processor, not on device {device}; leave it out"
             )
-        from pacx.inference.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime, and servers torch
+        export = load_export(folder)
+        export.embedding_graph(precision)
 
-        opened = open_embedder(folder, precision, num_threads=num_threads)
-        return FilmEmbedder(
-            run=opened,
-            preprocessing=opened.export.preprocessing,
-            precision=precision,
-            identity=f"onnxruntime {opened.graph.sha256}",
-        )
+        def open_export() -> OpenEmbedder:
+            from pacx.inference.onnx_encoder import open_embedder  # torch's users may lack ONNX Runtime
+
+            opened = open_embedder(folder, precision, num_threads=num_threads)
+            return OpenEmbedder(opened, identity=f"onnxruntime {opened.graph.sha256}")
+
+        return FilmEmbedder(open=open_export, preprocessing=export.preprocessing, precision=precision)
     if precision is not Precision.FP32:
         raise UsageError(
             f"{folder} is an encoder folder and has no {precision.value} graph for --precision; make one with pacx "
             "export"
         )
-    from pacx.inference.encoder import load_encoder
 
-    if num_threads:
-        import torch
+    def open_folder() -> OpenEmbedder:
+        from pacx.inference.encoder import load_encoder  # servers lack torch
 
-        torch.set_num_threads(num_threads)
-    device = chosen_device(device)
-    encoder = load_encoder(folder, device=device)
-    return FilmEmbedder(
-        run=encoder.embed_squares,
-        preprocessing=encoder.preprocessing,
-        precision=precision,
-        identity=f"torch {device} {encoder.weights_sha256}",
-    )
+        if num_threads:
+            import torch
+
+            torch.set_num_threads(num_threads)
+        where = chosen_device(device)
+        encoder = load_encoder(folder, device=where)
+        return OpenEmbedder(encoder.embed_squares, identity=f"torch {where} {encoder.weights_sha256}")
+
+    try:
+        preprocessing = preprocessing_of(folder)
+    except PacxError:  # which opening the encoder says better
+        from pacx.inference.encoder import load_encoder
+
+        preprocessing = load_encoder(folder).preprocessing
+    return FilmEmbedder(open=open_folder, preprocessing=preprocessing, precision=precision)

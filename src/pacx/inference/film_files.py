@@ -8,9 +8,11 @@ many of them stop the run. Knows no torch: what embeds is handed in.
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -35,21 +37,31 @@ _WORK = "work.json"
 _WORK_FORMAT = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilmEmbedder:
+class OpenEmbedder(NamedTuple):
     """Something that embeds prepared films.
 
     Attributes:
         run: grey uint8 squares (N, S, S) to float32 (N, D).
-        preprocessing: how a film becomes such a square.
-        precision: what its matrix products are computed in.
         identity: of weights and runtime; another identity may give other numbers.
     """
 
     run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    identity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmEmbedder:
+    """What is known of such a thing before it is opened, which takes seconds in which films can be decoded.
+
+    Attributes:
+        open: opens it.
+        preprocessing: how a film becomes a square.
+        precision: what its matrix products are computed in.
+    """
+
+    open: Callable[[], OpenEmbedder]
     preprocessing: Preprocessing
     precision: Precision
-    identity: str
 
 
 class FilmEmbeddings(NamedTuple):
@@ -147,7 +159,8 @@ def embedded_files(
         embedder: the encoder.
         batch_size: films per forward pass, and per chunk that is kept.
         max_bad_fraction: share of the files that may be unreadable.
-        num_workers: decoding processes, as for ``pacx.data.decoded_films``; never changes a bit.
+        num_workers: decoding processes, as for ``pacx.data.decoded_films``; never changes a bit. They begin while the
+            encoder is opened, and go on while it computes.
 
     Raises:
         DataError: more files are unreadable; the message names some.
@@ -158,20 +171,41 @@ def embedded_files(
         raise UsageError(
             f"batch size {batch_size} and bad fraction {max_bad_fraction}: expected at least 1 and a share in [0, 1]"
         )
-    with scratch_directory(out) as folder:
-        _claim(folder, files, embedder, batch_size)
-        yield _embed(files, folder, embedder, batch_size, max_bad_fraction, num_workers)
+    films = [Film(as_text(file), ImageRef.parse(file)) for file in files]
+    decode = partial(decoded_films, size_px=embedder.preprocessing.image_size_px, num_workers=num_workers)
+    first: Sequence[DecodedFilm] = ()
+    with scratch_directory(out) as folder, ExitStack() as ending:
+        if is_begun := (folder / _WORK).exists():  # then the encoder's identity decides what is left to decode
+            opened = embedder.open()
+        else:
+            decoded = ending.enter_context(closing(decode(films)))
+            opened, first = _open_beside(embedder, decoded)
+        _claim(folder, files, embedder.preprocessing, opened.identity, batch_size)
+        chunks = {
+            folder / f"{start:09d}.npz": films[start : start + batch_size] for start in range(0, len(films), batch_size)
+        }
+        if is_begun:
+            left = (chunk for kept, chunk in chunks.items() if not kept.is_file())
+            decoded = ending.enter_context(closing(decode(list(chain.from_iterable(left)))))
+        yield _embed(chunks, chain(first, decoded), opened, max_bad_fraction)
 
 
-def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_size: int) -> None:
+def _open_beside(embedder: FilmEmbedder, decoded: Iterator[DecodedFilm]) -> tuple[OpenEmbedder, Sequence[DecodedFilm]]:
+    """Open an encoder while the first films are decoded, and workers go on with the next."""
+    with ThreadPoolExecutor(1) as beside:
+        first = beside.submit(list, islice(decoded, 1))
+        return embedder.open(), first.result()
+
+
+def _claim(folder: Path, files: Sequence[Path], preprocessing: Preprocessing, identity: str, batch_size: int) -> None:
     """Keep what is in the folder if it is of this very work; else begin anew."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(json.dumps([str(file), ImageRef.parse(file).stamp()]).encode())
     asked = {
         "format": _WORK_FORMAT,
-        "encoder": embedder.identity,
-        "preprocessing": json.loads(json.dumps(embedder.preprocessing.to_json())),
+        "encoder": identity,
+        "preprocessing": json.loads(json.dumps(preprocessing.to_json())),
         "files": digest.hexdigest(),
         "batch_size": batch_size,
     }
@@ -187,24 +221,16 @@ def _claim(folder: Path, files: Sequence[Path], embedder: FilmEmbedder, batch_si
 
 
 def _embed(
-    files: Sequence[Path],
-    folder: Path,
-    embedder: FilmEmbedder,
-    batch_size: int,
+    chunks: Mapping[Path, Sequence[Film]],
+    decoded: Iterator[DecodedFilm],
+    embedder: OpenEmbedder,
     max_bad_fraction: float,
-    num_workers: int,
 ) -> FilmEmbeddings:
-    films = [Film(as_text(file), ImageRef.parse(file)) for file in files]
-    chunks = {
-        folder / f"{start:09d}.npz": films[start : start + batch_size] for start in range(0, len(films), batch_size)
-    }
-    left = [chunk for kept, chunk in chunks.items() if not kept.is_file()]
-    size_px = embedder.preprocessing.image_size_px
-    decoded = decoded_films(chain.from_iterable(left), size_px=size_px, num_workers=num_workers)
+    num_films = sum(map(len, chunks.values()))
     paths: list[str] = []
     parts: list[NDArray[np.float32]] = []
     bad: list[Quarantined] = []
-    with progress("embedding", len(files), "films") as shown:
+    with progress("embedding", num_films, "films") as shown:
         for kept, chunk in chunks.items():
             if not kept.is_file():
                 _write_chunk(kept, embedder, list(islice(decoded, len(chunk))))
@@ -215,12 +241,12 @@ def _embed(
             paths += [film.sample_id for film in chunk if film.sample_id not in excluded]
             bad += named
             shown.advance(len(chunk), note=f"{len(bad)} bad" if bad else "")
-            require_few_bad("films", bad, len(files), max_bad_fraction, is_done=False)
-    require_few_bad("films", bad, len(files), max_bad_fraction)
+            require_few_bad("films", bad, num_films, max_bad_fraction, is_done=False)
+    require_few_bad("films", bad, num_films, max_bad_fraction)
     return FilmEmbeddings(tuple(paths), np.concatenate([part for part in parts if len(part)]), tuple(bad))
 
 
-def _write_chunk(path: Path, embedder: FilmEmbedder, films: Sequence[DecodedFilm]) -> None:
+def _write_chunk(path: Path, embedder: OpenEmbedder, films: Sequence[DecodedFilm]) -> None:
     squares = [film.square for film in films if film.square is not None]
     embeddings = embedder.run(np.stack(squares)) if squares else np.empty((0, 0), np.float32)
     bad = [asdict(fault) for film in films for fault in film.faults]

@@ -34,9 +34,9 @@ def test_films_are_embedded_where_the_one_place_says(tmp_path: Path) -> None:
     contract = Preprocessing(image_size_px=32)
     folder = tmp_path / "encoder"
     save_encoder(vit, folder, preprocessing=contract, pooling=Pooling.CLASS_TOKEN, card="#", provenance={})
-    assert open_film_embedder(folder).identity.startswith(f"torch {chosen_device()} ")
+    assert open_film_embedder(folder).open().identity.startswith(f"torch {chosen_device()} ")
     with pytest.raises(UsageError, match="device gpu cannot be used"):
-        open_film_embedder(folder, device="gpu")
+        open_film_embedder(folder, device="gpu").open()
 
 
 @pytest.mark.parametrize("asked", ["gpu", "cuda:99", "meta", "mps:7"])

@@ -10,9 +10,10 @@ import torch
 from pacx.cli.main import main
 from pacx.core.artifacts import sha256_of
 from pacx.core.errors import ModelError
-from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
+from pacx.models.ecg.encoder import load_ecg_encoder
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.founder_conversion import convert_ecg_founder, load_converted_ecg_founder
+from pacx.models.ecg.kinds import is_ecg_encoder
 
 
 @pytest.fixture(scope="module")

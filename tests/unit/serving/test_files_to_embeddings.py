@@ -1,16 +1,22 @@
 """Files through an encoder: killed or not, the same bytes; bad ones named, counted, and too many of them refused."""
 
 import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.data.decoded_films import DecodedFilm
+from pacx.inference import film_files
 from pacx.inference.export_folder import Precision
-from pacx.inference.film_files import FilmEmbedder, embedded_files, expanded
+from pacx.inference.film_files import FilmEmbedder, OpenEmbedder, embedded_files, expanded
 
 NUM_FILMS = 10
 _SPECK = np.zeros((80, 80), np.uint8)
@@ -24,7 +30,9 @@ class Counting:
     def __init__(self, identity: str = "a", fail_at: int = -1) -> None:
         self.asked, self._fail_at = 0, fail_at
         self.embedder = FilmEmbedder(
-            run=self, preprocessing=Preprocessing(image_size_px=16), precision=Precision.FP32, identity=identity
+            open=lambda: OpenEmbedder(self, identity),
+            preprocessing=Preprocessing(image_size_px=16),
+            precision=Precision.FP32,
         )
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
@@ -128,6 +136,45 @@ def test_two_processes_do_not_make_the_same_file(films: list[Path]) -> None:
         pytest.raises(UsageError, match="another process"),
     ):
         _run(films, Counting())
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_films_are_decoded_while_the_encoder_is_opened(
+    films: list[Path], monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    has_begun = threading.Event()
+    decoding = film_files.decoded_films
+
+    def seen(*given: object, **options: object) -> Iterator[DecodedFilm]:
+        for film in decoding(*given, **options):
+            has_begun.set()
+            yield film
+
+    monkeypatch.setattr(film_files, "decoded_films", seen)
+    counting = Counting()
+
+    def open_late() -> OpenEmbedder:
+        assert has_begun.wait(60), "nothing was decoded before the encoder was there"
+        return counting.embedder.open()
+
+    late = replace(counting.embedder, open=open_late)
+    out = films[0].parents[1] / "late.npz"
+    with embedded_files(films * 7, out, late, batch_size=4, max_bad_fraction=0, num_workers=num_workers) as found:
+        assert found.paths == tuple(map(str, films * 7))
+
+
+def test_an_encoder_that_cannot_be_opened_leaves_no_process(films: list[Path]) -> None:
+    def refuse() -> OpenEmbedder:
+        raise UsageError("no such device")
+
+    refused = replace(Counting().embedder, open=refuse)
+    out = films[0].parents[1] / "out.npz"
+    with (
+        pytest.raises(UsageError, match="no such device"),
+        embedded_files(films * 20, out, refused, batch_size=4, max_bad_fraction=0, num_workers=2),
+    ):
+        pass
+    assert not [each for each in psutil.Process().children() if "spawn_main" in " ".join(each.cmdline())]
 
 
 def test_files_folders_and_patterns(films: list[Path]) -> None:

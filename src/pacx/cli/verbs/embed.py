@@ -14,11 +14,12 @@ from pacx.cli.verbs.predict import say_quarantined
 from pacx.core.artifacts import sha256_of, staged_file
 from pacx.core.discovery import like
 from pacx.core.errors import UsageError, refuse_idle
-from pacx.inference.export_folder import Precision, is_export_folder
+from pacx.inference.export_folder import Precision
 from pacx.inference.film_embedders import open_film_embedder
 from pacx.inference.film_files import embedded_files, expanded
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
 from pacx.models.device import AUTOMATIC, chosen_device
+from pacx.models.ecg.kinds import is_ecg_encoder
 
 OptionsT = TypeVar("OptionsT")
 
@@ -82,7 +83,8 @@ class TargetsCall(Generic[OptionsT]):
 
 def _embed_files(words: Sequence[str]) -> None:
     call = parse(EmbedCall, words, verb="embed", example="pacx embed runs/demo/encoder films/ --out embeddings.npz")
-    if not is_export_folder(call.encoder) and _embed_ecgs(call):  # an export runs where there is no torch
+    if is_ecg_encoder(call.encoder):
+        _embed_ecgs(call)
         return
     embedder = open_film_embedder(call.encoder, precision=call.precision, device=call.device)
     files, notes = expanded(call.paths)
@@ -100,15 +102,13 @@ def _embed_files(words: Sequence[str]) -> None:
         say_quarantined(found.bad, call.out)
 
 
-def _embed_ecgs(call: EmbedCall) -> bool:
-    """Embed ECGs where the folder holds an ECG encoder; says whether it does."""
+def _embed_ecgs(call: EmbedCall) -> None:
+    """Embed ECGs by an ECG encoder."""
     from pacx.modalities.ecg_signal.ecg_file import format_of, recordings_in, without_parts
     from pacx.modalities.ecg_signal.job import EcgJob
     from pacx.modalities.ecg_signal.readers import read_ecgs
-    from pacx.models.ecg.encoder import is_ecg_encoder, load_ecg_encoder
+    from pacx.models.ecg.encoder import load_ecg_encoder
 
-    if not is_ecg_encoder(call.encoder):
-        return False
     refuse_idle(call, ("precision",), f"{call.encoder}, which is an ECG encoder")
     if call.batch_size < 1:
         raise UsageError(f"--batch-size is {call.batch_size}; give at least 1")
@@ -125,7 +125,6 @@ def _embed_ecgs(call: EmbedCall) -> bool:
     _save(targets.sample_ids, targets.embeddings, call.out)
     bad = [replace(each, file=each.sample_id, sha256=sha256_of(paths[each.sample_id])) for each in targets.quarantined]
     say_quarantined(bad, call.out)
-    return True
 
 
 def _save(paths: Sequence[str], embeddings: NDArray[np.float32], out: Path, precision: str | None = None) -> None:

@@ -4,15 +4,11 @@ from pathlib import Path
 
 from pacx.core.errors import ModelError
 from pacx.models.ecg.founder import ECGFounder, load_ecg_founder
-from pacx.models.ecg.founder_conversion import is_converted_ecg_founder, load_converted_ecg_founder
-from pacx.models.ecg.mae import EcgMaskedAutoencoder, is_ecg_mae, load_ecg_mae
+from pacx.models.ecg.founder_conversion import load_converted_ecg_founder
+from pacx.models.ecg.kinds import ECG_FOUNDER, ECG_MAE, kind_of
+from pacx.models.ecg.mae import EcgMaskedAutoencoder, load_ecg_mae
 
 EcgEncoder = ECGFounder | EcgMaskedAutoencoder
-
-
-def is_ecg_encoder(path: Path) -> bool:
-    """Whether a folder says of itself that it is an ECG encoder; nothing else of it is checked."""
-    return is_ecg_mae(path) or is_converted_ecg_founder(path)
 
 
 def load_ecg_encoder(path: Path) -> EcgEncoder:
@@ -23,9 +19,9 @@ def load_ecg_encoder(path: Path) -> EcgEncoder:
     """
     if path.is_file():
         return load_ecg_founder(path)
-    if is_converted_ecg_founder(path):
+    if kind_of(path) == ECG_FOUNDER:
         return load_converted_ecg_founder(path)
-    if is_ecg_mae(path):
+    if kind_of(path) == ECG_MAE:
         return load_ecg_mae(path)
     raise ModelError(
         f"{path} is no ECG encoder; give ECGFounder's file, a folder that pacx convert wrote, or RUN/ecg of a "

@@ -18,9 +18,9 @@ import torch
 from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import ModelError
 from pacx.models.ecg.founder import ECGFounder, load_ecg_founder
+from pacx.models.ecg.kinds import ECG_FOUNDER
 from pacx.models.strict_loading import write_state_dict
 
-_KIND = "ecg-founder"
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _LICENCE = "the authors state none for the weights; do not redistribute"
 _NAMED_AT_MOST = 5
@@ -80,7 +80,7 @@ def convert_ecg_founder(source: Path, out: Path, *, expected_sha256: str | None 
     with staged_directory(out) as folder:
         write_state_dict(network, folder / _WEIGHTS)
         config = {
-            "kind": _KIND,
+            "kind": ECG_FOUNDER,
             "num_leads": network.num_leads,
             "preprocessing": network.preprocessing.to_json(),
             "source": {"file": source.name, "sha256": found, "bytes": source.stat().st_size},
@@ -91,12 +91,6 @@ def convert_ecg_founder(source: Path, out: Path, *, expected_sha256: str | None 
     return Conversion(network.num_leads, found)
 
 
-def is_converted_ecg_founder(path: Path) -> bool:
-    """Whether a folder says of itself that it holds converted ECGFounder weights; nothing else of it is checked."""
-    config = path / _CONFIG
-    return config.is_file() and read_json(config).get("kind") == _KIND
-
-
 def load_converted_ecg_founder(path: Path) -> ECGFounder:
     """Read a folder written by ``convert_ecg_founder``; in eval mode.
 
@@ -105,7 +99,7 @@ def load_converted_ecg_founder(path: Path) -> ECGFounder:
         DataError: config.json is missing or not JSON.
     """
     config: dict[str, Any] = read_json(path / _CONFIG)
-    if config.get("kind") != _KIND:
+    if config.get("kind") != ECG_FOUNDER:
         raise ModelError(f"{path} does not hold converted ECGFounder weights; give a folder that pacx convert wrote")
     weights = path / _WEIGHTS
     if not weights.is_file() or sha256_of(weights) != config["model_sha256"]:

@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from pacx.core.artifacts import read_json, staged_directory, write_json
 from pacx.core.errors import DataError, ModelError
 from pacx.models.ecg.input import EcgPreprocessing
+from pacx.models.ecg.kinds import ECG_MAE
 from pacx.models.ecg.mae_config import TINY_ECG_MAE, EcgMAEConfig
 from pacx.models.initialization import seeded_rng
 from pacx.models.strict_loading import load_strictly, read_state_dict, write_state_dict
 
 __all__ = ["TINY_ECG_MAE", "EcgMAEConfig", "EcgMAEOutput", "EcgMaskedAutoencoder", "load_ecg_mae", "save_ecg_mae"]
 
-_KIND = "ecg-masked-autoencoder"
 _NORM_EPS = 1e-6
 _TAPS_PER_FACTOR = 20
 _QUERY_KEY_GAIN = 2.0
@@ -245,7 +245,9 @@ def save_ecg_mae(model: EcgMaskedAutoencoder, out: Path, *, provenance: dict[str
     """Write the folder ``load_ecg_mae`` reads: model.safetensors and config.json."""
     with staged_directory(out) as folder:
         write_state_dict(model, folder / "model.safetensors")
-        write_json(folder / "config.json", {"kind": _KIND, "config": model.config.to_json(), "provenance": provenance})
+        write_json(
+            folder / "config.json", {"kind": ECG_MAE, "config": model.config.to_json(), "provenance": provenance}
+        )
 
 
 def load_ecg_mae(path: Path) -> EcgMaskedAutoencoder:
@@ -256,15 +258,9 @@ def load_ecg_mae(path: Path) -> EcgMaskedAutoencoder:
         DataError: config.json is missing or not JSON.
     """
     values = read_json(path / "config.json")
-    if values.get("kind") != _KIND:
+    if values.get("kind") != ECG_MAE:
         raise ModelError(f"{path} is not an ECG autoencoder; give a folder that ECG training wrote")
     with torch.device("meta"):
         model = EcgMaskedAutoencoder(EcgMAEConfig.from_json(values["config"]))
     load_strictly(model, read_state_dict(path / "model.safetensors"), path)
     return model.eval().requires_grad_(False)
-
-
-def is_ecg_mae(path: Path) -> bool:
-    """Whether a folder says of itself that it holds an ECG masked autoencoder; nothing else of it is checked."""
-    config = path / "config.json"
-    return config.is_file() and read_json(config).get("kind") == _KIND

@@ -23,8 +23,9 @@ from torch import Tensor
 from pacx.core.artifacts import read_json, sha256_of, staged_directory
 from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
+from pacx.models.encoders.frozen_vit import frozen_pooled, frozen_pooled_each
 from pacx.models.encoders.origin import Origin, write_origin
-from pacx.models.vit import architecture_arguments, config_of, patch_tokens, pooled, pooled_each, vit_with_weights
+from pacx.models.vit import architecture_arguments, config_of, patch_tokens, vit_with_weights
 from pacx.models.vit_config import Pooling, ViTConfig
 
 FORMAT_VERSION = 1
@@ -53,11 +54,11 @@ class LoadedEncoder(NamedTuple):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """One embedding per image: (B, D) from normalised (B, C, S, S)."""
-        return pooled(self.vit, images, self.pooling)
+        return frozen_pooled(self.vit, images, self.pooling)
 
     def embed_images_in(self, images: Tensor, poolings: Sequence[Pooling | None]) -> tuple[Tensor, ...]:
         """``embed_images`` in each of several poolings (None = its own), in one forward pass."""
-        return pooled_each(self.vit, images, [self.pooling if each is None else each for each in poolings])
+        return frozen_pooled_each(self.vit, images, [self.pooling if each is None else each for each in poolings])
 
     def patches(self, images: Tensor) -> Tensor:
         """One token per patch, row by row: (B, L, D)."""
