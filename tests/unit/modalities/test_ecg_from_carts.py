@@ -392,12 +392,13 @@ def test_scp_sections_that_cannot_be_are_refused(sections, reason, tmp_path):
     [
         (XmlBounds(num_elements=50), "more than 50 elements;"),
         (XmlBounds(depth=3), "more than 3 elements in each other"),
+        (XmlBounds(num_attributes=1), "more than 1 attributes"),
         (XmlBounds(num_bytes=2**20 - 1), "of more than"),
     ],
 )
 def test_a_document_beyond_a_bound_is_refused(bounds, reason, tmp_path, export):
     path = export("muse-xml")
-    path.write_text(text_of(path) + "<!-- -->" * 2**17)
+    path.write_text(text_of(path).replace("<RestingECG>", '<RestingECG a="1" b="2">') + "<!-- -->" * 2**17)
     assert read_xml(path).tag == "RestingECG"
     with pytest.raises(UnusableError, match=reason):
         read_xml(path, bounds)

@@ -29,9 +29,11 @@ _SHORT = {"volt": "v", "millivolt": "mv", "microvolt": "uv", "nanovolt": "nv"}
 class XmlBounds:
     """How much of a document is read; ten seconds have a megabyte or less, some thousand elements, a depth of 12."""
 
-    num_bytes: int = 2**26
+    num_bytes: int = 2**25
     num_elements: int = 200_000
     depth: int = 64
+    num_attributes: int = 64
+    """Of one element."""
 
 
 BOUNDS = XmlBounds()
@@ -58,7 +60,7 @@ def read_xml(path: Path, bounds: XmlBounds = BOUNDS) -> ET.Element:
     is_narrow = data.startswith(b"<?xml") and b"utf-16" in data[:100].lower()
     parser = expat.ParserCreate("utf-8" if is_narrow else None, " ")
     tree = _BoundedTree(bounds)
-    parser.buffer_text = True
+    parser.buffer_text = parser.ordered_attributes = True
     parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
     parser.CharacterDataHandler, parser.EntityDeclHandler = tree.builder.data, _refuse_entity
     try:
@@ -76,16 +78,20 @@ class _BoundedTree:
         self._bounds = bounds
         self._num_elements = self._depth = 0
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: list[str]) -> None:
+        """An element begins; its attributes are a name, a value, a name and so on."""
         self._num_elements += 1
         self._depth += 1
         if self._num_elements > self._bounds.num_elements:
             raise UnusableError(f"is XML of more than {self._bounds.num_elements} elements; leave it out")
         if self._depth > self._bounds.depth:
             raise UnusableError(f"is XML of more than {self._bounds.depth} elements in each other; leave it out")
-        self.builder.start(_local(tag), {_local(name): value for name, value in attributes.items()})
+        if len(attributes) > 2 * self._bounds.num_attributes:
+            raise UnusableError(f"is XML with more than {self._bounds.num_attributes} attributes at once; leave it out")
+        self.builder.start(_local(tag), dict(zip(map(_local, attributes[::2]), attributes[1::2], strict=True)))
 
     def end(self, tag: str) -> None:
+        """It ends."""
         self._depth -= 1
         self.builder.end(_local(tag))
 
