@@ -21,8 +21,8 @@ from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS, MIMIC_ECG_LEADS
 from pacx.simulation.mimic import MimicFilm, admission_id, admitted, patient_id, save_csv, subject_id
 from pacx.simulation.patients.physiology import Physiology
 from pacx.simulation.signals.ecg import SAMPLE_RATE_HZ, simulate_ecg
+from pacx.simulation.signals.ecg_files.wfdb import save_wfdb
 from pacx.simulation.signals.labs import simulate_labs
-from pacx.simulation.signals.wfdb_files import save_wfdb
 
 _STAY = timedelta(days=8)
 _FILM_OF_VISIT = (0, 4)

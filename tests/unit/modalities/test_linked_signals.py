@@ -15,7 +15,7 @@ from pacx.modalities.labs import read_labs_of
 from pacx.modalities.panel.panels import PanelTable
 from pacx.modalities.panel.reading import TableReading
 from pacx.modalities.patients import Patients
-from pacx.simulation.signals.wfdb_files import save_wfdb
+from pacx.simulation.signals.ecg_files.wfdb import save_wfdb
 
 FILMS = ("film-a", "film-b", "film-c")
 NOBODY = Patients()

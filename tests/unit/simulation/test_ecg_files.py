@@ -41,7 +41,7 @@ def by_wfdb(path: Path) -> tuple[Leads, float, datetime]:
     from pacx.modalities.ecg_signal.formats.wfdb import imported_wfdb
 
     record = imported_wfdb().rdrecord(str(path.with_suffix("")), physical=False)
-    assert record.checksum == record.calc_checksum()
+    assert [each % 2**16 for each in record.checksum] == record.calc_checksum()
     signals = record.dac().T
     return dict(zip(record.sig_name, signals, strict=True)), record.fs, record.base_datetime
 
@@ -77,15 +77,16 @@ def by_ecgdatakit(path: Path) -> tuple[Leads, float, datetime]:
 
 
 def by_pandas(path: Path) -> tuple[Leads, float, datetime]:
-    table = pd.read_csv(path)
-    return {lead: table[lead].to_numpy() / 1000 for lead in table}, SAMPLE_RATE_HZ, STARTED  # it says neither
+    table = pd.read_csv(path, index_col="time [s]")
+    leads = {lead.removesuffix(" [uV]"): table[lead].to_numpy() / 1000 for lead in table}
+    return leads, 1 / table.index[1], STARTED  # it does not say the moment
 
 
 def by_scipy(path: Path) -> tuple[Leads, float, datetime]:
     from scipy.io import loadmat
 
-    signals = loadmat(path)["ECG"]["data"][0, 0]
-    return dict(zip(ECG_LEADS, signals, strict=True)), SAMPLE_RATE_HZ, STARTED  # likewise
+    signals = loadmat(path)["val"] / 1000
+    return dict(zip(ECG_LEADS, signals, strict=True)), SAMPLE_RATE_HZ, STARTED  # it says neither
 
 
 def by_numpy(path: Path) -> tuple[Leads, float, datetime]:

@@ -9,14 +9,14 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage
 
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing
 
 _STEP_UV = 1.25
 _LEAD_CODES = dict(zip(ECG_LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
 _MEDIAN_S = 1.2
 
 
-class DicomWriter(OneEcgWriter):
+class DicomWriter(EcgWriter):
     """Writes DICOM files."""
 
     suffix = ".dcm"

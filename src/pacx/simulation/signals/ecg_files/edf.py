@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing
 
 _LOWEST, _HIGHEST = -32768, 32767
 
 
-class EdfWriter(OneEcgWriter):
+class EdfWriter(EcgWriter):
     """Writes EDF files; a recording that is no whole number of seconds ends with the last whole one."""
 
     suffix = ".edf"

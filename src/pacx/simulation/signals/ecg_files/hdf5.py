@@ -4,7 +4,7 @@
 patients. Recordings of another rate are resampled; when they began is lost.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import gcd
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _FILE = "exams_part0.hdf5"
 class Hdf5Writer(EcgWriter):
     """Writes one file of all exams."""
 
+    suffix = ".hdf5"
     step_mv = 2.0**-20
     """Of single precision up to 8 mV."""
 
@@ -32,21 +33,34 @@ class Hdf5Writer(EcgWriter):
         """All recordings in one file, by a number: that which ends their name, or their row."""
         exams: dict[str, int] = {}
         patients: list[str] = []
-        with h5py.File(folder / _FILE, "w", track_order=False) as file:
-            shape = (_NUM_SAMPLES, len(ECG_LEADS))
-            stored = file.create_dataset(
-                "tracings", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(1, *shape)
-            )
+
+        def rows() -> Iterator[tuple[int, Tracing]]:
             for row, (name, tracing) in enumerate(tracings):
                 stem = name.rpartition("/")[2]
                 exams[name] = int(stem) if stem.isdigit() else row
                 patients.append(tracing.patient_id)
-                stored.resize(row + 1, axis=0)
-                stored[row] = _in_the_middle(tracing).T
-            file.create_dataset("exam_id", data=np.array(list(exams.values()), np.int64))
+                yield exams[name], tracing
+
+        _save(folder / _FILE, rows())
         table = {"exam_id": list(exams.values()), "patient_id": patients, "trace_file": _FILE}
         pd.DataFrame(table).to_csv(folder / "exams.csv", index=False, lineterminator="\n")
         return {name: f"{_FILE}#{exam}" for name, exam in exams.items()}
+
+    def save(self, path: Path, tracing: Tracing) -> None:
+        """A file of one exam, number 0."""
+        _save(path, [(0, tracing)])
+
+
+def _save(path: Path, exams: Iterable[tuple[int, Tracing]]) -> None:
+    with h5py.File(path, "w", track_order=False) as file:
+        shape = (_NUM_SAMPLES, len(ECG_LEADS))
+        stored = file.create_dataset("tracings", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(1, *shape))
+        ids = []
+        for row, (exam, tracing) in enumerate(exams):
+            ids.append(exam)
+            stored.resize(row + 1, axis=0)
+            stored[row] = _in_the_middle(tracing).T
+        file.create_dataset("exam_id", data=np.array(ids, np.int64))
 
 
 def _in_the_middle(tracing: Tracing) -> NDArray[np.float32]:

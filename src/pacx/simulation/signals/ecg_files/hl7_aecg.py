@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing, child, save_xml
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing, child, save_xml
 
 _HL7 = "urn:hl7-org:v3"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -20,7 +20,7 @@ _ACT = {"codeSystem": "2.16.840.1.113883.5.4", "codeSystemName": "ActCode"}
 _SCALE_UV = 2.5
 
 
-class Hl7AecgWriter(OneEcgWriter):
+class Hl7AecgWriter(EcgWriter):
     """Writes annotated ECGs."""
 
     suffix = ".xml"

@@ -1,6 +1,6 @@
-"""MATLAB files as CPSC 2018 has them: a structure ``ECG`` with ``sex``, ``age`` and ``data`` (12, T) in millivolts.
+"""MATLAB files as PhysioNet's challenges have them, without their headers: ``val`` (12, T) in whole microvolts.
 
-They do not say their rate, which is 500 samples a second.
+By themselves they say neither rate nor unit nor leads.
 """
 
 from pathlib import Path
@@ -8,22 +8,20 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing
 
 
-class MatWriter(OneEcgWriter):
+class MatWriter(EcgWriter):
     """Writes MATLAB files of version 5."""
 
     suffix = ".mat"
     step_mv = 1e-3
 
     def save(self, path: Path, tracing: Tracing) -> None:
-        """One structure; the file's first line says nothing of the day it was written."""
-        counts = np.stack(list(tracing.counts(self.step_mv).values()))
-        savemat(path, {"ECG": {"sex": "Unknown", "age": 0, "data": counts * self.step_mv}})
-        content = bytearray(path.read_bytes())
-        content[:116] = b"MATLAB 5.0 MAT-file".ljust(116)
-        path.write_bytes(bytes(content))
+        """One array; the file's first line says nothing of the day it was written."""
+        savemat(path, {"val": np.stack(list(tracing.counts(self.step_mv).values()))})
+        with path.open("r+b") as file:
+            file.write(b"MATLAB 5.0 MAT-file".ljust(116))
 
 
 WRITER = MatWriter()

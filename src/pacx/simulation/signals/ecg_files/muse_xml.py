@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.simulation.signals.ecg_files.writer import RECORDED_LEADS, OneEcgWriter, Tracing, child, save_xml
+from pacx.simulation.signals.ecg_files.writer import RECORDED_LEADS, EcgWriter, Tracing, child, save_xml
 
 _PROLOG = '<?xml version="1.0" encoding="ISO-8859-1"?>\n<!DOCTYPE RestingECG SYSTEM "restecg.dtd">'
 _UNITS_PER_BIT = 4.88
 _MEDIAN_S = 1.2
 
 
-class MuseXmlWriter(OneEcgWriter):
+class MuseXmlWriter(EcgWriter):
     """Writes MUSE exports."""
 
     suffix = ".xml"

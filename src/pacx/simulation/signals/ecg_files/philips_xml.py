@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing, child, save_xml
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing, child, save_xml
 
 _NAMESPACE = "http://www3.medical.philips.com"
 _RESOLUTION_UV = 5
@@ -21,7 +21,7 @@ _CODE_BITS, _LAST_CODE = 10, 1022
 _BIAS = 64  # of a stored second difference
 
 
-class PhilipsXmlWriter(OneEcgWriter):
+class PhilipsXmlWriter(EcgWriter):
     """Writes SierraECG files, compressed or plain."""
 
     suffix = ".xml"

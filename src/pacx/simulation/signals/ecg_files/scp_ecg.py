@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.simulation.signals.ecg_files.writer import OneEcgWriter, Tracing
+from pacx.simulation.signals.ecg_files.writer import EcgWriter, Tracing
 
 _STEP_NV = 1000
 _LEAD_CODES = dict(zip(ECG_LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
@@ -19,7 +19,7 @@ _SECOND_DIFFERENCES = 2
 _ALL_AT_ONCE = 0x04
 
 
-class ScpEcgWriter(OneEcgWriter):
+class ScpEcgWriter(EcgWriter):
     """Writes SCP-ECG records."""
 
     suffix = ".scp"

@@ -53,26 +53,21 @@ class Tracing:
 class EcgWriter(ABC):
     """One format of ECG files."""
 
+    suffix: str
+    """Of the file, with its dot."""
     step_mv: float
     """One unit in the last place."""
 
     @abstractmethod
+    def save(self, path: Path, tracing: Tracing) -> None:
+        """Write one recording as a file of its own, and what belongs to it beside it."""
+
     def write(self, folder: Path, tracings: Iterable[tuple[str, Tracing]]) -> dict[str, str]:
         """Write recordings by name, each below ``folder``; a name may have folders in it.
 
         Returns:
             by name, the path to open, relative to ``folder``; behind a ``#`` the key in a file that holds several.
         """
-
-
-class OneEcgWriter(EcgWriter):
-    """One format of which a file holds one ECG."""
-
-    suffix: str
-    """Of the file, with its dot."""
-
-    def write(self, folder: Path, tracings: Iterable[tuple[str, Tracing]]) -> dict[str, str]:
-        """Write each recording as a file of its own."""
         paths = {}
         for name, tracing in tracings:
             paths[name] = f"{name}{self.suffix}"
@@ -80,10 +75,6 @@ class OneEcgWriter(EcgWriter):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.save(path, tracing)
         return paths
-
-    @abstractmethod
-    def save(self, path: Path, tracing: Tracing) -> None:
-        """Write one recording."""
 
 
 def ecg_writers() -> Plugins[EcgWriter]:
