@@ -108,3 +108,26 @@ MEDMOD_PHENOTYPES = (
 
 MEDMOD_MORTALITY = ("mortality_inunit", "mortality", "mortality_inhospital")
 """MedMod's three flags of death: in the ICU, and twice the same vector, in the hospital."""
+
+PADCHEST_LABELS = (
+    "normal",
+    "atelectasis",
+    "cardiomegaly",
+    "pleural effusion",
+    "pleural thickening",
+    "pneumothorax",
+    "pneumonia",
+    "infiltrates",
+    "consolidation",
+    "nodule",
+    "mass",
+    "pulmonary edema",
+    "emphysema",
+    "COPD signs",
+    "pulmonary fibrosis",
+    "aortic elongation",
+    "hiatal hernia",
+    "fracture",
+    "electrical device",
+)
+"""Those of PadChest's 193 terms that other collections have too, each standing for the terms below it."""
