@@ -16,6 +16,7 @@ from pacx.core.errors import DataError
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.ecg_file import open_ecg
 from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, EcgUnit, UnusableError
+from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.ecg_signal.record import WHOLE, EcgRecord, Window
 from pacx.modalities.ecg_signal.xml_document import XmlBounds, read_xml, root_of
 from pacx.simulation.signals.ecg_files.writer import Tracing, ecg_writers
@@ -71,6 +72,17 @@ def test_an_export_is_read_within_half_a_step(name, export, tracing):
     rounding = {"III": 1.0, "aVR": 0.5, "aVL": 0.75, "aVF": 0.75}  # of a computed lead: that of I and II
     assert all(off[lead] <= (rounding[lead] if lead in derived else 0.5) * (1 + 1e-4) for lead in ECG_LEADS), off
     assert record.resolution_mv[:2] == pytest.approx((step_mv, step_mv))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_samples_at_the_ends_of_16_bits_come_back(name, tracing, tmp_path):
+    writer, random = ecg_writers()[name], np.random.default_rng(5)
+    wild = replace(tracing, millivolts=random.uniform(-200, 200, (12, 400)).astype(np.float32))
+    record = read(tmp_path / writer.write(tmp_path, [("one", wild)])["one"])
+    stored = {lead: counts * writer.step_mv for lead, counts in wild.counts(writer.step_mv).items()}
+    for lead, samples in zip(record.leads, record.signals, strict=True):
+        if lead not in record.derived:
+            np.testing.assert_allclose(samples, stored[lead], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -385,6 +397,24 @@ def test_an_scp_record_at_fault_is_refused_in_one_sentence(name, export):
 def test_scp_sections_that_cannot_be_are_refused(sections, reason, tmp_path):
     with pytest.raises(DataError, match=reason):
         read(saved(tmp_path, sections))
+
+
+def test_exports_at_fault_are_left_out_of_a_folder_by_their_reason(tmp_path, tracing):
+    folder = tmp_path / "exports"
+    ten_seconds = replace(tracing, millivolts=np.tile(tracing.millivolts, 4)[:, :5000])
+    for name in ALL:
+        ecg_writers()[name].write(folder, [(f"{which}/{name}-{which}", ten_seconds) for which in "ab"])
+    changed(folder / "b/muse-xml-b.xml", ("<LeadAmplitudeUnits>[^<]*<", "<LeadAmplitudeUnits><"))
+    damaged = folder / "b/scp-ecg-b.scp"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match=r"2 of 10 ECG record"):
+        open_recordings(folder)
+    recordings = open_recordings(folder, max_bad_fraction=0.2)
+    assert len(recordings) == 8
+    said = {each.sample_id: each.reason for each in recordings.quarantined}
+    assert said.keys() == {"muse-xml-b", "scp-ecg-b"}
+    assert "unit" in said["muse-xml-b"]
+    assert "checksum" in said["scp-ecg-b"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,13 @@ _TOO_FEW = "has fewer samples than it says; export it again"
 _DAMAGED = "has compressed samples that are damaged; export it again"
 
 
+def in_16_bits(samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Samples as coders keep them: what did not fit went round when it was coded, and comes round again."""
+    return samples.astype(np.int16).astype(np.int64)
+
+
 def undone(stored: NDArray[np.int64], order: int) -> NDArray[np.int64]:
-    """The samples, in 16 bits as coders keep them.
+    """The samples, in 16 bits.
 
     Args:
         stored: (T,) the first ``order`` samples as they are, then differences.
@@ -26,7 +31,7 @@ def undone(stored: NDArray[np.int64], order: int) -> NDArray[np.int64]:
         samples[1:] = np.cumsum(samples[1:])
     if order:
         samples = np.cumsum(samples)
-    return samples.astype(np.int16).astype(np.int64)  # what does not fit in 16 bits went round when it was coded, too
+    return in_16_bits(samples)
 
 
 @dataclass(frozen=True)

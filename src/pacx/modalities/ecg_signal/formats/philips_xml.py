@@ -17,7 +17,7 @@ from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
 from pacx.modalities.ecg_signal.record import EcgRecord, Window, later
-from pacx.modalities.ecg_signal.sample_coding import undone
+from pacx.modalities.ecg_signal.sample_coding import in_16_bits, undone
 from pacx.modalities.ecg_signal.xml_document import (
     number,
     read_xml,
@@ -163,9 +163,9 @@ def _rebuilt(leads: list[Samples], names: tuple[str, ...]) -> list[Samples]:
     if len({len(lead) for lead in leads[:6]}) > 1:
         raise UnusableError("has leads of different lengths; export it again")
     one, two, three, right, left, foot = leads[:6]
-    three = two - one - three
-    right, left, foot = -right - (one + two) // 2, (one - three) // 2 - left, (two + three) // 2 - foot
-    return [one, two, three, right, left, foot, *leads[6:]]
+    three = in_16_bits(two - one - three)
+    augmented = -right - (one + two) // 2, (one - three) // 2 - left, (two + three) // 2 - foot
+    return [one, two, three, *map(in_16_bits, augmented), *leads[6:]]
 
 
 def _moment(root: ET.Element) -> datetime | None:
