@@ -59,6 +59,7 @@ def test_only_films_with_a_pair_are_packed_and_numbers_are_told(tmp_path: Path) 
     said = " ".join(records.notes)
     assert "2 of 4 films have one" in said
     assert "1 of 3 films of the pairs are not here" in said
+    assert "whose the films are, which the dataset does not tell, the links say" in said
     assert "1 have an ECG and laboratory values, 1 an ECG alone, 0 values alone" in said
 
 

@@ -156,6 +156,8 @@ def with_pairs_only(records: Records, linked: LinkedFilms) -> Records:
     if num_absent:
         notes += (f"{num_absent:,} of {len(linked):,} films of the pairs are not here",)
     notes += _shares(linked, pairs)
+    if records.has_unknown_patients:
+        notes += ("whose the films are, which the dataset does not tell, the links say",)
     return replace(records, table=pd.DataFrame(table), notes=(*records.notes, *notes), has_unknown_patients=False)
 
 

@@ -30,10 +30,13 @@ class Alignment(Protocol[AlignmentSettings]):
 
     def run(self, films: EncodedPack, settings: AlignmentSettings, comparison: Comparison) -> Outcome:
         """Rows of every modality, over the films that have all of them."""
+        from pacx.data.pairs.linked_films import require_same_links
         from pacx.evaluation.probes.alignment import AlignmentData, alignment, rows_with_targets
         from pacx.modalities.targets import open_targets
 
         targets = open_targets(settings.targets)
+        of_targets = {f"{target.modality} targets": target.notes for target in targets}
+        require_same_links({str(films.pack.path): films.pack.manifest.notes, **of_targets})
         known, total = rows_with_targets(films.pack, targets), len(films.pack)
         features = {name: array[known] for name, array in films.features(comparison.device).items()}
         data = AlignmentData.from_pack(films.pack, targets, dataset=comparison.dataset)

@@ -65,6 +65,44 @@ def test_splits_are_the_datasets_own_and_no_patient_is_in_two(place: Path) -> No
     assert set(table["split"]) == {"train", "val", "test"}
 
 
+def test_films_of_ones_own_meet_their_ecgs_and_values_by_path(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three tables with columns of other names, a folder of films that knows no patient."""
+    monkeypatch.chdir(place)
+    pairs = pd.read_parquet("links-film/pairs.parquet")
+    films = {"PatNo": pairs["subject_id"], "Taken": pairs["film_time"], "Image": pairs["film_path"]}
+    pd.DataFrame(films).to_csv("mimic/mimic-cxr-jpg/xray.csv", index=False)
+    events = pd.read_csv("mimic/mimiciv/hosp/labevents.csv.gz", dtype=str)
+    names = {"subject_id": "PatNo", "charttime": "Drawn", "itemid": "Test", "valuenum": "Result"}
+    events.rename(columns=names)[list(names.values())].to_csv("lab.csv", index=False)
+    records = pd.read_csv("mimic/mimic-iv-ecg/record_list.csv", dtype=str)
+    names = {"subject_id": "PatNo", "ecg_time": "At", "path": "Rec"}
+    records.rename(columns=names)[list(names.values())].to_csv("mimic/mimic-iv-ecg/ecg.csv", index=False)
+    Path("own.toml").write_text(
+        'films = { table = "mimic/mimic-cxr-jpg/xray.csv", patient = "PatNo", time = "Taken", file = "Image" }\n'
+        'labs = { table = "lab.csv", patient = "PatNo", time = "Drawn", item = "Test", value = "Result" }\n'
+        'ecgs = { table = "mimic/mimic-iv-ecg/ecg.csv", patient = "PatNo", time = "At", file = "Rec" }\n'
+    )
+    pacx("data link tables --toml own.toml --out links-own")
+    pacx(
+        "data pack folder --root mimic/mimic-cxr-jpg --no-patients --links links-own --out packs/own --image-size-px 64"
+    )
+    pack = Pack.open(place / "packs/own")
+    assert set(pack.sample_ids) == set(pairs["film_path"])
+    assert dict(zip(pack.sample_ids, pack.patient_ids, strict=True)) == dict(
+        zip(pairs["film_path"], pairs["subject_id"].astype(str), strict=True)
+    )
+    pacx("embed ecg --encoder runs/ecg/ecg --recordings mimic/mimic-iv-ecg --links links-own --out targets/ecg-own")
+    pacx("embed labs --encoder runs/labs/labs --links links-own --out targets/labs-own")
+    by_path = dict(zip(pairs["dicom_id"], pairs["film_path"], strict=True))
+    for name in ("ecg", "labs"):
+        official, own = (
+            FrozenTargets.open(place / f"runs/{name}/targets"),
+            FrozenTargets.open(place / f"targets/{name}-own"),
+        )
+        again = own.for_samples([by_path[film] for film in official.sample_ids])
+        np.testing.assert_allclose(again, official.embeddings, atol=1e-6)
+
+
 def test_partial_pairs_are_distilled_and_targets_of_other_links_are_not(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
