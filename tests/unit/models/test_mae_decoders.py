@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 from test_mae import TINY, tiny_images, tiny_noise
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,7 +21,7 @@ def decoded(decoder: Decoder, num_asked: int) -> torch.Tensor:
     model = MaskedAutoencoder(replace(TINY, decoder=decoder)).eval()
     masked = model._mask(tiny_images(), tiny_noise())
     with torch.no_grad():
-        _, tokens = model._decode(model._encode(masked), masked.kept, masked.hidden[:, :num_asked])
+        tokens = model._decode(model._encode(masked), masked.kept, masked.hidden[:, :num_asked])
         return model._paint(tokens)
 
 
@@ -74,10 +75,51 @@ def test_arithmetic_at_the_papers_size(decoder: Decoder, gflop: float):
 
 @pytest.mark.parametrize("decoder", [FullDecoder(), SAMPLED, CROSS])
 def test_arithmetic_is_what_torch_counts(decoder: Decoder, monkeypatch: pytest.MonkeyPatch):
-    """The oracle is torch's counter over a forward pass; it does not know our oneDNN operator, so that is set aside."""
+    """The oracle is torch's counter over a forward pass, and by hand what the formula counts and nobody computes.
+
+    It does not know our oneDNN operator, so that is set aside.
+    """
     monkeypatch.setattr("pacx.models.onednn.is_suitable", lambda *_: False)
-    config = replace(TINY, decoder=decoder)
+    config, batch = replace(TINY, decoder=decoder), 2
     model = MaskedAutoencoder(config)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.loss(tiny_images(2), tiny_noise(2))
-    assert training_flops(config) == 3 * counter.get_total_flops() / 2
+        model.loss(tiny_images(batch), tiny_noise(batch))
+    square = 2 * config.decoder_embed_dim**2  # a token through a square matrix
+    num_projected = 1 if isinstance(decoder, CrossDecoder) else 3  # queries; and keys and values
+    # the first block projects each of 16 places once; the last one's perceptron and projection spare what is visible
+    saved = (batch * model.num_decoded - 16) * num_projected * square
+    saved += 0 if isinstance(decoder, CrossDecoder) else batch * (1 + model.num_visible) * 9 * square
+    assert counter.get_total_flops() + saved == batch * training_flops(config) / 3
+
+
+@pytest.mark.parametrize("decoder", [FullDecoder(), SAMPLED, CROSS])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_what_is_left_out_changes_neither_loss_nor_gradients(decoder: Decoder, depth: int):
+    """Begun alike, all tokens through all blocks, each film by itself: loss and gradients are those of the step."""
+    model = MaskedAutoencoder(replace(TINY, decoder=decoder, decoder_depth=depth)).double()
+    images, noise = tiny_images().double(), tiny_noise()
+    loss = model.loss(images, noise)
+    loss.backward()
+    ours = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    masked = model._mask(images, noise)
+    asked = masked.hidden[:, : model.num_decoded]
+    positions = model.decoder_pos_embed[0]
+    visible = model.decoder_embed(model._encode(masked)) + torch.cat(
+        [positions[:1].expand(3, -1, -1), positions[1:][masked.kept]], dim=1
+    )
+    queries = model.mask_token + positions[1:][asked]
+    if isinstance(decoder, CrossDecoder):
+        for block in model.decoder_blocks:
+            queries = block(visible, queries)
+    else:
+        tokens = torch.cat([visible, queries], dim=1)
+        for block in model.decoder_blocks:
+            tokens = timm.models.vision_transformer.Block.forward(block, tokens)
+        queries = tokens[:, visible.shape[1] :]
+    expected = model._error(masked, asked, model._paint(queries))
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(ours[name], parameter.grad, msg=name)

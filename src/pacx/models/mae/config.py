@@ -28,7 +28,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def blocks(self, config: "MAEConfig") -> "nn.Module":
-        """Blocks that take visible tokens (B, 1 + V, W) and queries (B, K, W) and return both, decoded."""
+        """Blocks that take visible tokens, what queries begin as, and the places asked for, which they decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class FullDecoder(Decoder):
         return num_hidden
 
     def blocks(self, config: "MAEConfig") -> "nn.Module":
-        """Blocks of timm, with the names of facebookresearch/mae."""
+        """Blocks with the names of facebookresearch/mae."""
         from pacx.models.mae.decoders import SelfAttentionBlocks
 
         return SelfAttentionBlocks(config)

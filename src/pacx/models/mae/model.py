@@ -6,7 +6,7 @@ facebookresearch/mae. It refuses images of another size, and it counts the visib
 release was configured for a mask ratio of 0.90 and silently trained at 0.75.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from timm.layers import LayerNorm
@@ -141,9 +141,10 @@ class MaskedAutoencoder(nn.Module):
         latent = self._encode(masked)  # (B, 1 + V, D)
         # in groups as large as in training: with self-attention a prediction depends on how many are asked for
         groups = masked.hidden.split(self.num_decoded, dim=1)
-        decoded = [self._decode(latent, masked.kept, group) for group in groups]
-        # every group gives the visible patches again: the first one's are kept, without the class token
-        tokens = torch.cat([decoded[0][0][:, 1:], *(asked for _, asked in decoded)], dim=1)  # (B, L, W)
+        decoded = [
+            self._decode(latent, masked.kept, group, with_visible=number == 0) for number, group in enumerate(groups)
+        ]
+        tokens = torch.cat(decoded, dim=1)[:, 1:]  # (B, L, W), without the class token
         places = torch.cat([masked.kept, masked.hidden], dim=1)  # (B, L)
         painted = self._paint(tokens)  # (B, L, P), in order of noise
         # empty is safe: kept and hidden places together are every place once
@@ -160,7 +161,7 @@ class MaskedAutoencoder(nn.Module):
         """
         masked = self._mask(images, noise)
         decoded = masked.hidden[:, : self.num_decoded]  # (B, K)
-        _, tokens = self._decode(self._encode(masked), masked.kept, decoded)
+        tokens = self._decode(self._encode(masked), masked.kept, decoded)
         return self._error(masked, decoded, self._paint(tokens))
 
     def encoder(self) -> VisionTransformer:
@@ -201,14 +202,16 @@ class MaskedAutoencoder(nn.Module):
         self._require_mask_ratio(num_seen=latent.shape[1] - 1)
         return latent
 
-    def _decode(self, latent: Tensor, kept: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoder tokens (B, 1 + V, W) of what is visible and (B, K, W) at the places (B, K) asked for.
+    def _decode(self, latent: Tensor, kept: Tensor, asked: Tensor, *, with_visible: bool = False) -> Tensor:
+        """Decoder tokens (B, K, W) at the places (B, K) asked for; after the visible ones if wanted (B, 1 + V + K, W).
 
         Attention does not know an order, so nothing is put back in its place: a token's position travels with it.
         """
         class_position, positions = self.decoder_pos_embed[:, :1], self.decoder_pos_embed[0, 1:]
         where = torch.cat([class_position.expand(len(kept), -1, -1), positions[kept]], dim=1)  # (B, 1 + V, W)
-        return self.decoder_blocks(self.decoder_embed(latent) + where, self.mask_token + positions[asked])
+        begun = self.mask_token[0] + positions  # (L, W)
+        decoded = self.decoder_blocks(self.decoder_embed(latent) + where, begun, asked, with_visible=with_visible)
+        return cast("Tensor", decoded)
 
     def _paint(self, tokens: Tensor) -> Tensor:
         """Decoder tokens (B, K, W) to patches (B, K, P)."""
