@@ -29,6 +29,30 @@ def test_value_and_gradients_are_torchs(shape, has_bias):
 
 
 @HERE
+@pytest.mark.parametrize("has_avx512", [False, True])
+@pytest.mark.parametrize("width", [24, 1500])  # of the latter the transposed weight is more than oneDNN packs well
+def test_either_library_gives_torchs_value_and_gradients(has_avx512, width, monkeypatch):
+    monkeypatch.setattr(onednn, "_has_avx512", lambda: has_avx512)
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((2, 3, width), (800, width), (800,))
+    tensors = [torch.randn(*shape, generator=generator) for shape in shapes]
+    for ours, theirs in zip(with_gradients(onednn.linear, *tensors), with_gradients(F.linear, *tensors), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "of_rows", "of_weight"), [((8, 512), False, True), ((8, 3072), True, True)])
+def test_with_avx2_alone_gradients_go_where_they_are_fast(rows, of_rows, of_weight, monkeypatch):
+    """By shape and layout: the forward pass stays, a large transposed weight and every transposed left side go."""
+    monkeypatch.setattr(onednn, "_has_avx512", lambda: False)
+    below, weight, above = torch.zeros(rows), torch.zeros(768, rows[1]), torch.zeros(8, 768)
+    assert not onednn._is_for_mkl(below, weight)
+    assert onednn._is_for_mkl(above, weight.t()) == of_rows
+    assert onednn._is_for_mkl(above.t(), below.t()) == of_weight
+    monkeypatch.setattr(onednn, "_has_avx512", lambda: True)
+    assert not onednn._is_for_mkl(above.t(), below.t())
+
+
+@HERE
 def test_what_needs_no_gradient_gets_none():
     rows, weight = torch.randn(4, 3), torch.randn(2, 3, requires_grad=True)
     onednn.linear(rows, weight).sum().backward()
