@@ -175,7 +175,8 @@ def _one_of_many(rank: int, world_size: int, out: str) -> None:
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_several_devices_give_the_loss_and_gradient_of_one(world_size: int, tmp_path: Path):
-    mp.spawn(_one_of_many, args=(world_size, str(tmp_path)), nprocs=world_size)
+    mp.get_context("forkserver").set_forkserver_preload(["pacx.objectives.multilinear"])  # imports torch once
+    mp.start_processes(_one_of_many, (world_size, str(tmp_path)), world_size, start_method="forkserver")
     share = NUM_FILMS // world_size
     for is_partial in (False, True):
         results = [torch.load(tmp_path / f"{is_partial}-{rank}.pt", weights_only=True) for rank in range(world_size)]

@@ -8,6 +8,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import distill_worker
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -38,6 +39,7 @@ def num_checkpoints(run: Path) -> int:
     return max((int(path.name[5:]) for path in run.glob("checkpoints/step-*")), default=-1)
 
 
+@pytest.mark.slow
 def test_killed_between_and_within_checkpoints_it_ends_in_the_same_bits(pack, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(distill_worker.task(pack), distill_worker.CONFIG, whole)

@@ -64,6 +64,7 @@ def assert_close_to_one_process(one: Path, other: Path) -> None:
         assert bool(((found[name] - weights).abs() <= tolerance).all()), name
 
 
+@pytest.mark.slow
 def test_in_pieces_refused_killed_and_resumed_it_ends_in_the_bits_of_a_whole_model(pack, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_two(pack, whole, replace(_CONFIG, devices=2)) == [0, 0]

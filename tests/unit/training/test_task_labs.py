@@ -165,7 +165,8 @@ def one_of_two(rank: int, out: str) -> None:
 
 
 def test_two_devices_give_the_loss_and_gradient_of_one(tmp_path):
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    mp.get_context("forkserver").set_forkserver_preload(["pacx.training.tasks.panel"])  # imports torch once
+    mp.start_processes(one_of_two, (str(tmp_path),), 2, start_method="forkserver")
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     loss, gradients = loss_and_gradients(unevenly_measured_task(), TRAIN_ROWS)
     torch.testing.assert_close((results[0][0] + results[1][0]) / 2, loss)
