@@ -57,7 +57,7 @@ _SPELLINGS: Mapping[Role, tuple[str, ...]] = {
         "imageindex", "img", "imgpath", "imgfile", "imgname", "relativepath", "relpath", "pngpath", "jpgpath",
         "jpegpath", "dicompath", "dcmpath", "dicomfile", "dcmfile", "cxrpath", "cxrfilename", "xraypath", "filmpath",
         "fullpath", "recordpath", "ecgpath", "waveformpath", "filenamehr", "filenamelr", "imageid", "imgid",
-        "dicomfilename",
+        "dicomfilename", "tracefile",
     ),
     Role.SAMPLE: ("sampleid", "sample", "samplename", "dicomid", "sopinstanceuid", "recordingid", "ecgid"),
     Role.PATIENT: (

@@ -12,6 +12,11 @@ class EcgUnit(Enum):
     MICROVOLT = "uV"
     RELATIVE = "relative"
 
+    @property
+    def millivolts(self) -> float:
+        """How many millivolts a step is; 1 where nobody knows."""
+        return 1e-3 if self is EcgUnit.MICROVOLT else 1.0
+
 
 class UnusableError(Exception):
     """One recording cannot be used; the message goes on after its name: "is constant"."""

@@ -28,6 +28,8 @@ from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_plausible
 from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.targets import named
 
+_EXAM = "exam_id"
+"""What CODE-15 % calls a recording; in tables of films it may be a study."""
 _LIST = re.compile(r".+\.(?:csv|tsv|txt)(?:\.(?:gz|bz2|zst))?", re.IGNORECASE)
 
 
@@ -79,7 +81,7 @@ def read_ecgs(
     titles: set[str] = set()
     has_voltage = True
     with progress("reading ECGs", len(refs), "records") as bar:
-        for row, (title, record) in enumerate(_records(refs, facts)):
+        for row, (title, record) in enumerate(_records(refs, ids, facts)):
             titles |= {title} - {""}
             try:
                 if isinstance(record, DataError):
@@ -110,15 +112,21 @@ def read_ecgs(
     return check_plausible(of_them, what)
 
 
-def _records(refs: Sequence[EcgRef], facts: EcgFacts) -> Iterator[tuple[str, EcgRecord | DataError]]:
-    """Each recording with the title of its format, or why there is none; a file is opened once for its neighbours."""
-    for path, of_file in groupby(refs, lambda ref: ref.path):
+def _records(
+    refs: Sequence[EcgRef], ids: Sequence[str], facts: EcgFacts
+) -> Iterator[tuple[str, EcgRecord | DataError]]:
+    """Each recording with the title of its format, or why there is none; a file is opened once for its neighbours.
+
+    Where only a file is named that holds many recordings, the sample's id says which of them is meant.
+    """
+    for path, of_file in groupby(zip(refs, ids, strict=True), lambda each: each[0].path):
         wanted = list(of_file)
         try:
             with open_ecg(path, facts) as file:
-                for ref in wanted:
+                is_one = "" in file.keys
+                for ref, sample_id in wanted:
                     try:
-                        yield file.title, file.read(ref.key)
+                        yield file.title, file.read(ref.key or ("" if is_one else sample_id))
                     except DataError as error:
                         yield file.title, error
         except DataError as error:
@@ -151,7 +159,9 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: E
             f"{path} has no column path (it has {named(table.names)}); expected path, as seen from its folder, "
             "sample_id, and patient_id if known"
         )
-    frame = without_blank_rows(table.all(list(dict.fromkeys(roles.columns.values()))))
+    sample, whose = roles.get(Role.SAMPLE), roles.get(Role.PATIENT)
+    sample = _EXAM if sample is None and _EXAM in table.names else sample
+    frame = without_blank_rows(table.all(list(dict.fromkeys([column, *filter(None, (sample, whose))]))))
     has_path = frame[column] != ""
     notes = [*table.notes, *roles.notes]
     if num_without := int((~has_path).sum()):
@@ -159,7 +169,6 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: E
     frame = frame[has_path]
     if frame.empty:
         raise DataError(f"{path} has no row with a path; expected one per recording")
-    sample, whose = roles.get(Role.SAMPLE), roles.get(Role.PATIENT)
     if sample is None:
         notes.append(f"{path.name} has no column sample_id: recordings are called by their files' names")
     ids = (
@@ -170,8 +179,6 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: E
     if num_nameless := ids.count(""):
         raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")
     refs = [EcgRef.parse(_record_below(path.parent, each)) for each in frame[column]]
-    if sample and len(set(refs)) < len(refs):  # rows that share a file tell its recordings apart by their ids
-        refs = [ref._replace(key=ref.key or sample_id) for ref, sample_id in zip(refs, ids, strict=True)]
     return read_ecgs(
         refs,
         sample_ids=ids,

@@ -101,8 +101,7 @@ class EcgRecord:
             raise UnusableError("holds no ECG lead")
         if signals.ndim != 2 or len(signals) != len(self.stored_leads):
             raise UnusableError(f"holds {len(self.stored_leads)} leads by name and others by its samples")
-        if not RATES_HZ[0] <= self.rate_hz <= RATES_HZ[1]:  # NaN is outside, too
-            raise UnusableError("has a rate that no ECG is recorded at; correct it, or leave it out")
+        require_rate(self.rate_hz)
         num_stored = signals.shape[1] if self.num_stored < 0 else self.num_stored
         if num_stored < 1:
             raise UnusableError("holds no samples")
@@ -124,9 +123,24 @@ class EcgRecord:
         return self.signals[lead_positions(self.stored_leads)]
 
 
+def require_rate(rate_hz: float) -> None:
+    """Refuse a rate outside ``RATES_HZ``, before anything is divided by it.
+
+    Raises:
+        UnusableError: it is outside, or not a number.
+    """
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        raise UnusableError("has a rate that no ECG is recorded at; correct it, or leave it out")
+
+
 def later(start: datetime | None, window: Window, rate_hz: float) -> datetime | None:
     """When a window begins of a recording that began at ``start``."""
     return start and start + timedelta(seconds=window.start / rate_hz)
+
+
+def passed_over(number: int, what: str = "signals that are no leads of the ECG") -> tuple[str, ...]:
+    """A note on what a file holds beside the recording."""
+    return (f"{number} {what} are passed over",) if number else ()
 
 
 def with_limb_leads(record: EcgRecord) -> EcgRecord:

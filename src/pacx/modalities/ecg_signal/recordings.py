@@ -117,7 +117,7 @@ class EcgRecordings:
         """
         recorded = self.signals[row][:, : self.lengths[row] if self.lengths else None]
         raw = np.asarray(recorded, np.float64)[lead_positions(self.leads)]
-        return raw * 1e-3 if self.unit is EcgUnit.MICROVOLT else raw
+        return raw * self.unit.millivolts
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "EcgRecordings":
         """The recordings of some rows, for example of the training patients."""

@@ -61,7 +61,7 @@ class _Array(StoredEcgs):
         """One row; an array of whole microvolts has steps of one."""
         stored, row = self._recordings, self._rows[key]
         wanted = window.within(stored.signals.shape[2])
-        factor = 1e-3 if stored.unit is EcgUnit.MICROVOLT else 1.0
+        factor = stored.unit.millivolts
         patient = stored.patient_ids[row]
         return EcgRecord(
             signals=stored.signals[row][:, wanted] * factor,

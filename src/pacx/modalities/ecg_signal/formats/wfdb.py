@@ -23,7 +23,7 @@ from pacx.core.host import require_memory
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.ecg_file import HEADER_SUFFIX, OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
-from pacx.modalities.ecg_signal.record import MILLIVOLTS, EcgRecord, Window, later
+from pacx.modalities.ecg_signal.record import MILLIVOLTS, EcgRecord, Window, later, passed_over
 from pacx.modalities.ecg_signal.recordings import lead_called
 
 _RECORD_LINE = re.compile(rb"[-\w.]+(?:/\d+)?\s+\d+(?:\s+[\d.eE+-]+(?:/\S+)?(?:\s+\d+.*)?)?\s*")
@@ -136,8 +136,9 @@ def _in_one(stem: Path, window: Window) -> EcgRecord:
         per_frame = header.samps_per_frame[channels[0]]
         num_frames = _num_frames(header, Path(readable).parent)
         wanted = window.within(num_frames * per_frame)
-        first = 0 if _DIFFERENCES in header.fmt else wanted.start // per_frame
-        last = min(max(-(-wanted.stop // per_frame), first + 1), num_frames)
+        says_length = header.sig_len is not None  # wfdb reads no part of a record that does not
+        first = wanted.start // per_frame if says_length and _DIFFERENCES not in header.fmt else 0
+        last = min(max(-(-wanted.stop // per_frame), first + 1), num_frames) if says_length else None
         record: Any = wfdb.rdrecord(
             readable, sampfrom=first, sampto=last, channels=channels, smooth_frames=False, warn_empty=False
         )
@@ -153,7 +154,7 @@ def _in_one(stem: Path, window: Window) -> EcgRecord:
         resolution_mv=tuple(
             factor / header.adc_gain[channel] for channel, factor in zip(channels, in_millivolts, strict=True)
         ),
-        notes=_on_others(header.n_sig - len(channels)),
+        notes=passed_over(header.n_sig - len(channels)),
     )
 
 
@@ -173,7 +174,7 @@ def _in_segments(stem: Path, window: Window) -> EcgRecord:
     num_stored = sum(length for _, length in segments) * per_frame
     wanted = window.within(num_stored)
     num_samples = wanted.stop - wanted.start
-    require_memory(len(names) * num_samples * np.dtype(np.float64).itemsize, "a record in segments")
+    require_memory(len(names) * num_samples * np.dtype(np.float64).itemsize, "the samples of a record in segments")
     signals = np.full((len(names), num_samples), np.nan)
     steps: list[float | None] = [None] * len(names)
     begin = 0
@@ -198,7 +199,7 @@ def _in_segments(stem: Path, window: Window) -> EcgRecord:
         num_stored=num_stored,
         start=later(header.base_datetime, window, rate_hz),
         resolution_mv=tuple(steps),
-        notes=_on_others(layout.n_sig - len(names)),
+        notes=passed_over(layout.n_sig - len(names)),
     )
 
 
@@ -240,18 +241,14 @@ def _num_frames(header: Any, folder: Path) -> int:  # noqa: ANN401 - likewise
         num_samples = sum(header.samps_per_frame[at] for at in members)
         if fmt not in _COMPRESSED:
             held.append(int(((folder / file).stat().st_size - offset) / _BYTES_PER_SAMPLE[fmt] / num_samples))
-    claimed = header.sig_len or min(held, default=0)
+    claimed = min(held, default=0) if header.sig_len is None else header.sig_len
     if claimed < 1:
         raise UnusableError("holds no samples")
     if claimed > min(held, default=claimed):
         raise UnusableError("is shorter than its header says; copy it again")
     reach = claimed + max(abs(skew or 0) for skew in header.skew)
-    require_memory(np.dtype(np.float64).itemsize * reach * sum(header.samps_per_frame), "a WFDB record")
+    require_memory(np.dtype(np.float64).itemsize * reach * sum(header.samps_per_frame), "the samples of a WFDB record")
     return claimed
-
-
-def _on_others(number: int) -> tuple[str, ...]:
-    return (f"{number} signals that are no leads of the ECG are passed over",) if number else ()
 
 
 FORMAT = Wfdb()

@@ -1,0 +1,152 @@
+"""Tables (csv, tsv, txt) of one recording: a row per sample, a column per lead, their names in the header.
+
+The unit stands behind the lead's name (``I [mV]``) or is said; the rate follows from a column of times in seconds, or
+milliseconds where its name says so, or is said.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.host import require_memory
+from pacx.core.tables.cells import known
+from pacx.core.vocabulary import ECG_LEADS
+from pacx.data.text_tables import DELIMITERS, TextTable, open_text_table
+from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
+from pacx.modalities.ecg_signal.facts import EcgFacts, EcgUnit, UnusableError
+from pacx.modalities.ecg_signal.record import MILLIVOLTS, RATES_HZ, EcgRecord, Window
+from pacx.modalities.ecg_signal.recordings import lead_called
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WITH_UNIT = re.compile(r"(.*?)\s*[\[(_ ]\s*([nuµμm]?[vs]|sec|seconds)\s*[\])]?", re.IGNORECASE)
+_TIMES = ("t", "time", "times", "elapsed time", "seconds", "sec", "zeit")
+_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
+_FEWEST_LEADS = 2
+_MOST_DECIMALS = 5
+"""Numbers with more are floating point printed out, and their last digit is no step."""
+
+
+class Csv(OneEcgFormat):
+    """A table whose columns are leads."""
+
+    title = "table of samples"
+
+    def recognises(self, head: bytes, path: Path) -> bool:
+        """By leads among the cells of the first line."""
+        if b"\0" in head.removeprefix(b"\xff\xfe") and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return False
+        text = head.decode("utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", "replace")
+        lines = [line for line in text.splitlines() if line.strip() and not line.casefold().startswith("sep=")]
+        names = re.split(f"[{re.escape(DELIMITERS)}]", lines[0]) if len(lines) > 1 else []
+        return sum(_is_lead(name.strip(" \"'")) for name in names) >= _FEWEST_LEADS
+
+    def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
+        """All rows are looked at, a part of them at a time; those of the window are kept."""
+        table = open_text_table(path)
+        columns = [name for name in table.names if _is_lead(name)]
+        units = {_taken_apart(name)[1] for name in columns}
+        if len(units) > 1:
+            raise UnusableError("has leads in different units; write all of them in one")
+        unit = units.pop()
+        rows = _Rows(table, columns, window)
+        known_facts = facts.behind(rows.rate_hz, EcgUnit.MILLIVOLT if unit else None, tuple(columns))
+        factor = MILLIVOLTS[unit] if unit else known_facts.unit.millivolts
+        return EcgRecord(
+            signals=rows.kept.T * factor,
+            stored_leads=tuple(_taken_apart(name)[0] for name in columns),
+            rate_hz=known_facts.rate_hz,
+            num_stored=rows.num_rows,
+            resolution_mv=tuple(step and step * factor for step in rows.steps),
+            is_millivolt=known_facts.unit is not EcgUnit.RELATIVE,
+        )
+
+
+def _taken_apart(name: str) -> tuple[str, str]:
+    """A column's name and the unit behind it, in lower case; "" where there is none."""
+    found = _WITH_UNIT.fullmatch(name)
+    return (found[1].strip(), found[2].casefold()) if found and found[1].strip() else (name, "")
+
+
+def _is_lead(name: str) -> bool:
+    stem, unit = _taken_apart(name)
+    return lead_called(stem) in ECG_LEADS and (not unit or unit in MILLIVOLTS)
+
+
+class _Rows:
+    """What the rows of a table say: the samples of a window, how many there are, their rate and steps.
+
+    Args:
+        table: the table.
+        columns: of the leads.
+        window: which samples are wanted.
+    """
+
+    kept: NDArray[np.float64]  # (samples, leads)
+    rate_hz: float | None = None
+    num_rows: int = 0
+
+    def __init__(self, table: TextTable, columns: list[str], window: Window) -> None:
+        clocks = [name for name in table.names if _taken_apart(name)[0].casefold() in _TIMES]
+        clock = clocks[0] if clocks else None
+        self._has_commas = table.delimiter != ","
+        self.steps: list[float | None] = [None] * len(columns)
+        wanted = [clock, *columns] if clock else columns
+        parts, times = [], []
+        for chunk in table.chunks(wanted):
+            values = np.stack([self._numbers(chunk[name]) for name in columns], axis=1)
+            if not self.num_rows:
+                self.steps = [_step(chunk[name]) for name in columns]
+            if clock:
+                times.append(self._numbers(chunk[clock]))
+            stop = None if window.num_samples is None else max(0, window.start + window.num_samples - self.num_rows)
+            part = values[max(0, window.start - self.num_rows) : stop]
+            require_memory(2 * part.nbytes, "the samples of a table")
+            parts.append(part)
+            self.num_rows += len(values)
+        window.within(self.num_rows)
+        self.kept = np.concatenate(parts)
+        if clock:
+            self.rate_hz = _rate(np.concatenate(times) * _SECONDS.get(_taken_apart(clock)[1], np.nan))
+
+    def _numbers(self, column: "pd.Series[str]") -> NDArray[np.float64]:
+        import pandas as pd
+
+        text = column.str.replace(",", ".", regex=False) if self._has_commas else column
+        values = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
+        if any(known(cell) for cell in column[np.isnan(values)]):
+            raise UnusableError("has cells that are no numbers; write the samples alone, with a dot or comma")
+        return values
+
+
+def _step(column: "pd.Series[str]") -> float | None:
+    """The step of numbers as they are written; None where they are floating point printed out."""
+    cells = [cell for cell in column if cell]
+    if not cells or any("e" in cell.casefold() for cell in cells):
+        return None
+    decimals = max(len(re.split("[.,]", cell)[1]) if re.search("[.,]", cell) else 0 for cell in cells)
+    return 10.0**-decimals if decimals <= _MOST_DECIMALS else None
+
+
+def _rate(times_s: NDArray[np.float64]) -> float | None:
+    """Samples per second by their times; None where no ECG has such a rate, so that the unit of time is another.
+
+    Times are printed with few digits, so that a rate next to a whole number is that number.
+    """
+    span = times_s[-1] - times_s[0] if len(times_s) > 1 else np.nan
+    if not span > 0:
+        return None
+    rate_hz = float((len(times_s) - 1) / span)
+    even = times_s[0] + np.arange(len(times_s)) / rate_hz
+    if not np.abs(times_s - even).max() < 0.75 / rate_hz:
+        raise UnusableError("has times that are not evenly spaced; write every sample, and blanks where there is none")
+    whole = round(rate_hz)
+    rate_hz = float(whole) if abs(rate_hz - whole) <= rate_hz / len(times_s) else rate_hz
+    return rate_hz if RATES_HZ[0] <= rate_hz <= RATES_HZ[1] else None
+
+
+FORMAT = Csv()

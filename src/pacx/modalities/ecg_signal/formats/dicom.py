@@ -1,0 +1,206 @@
+"""DICOM waveforms: 12-lead, general (of 16 and 32 bits) and ambulatory ECG storage.
+
+An object holds groups of channels; the rhythm is read and not the median beat beside it. A channel's values are samples
+x sensitivity x correction factor + baseline, in the sensitivity's unit, and its skew says how many samples late it was
+sampled. Samples of 32 bits are read where the standard allows them (general 32-bit ECG storage): elsewhere nobody knows
+whether they are whole numbers.
+
+Source: DICOM PS3.3 C.10.9 and A.34; lead codes PS3.16 CID 3001.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacx.core.vocabulary import ECG_LEADS
+from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
+from pacx.modalities.ecg_signal.facts import EcgFacts, EcgUnit, UnusableError
+from pacx.modalities.ecg_signal.record import MILLIVOLTS, EcgRecord, Window, later, passed_over, require_rate
+from pacx.modalities.ecg_signal.recordings import lead_called
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_ECG_CLASS = re.compile(
+    rb"(?:\x02\x00\x02\x00|\x08\x00\x16\x00|\x00\x08\x00\x16).{4}1\.2\.840\.10008\.5\.1\.4\.1\.1\.9\.1\.([1-4])[^.\d]",
+    re.DOTALL,
+)
+"""The SOP class, in the meta header or the object itself, with explicit or implicit type."""
+_GENERAL_32_BIT = "1.2.840.10008.5.1.4.1.1.9.1.4"
+_TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2"}
+_TYPES_32_BIT = {(32, "SL"): "i4", (32, "UL"): "u4"}
+_LEAD_NUMBERS = {
+    **{1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF"},
+    **{3: "V1", 4: "V2", 5: "V3", 6: "V4", 7: "V5", 8: "V6"},
+}
+"""By the last part of a code of scheme SCPECG (5.6.3-9-61) or MDC (2:61)."""
+_LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d+)")
+_BEATS = ("MEDIAN", "AVERAGE", "REPRESENTATIVE", "TEMPLATE")
+
+
+class Dicom(OneEcgFormat):
+    """One object, whose rhythm is read."""
+
+    title = "DICOM waveform"
+
+    def recognises(self, head: bytes, path: Path) -> bool:
+        """By the SOP class."""
+        return _ECG_CLASS.search(head) is not None
+
+    def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
+        """Read the object; the window saves decoding, not reading."""
+        from pydicom import dcmread
+
+        from pacx.data.images.headers import silence
+
+        with silence():
+            return _record(dcmread(path, force=True), window, facts)
+
+
+def _record(dataset: "Dataset", window: Window, facts: EcgFacts) -> EcgRecord:
+    groups = list(dataset.get("WaveformSequence") or ())
+    if not groups:
+        raise UnusableError("is an object without waveforms; leave it out")
+    rhythms = [group for group in groups if not _is_beat(group)]
+    if not rhythms:
+        raise UnusableError("holds a median beat and no rhythm; leave it out")
+    names = [_leads(group) for group in rhythms]
+    best = max(range(len(rhythms)), key=lambda at: (_num_known(names[at]), int(rhythms[at].NumberOfWaveformSamples)))
+    chosen = [at for at in range(len(rhythms)) if _like(rhythms[at], rhythms[best])]
+    if len({name for at in chosen for name in names[at]}) < sum(len(names[at]) for at in chosen):
+        chosen = [best]  # the same leads twice: another stretch, or another filter
+    rate_hz, num_stored = float(rhythms[best].SamplingFrequency), int(rhythms[best].NumberOfWaveformSamples)
+    require_rate(rate_hz)
+    wanted = window.within(num_stored)
+    parts = [part for at in chosen for part in _channels(rhythms[at], dataset, facts.unit)]
+    is_lead = [lead_called(name) in ECG_LEADS for at in chosen for name in names[at]]
+    kept = [at for at, is_one in enumerate(is_lead) if is_one or not any(is_lead)]
+    stored = [name for at in chosen for name in names[at]]
+    start = _start(dataset, rhythms[best])
+    return EcgRecord(
+        signals=np.stack([parts[at][0][wanted] for at in kept]),
+        stored_leads=tuple(stored[at] for at in kept),
+        rate_hz=rate_hz,
+        num_stored=num_stored,
+        start=later(start, window, rate_hz),
+        resolution_mv=tuple(parts[at][1] for at in kept),
+        patient_id=str(dataset.get("PatientID") or "").strip(),
+        notes=(
+            *passed_over(len(stored) - len(kept)),
+            *passed_over(len(rhythms) - len(chosen), "other groups of channels"),
+        ),
+    )
+
+
+def _is_beat(group: "Dataset") -> bool:
+    """Whether a group is one beat made of many."""
+    label = str(group.get("MultiplexGroupLabel") or "").upper()
+    return str(group.get("WaveformOriginality")).upper() == "DERIVED" or any(word in label for word in _BEATS)
+
+
+def _like(group: "Dataset", other: "Dataset") -> bool:
+    """Whether two groups were recorded at the same time and rate, so that their channels belong together."""
+    fields = ("SamplingFrequency", "NumberOfWaveformSamples", "MultiplexGroupTimeOffset")
+    return all(group.get(field) == other.get(field) for field in fields)
+
+
+def _num_known(names: Sequence[str]) -> int:
+    return len({lead_called(name) for name in names} & set(ECG_LEADS))
+
+
+def _leads(group: "Dataset") -> list[str]:
+    """The lead of every channel, by its code, otherwise by what the code means in words, or the channel's label."""
+    names = []
+    for channel in group.get("ChannelDefinitionSequence") or ():
+        source = _first(channel, "ChannelSourceSequence")
+        code = _LEAD_CODE.fullmatch(str(source.get("CodeValue") or ""))
+        meaning = str(source.get("CodeMeaning") or channel.get("ChannelLabel") or "").partition("(")[0].strip()
+        number = int(code[1]) if code else 0
+        by_code = lead_called(str(source.get("CodeValue") or ""))
+        names.append(_LEAD_NUMBERS.get(number) or (by_code if by_code in ECG_LEADS else meaning or "unnamed"))
+    return names
+
+
+def _first(channel: "Dataset", sequence: str) -> "Mapping[Any, Any] | Dataset":
+    """The one item of a sequence; nothing where there is none."""
+    return next(iter(channel.get(sequence) or ()), {})
+
+
+def _channels(
+    group: "Dataset", dataset: "Dataset", said: EcgUnit | None
+) -> Iterator[tuple[NDArray[np.float64], float]]:
+    """Every channel of a group in millivolts, (T,), and its step."""
+    channels = list(group.get("ChannelDefinitionSequence") or ())
+    samples = _samples(group, dataset, len(channels))
+    for channel, stored in zip(channels, samples.T, strict=True):
+        sensitivity = channel.get("ChannelSensitivity")
+        units = _first(channel, "ChannelSensitivityUnitsSequence")
+        factor = MILLIVOLTS.get(str(units.get("CodeValue") or (said.value if said else "")).strip().casefold())
+        if sensitivity is None or factor is None:
+            raise UnusableError("has a channel without a sensitivity in volts, so that its unit is not known")
+        step = float(sensitivity) * float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
+        values = (stored.astype(np.float64) * step + float(channel.get("ChannelBaseline") or 0)) * factor
+        padding = _padding(group, samples.dtype)
+        if padding is not None:
+            values[stored == padding] = np.nan
+        yield _shifted(values, _skew(channel, float(group.SamplingFrequency))), abs(step * factor)
+
+
+def _samples(group: "Dataset", dataset: "Dataset", num_channels: int) -> NDArray[Any]:
+    """The stored numbers (T, channels)."""
+    kind = int(group.WaveformBitsAllocated), str(group.WaveformSampleInterpretation)
+    types = _TYPES | (_TYPES_32_BIT if str(dataset.get("SOPClassUID")) == _GENERAL_32_BIT else {})
+    if kind not in types:
+        raise UnusableError("holds samples of a kind that is not read; expected whole numbers of 8 or 16 bits")
+    if num_channels != int(group.NumberOfWaveformChannels) or num_channels < 1:
+        raise UnusableError("describes another number of channels than it has; copy it again")
+    is_little = dataset.original_encoding[1] is not False
+    dtype = np.dtype(types[kind]).newbyteorder("<" if is_little else ">")
+    num_values = int(group.NumberOfWaveformSamples) * num_channels
+    data = bytes(group.get("WaveformData") or b"")
+    if num_values < 1 or len(data) < num_values * dtype.itemsize:
+        raise UnusableError("is shorter than its header says; copy it again")
+    return np.frombuffer(data, dtype, num_values).reshape(-1, num_channels)
+
+
+def _padding(group: "Dataset", dtype: np.dtype[Any]) -> int | None:
+    """The value that stands for nothing recorded, if there is one."""
+    value = group.get("WaveformPaddingValue")
+    if value is None or isinstance(value, int):
+        return value
+    return int(np.frombuffer(bytes(value), dtype, 1)[0]) if len(value) >= dtype.itemsize else None
+
+
+def _skew(channel: "Dataset", rate_hz: float) -> int:
+    """Whole samples by which a channel was sampled late."""
+    return round(float(channel.get("ChannelSampleSkew") or 0) + float(channel.get("ChannelTimeSkew") or 0) * rate_hz)
+
+
+def _shifted(values: NDArray[np.float64], skew: int) -> NDArray[np.float64]:
+    """Values moved to where they were sampled; what is not known there is NaN."""
+    if not skew:
+        return values
+    moved = np.full_like(values, np.nan)
+    if abs(skew) < len(values):
+        moved[max(skew, 0) : len(values) + min(skew, 0)] = values[max(-skew, 0) : len(values) - max(skew, 0)]
+    return moved
+
+
+def _start(dataset: "Dataset", group: "Dataset") -> datetime | None:
+    """When the group began; None where the object does not say it as it should."""
+    from pydicom.valuerep import DT
+
+    try:
+        begun = DT(dataset.get("AcquisitionDateTime") or "")
+        offset = timedelta(milliseconds=float(group.get("MultiplexGroupTimeOffset") or 0))
+        return begun and datetime.combine(begun.date(), begun.timetz()) + offset
+    except (ValueError, TypeError):
+        return None
+
+
+FORMAT = Dicom()
