@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "torch", "torchvision", "timm", "transformers", "peft", "lightning_fabric", "sklearn", "scipy", "pandas", "pyarrow",
-    "matplotlib", "jinja2", "onnx", "onnxruntime", "fastapi", "uvicorn", "wfdb", "huggingface_hub", "wandb",
+    "matplotlib", "jinja2", "onnx", "onnxruntime", "fastapi", "uvicorn", "wfdb", "h5py", "pyedflib",
+    "huggingface_hub", "wandb",
 )  # fmt: skip
 MOST_MIB = 150
 

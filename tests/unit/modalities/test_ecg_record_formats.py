@@ -433,6 +433,17 @@ def test_big_endian_and_padding_values(dicom):
     np.testing.assert_allclose(record.twelve()[:, 7:], signals[:, 7:], atol=1e-9)
 
 
+def test_deflated_files_are_read_where_the_memory_allows_for_what_they_may_hold(dicom, monkeypatch):
+    path, signals = dicom
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    file.save_as(path)
+    np.testing.assert_allclose(read(path).twelve(), signals, atol=1e-9)
+    monkeypatch.setattr(host, "available_memory_bytes", lambda: 1_000_000)
+    with pytest.raises(DataError, match="the contents of a deflated DICOM file need"):
+        read(path)
+
+
 def test_pydicoms_own_ecg_reads_as_pydicom_reads_it():
     path = Path(str(get_testdata_file("waveform_ecg.dcm")))
     record, file = read(path), pydicom.dcmread(path)
@@ -580,7 +591,7 @@ def test_tracings_without_ids_have_to_be_told_their_leads(tmp_path):
     ]
 
 
-def test_an_array_that_claims_more_than_there_is_takes_no_memory(tmp_path):
+def test_an_array_that_claims_more_than_there_is_takes_no_memory(tmp_path, monkeypatch):
     import h5py
 
     with h5py.File(tmp_path / "x.hdf5", "w") as file:  # nothing of it is on the disk
@@ -589,6 +600,12 @@ def test_an_array_that_claims_more_than_there_is_takes_no_memory(tmp_path):
     with pytest.raises(DataError, match="the samples of a tracing need"):
         read(tmp_path / "x.hdf5", "1")
     assert read(tmp_path / "x.hdf5", "1", Window(0, 10)).signals.shape == (12, 10)
+    with h5py.File(tmp_path / "y.hdf5", "w") as file:  # a part of it cannot be read alone
+        file.create_dataset("tracings", shape=(2, 2**23, 12), dtype="f4", chunks=(1, 2**23, 12), compression="gzip")
+        file["exam_id"] = [1, 2]
+    monkeypatch.setattr(host, "available_memory_bytes", lambda: 1_000_000_000)
+    with pytest.raises(DataError, match="the samples of a tracing need"):
+        read(tmp_path / "y.hdf5", "1", Window(0, 10))
 
 
 # ------------------------------------------------------------------------------------------------ arrays and tables

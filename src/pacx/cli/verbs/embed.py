@@ -26,7 +26,7 @@ OptionsT = TypeVar("OptionsT")
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedCall:
-    """Embed films with an image encoder, or WFDB records with an ECG encoder.
+    """Embed films with an image encoder, or ECGs of any format with an ECG encoder.
 
     The file holds `paths` (N), `embeddings` (N, D) float32, row i for path i, and of films `precision` (fp32 or int8).
     Killed among films, it goes on where it stopped when called again. Frozen targets for distillation have words of
@@ -37,7 +37,7 @@ class EmbedCall:
     """An encoder folder, for films or for ECGs; write ./ecg for a folder that is named like a modality."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Films or .hea files, folders (everything below that fits), or patterns in quotes ("films/**/*.dcm")."""
+    """Films or ECG files, folders (everything below that fits), or patterns in quotes ("films/**/*.dcm")."""
 
     out: Path
     """The .npz file to write."""

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.core.host import require_memory
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
+from pacx.modalities.ecg_signal.ecg_file import NUM_HEAD_BYTES, OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, EcgUnit, UnusableError
 from pacx.modalities.ecg_signal.record import MILLIVOLTS, EcgRecord, Window, later, passed_over, require_rate
 from pacx.modalities.ecg_signal.recordings import lead_called
@@ -31,6 +32,8 @@ _ECG_CLASS = re.compile(
     re.DOTALL,
 )
 """The SOP class, in the meta header or the object itself, with explicit or implicit type."""
+_DEFLATED, _MOST_DEFLATED = b"1.2.840.10008.1.2.1.99", 1032
+"""The transfer syntax, and how many bytes one byte of it may stand for."""
 _GENERAL_32_BIT = "1.2.840.10008.5.1.4.1.1.9.1.4"
 _TYPES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2"}
 _TYPES_32_BIT = {(32, "SL"): "i4", (32, "UL"): "u4"}
@@ -58,6 +61,9 @@ class Dicom(OneEcgFormat):
 
         from pacx.data.images.headers import silence
 
+        with path.open("rb") as file:
+            if _DEFLATED in file.read(NUM_HEAD_BYTES):
+                require_memory(_MOST_DEFLATED * path.stat().st_size, "the contents of a deflated DICOM file")
         with silence():
             return _record(dcmread(path, force=True), window, facts)
 

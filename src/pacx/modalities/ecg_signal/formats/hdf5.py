@@ -8,6 +8,7 @@ and aVF, so that their leads have to be said.
 Source: zenodo.org/record/4916206 and 3765780; antonior92/automatic-ecg-diagnosis.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ class _Tracings(StoredEcgs):
         """One row, or a part of it."""
         row, (num_stored, _) = self._rows[key], self._tracings.shape[1:]
         wanted = window.within(num_stored)
-        num_values = self._tracings.shape[2] * (wanted.stop - wanted.start)
+        num_values = max(self._tracings.shape[2] * (wanted.stop - wanted.start), math.prod(self._tracings.chunks or ()))
         require_memory(4 * np.dtype(np.float64).itemsize * num_values, "the samples of a tracing")
         stored = np.asarray(self._tracings[row, wanted], np.float64).T
         unit = self._known.unit
