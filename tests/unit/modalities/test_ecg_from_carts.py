@@ -24,6 +24,7 @@ from pacx.simulation.signals.ecg_files.writer import Tracing, ecg_writers
 STARTED = datetime(2021, 3, 4, 5, 6, 7)
 XML = ("muse-xml", "philips-xml", "philips-xml-plain", "hl7-aecg")
 ALL = (*XML, "scp-ecg")
+TIMES = '<component>\\s*<sequence>\\s*<code code="TIME_ABSOLUTE".*?</component>'
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +153,21 @@ def test_annotated_ecgs_in_other_units_sets_and_times_are_the_same(export):
     np.testing.assert_allclose(record.signals, expected - 0.5, atol=1e-9)
     assert record.start == datetime(2021, 3, 4, 5, 6, 7, 250_000, timezone(timedelta(hours=2)))
     # the chest leads in a set of their own, at the same times
-    times = re.search(
-        '<component>\\s*<sequence>\\s*<code code="TIME_ABSOLUTE".*?</component>', text_of(path), re.DOTALL
-    )
+    times = re.search(TIMES, text_of(path), re.DOTALL)
     begin = "</sequenceSet></component><component><sequenceSet>" + times[0]
     changed(path, ('(<component>\\s*<sequence>\\s*<code code="MDC_ECG_LEAD_V1")', begin + r"\1"), count=1)
     np.testing.assert_allclose(read(path).signals, expected - 0.5, atol=1e-9)
+
+
+def test_leads_of_an_annotated_ecg_at_other_times_are_passed_over(export):
+    path = export("hl7-aecg")
+    times = re.search(TIMES, text_of(path), re.DOTALL)
+    later = times[0].replace("20210304050607", "20210304050609")
+    begin = f"</sequenceSet></component><component><sequenceSet>{later}"
+    changed(path, ('(<component>\\s*<sequence>\\s*<code code="MDC_ECG_LEAD_V5")', begin + r"\1"), count=1)
+    record = read(path)
+    assert record.leads == ECG_LEADS[:10]
+    assert record.notes == ("2 leads recorded at other times are passed over",)
 
 
 def test_the_rhythm_counts_wherever_it_stands(export):
@@ -295,6 +305,12 @@ def test_scp_leads_recorded_one_after_another_have_gaps(tmp_path):
 BAD_XML = {
     "cut-off base64": ("muse-xml", [(r"(<WaveFormData>)\s*\S{5}", r"\1")], "base64|number of samples"),
     "cut-off base64 of Philips": ("philips-xml-plain", [(r"(<parsedwaveforms[^>]*>)\s*\S{5}", r"\1")], "base64"),
+    "half a sample": (
+        "muse-xml",
+        [("<Lead(Byte|Sample)CountTotal>[^<]*</Lead[a-zA-Z]*>", ""), (r"(<WaveFormData>\s*)\S{4}", r"\1")],
+        "half a sample",
+    ),
+    "letters that are none": ("muse-xml", [(r"(<WaveFormData>\s*\S{8})", r"\1!!!!")], "damaged or cut off base64"),
     "damaged chunks": ("philips-xml", [(r"(<parsedwaveforms[^>]*>)\s*\S{8}", r"\1")], "compressed|more samples"),
     "fewer samples than said": ("muse-xml", [("(SampleCountTotal>)1300", r"\g<1>1301")], "another number of samples"),
     "fewer than the duration": ("philips-xml-plain", [('channel="2600"', 'channel="2700"')], "another number"),
@@ -316,6 +332,7 @@ BAD_XML = {
     "no sample times": ("hl7-aecg", [("TIME_ABSOLUTE", "OTHER_TIMES")], "without sample times"),
     "times without a unit": ("hl7-aecg", [('(increment value="0.002") unit="s"', r"\1")], "unit of time"),
     "an empty series": ("hl7-aecg", [("<sequenceSet>.*?</sequenceSet>", "")], "empty rhythm"),
+    "a rate of nothing": ("muse-xml", [("(SampleBase>)500", r"\g<1>0")], "rate that no ECG"),
     "no leads": ("muse-xml", [("<LeadData>.*?</LeadData>", "")], "holds no samples"),
     "an offset nobody explains": ("muse-xml", [("(SampleBaseline>)0", r"\g<1>3")], "not published"),
     "leads at other times": ("muse-xml", [("(LeadTimeOffset>)0(?=(?:(?!LeadData).)*V6)", r"\g<1>9")], "same time"),
@@ -350,7 +367,7 @@ def scp_without_section(number: int) -> Callable[[bytes], bytes]:
 
 
 BAD_SCP = {
-    "a changed byte": (lambda data: data[:3000] + bytes([data[3000] ^ 1]) + data[3001:], "wrong checksum"),
+    "a changed byte": (lambda data: data.replace(b"SCPECG", b"SCPecg"), "has a wrong checksum"),
     "a changed section": (lambda data: checked(data[2:3000] + bytes([data[3000] ^ 1]) + data[3001:]), "section with"),
     "half of it": (lambda data: data[: len(data) // 2], "cut off"),
     "a few bytes": (lambda data: data[:40], "cut off"),

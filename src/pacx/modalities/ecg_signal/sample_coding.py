@@ -79,7 +79,9 @@ class HuffmanTables:
         while True:
             begins: list[int] = []  # of codes of one table in turn
             move = moves[table]
-            while done + len(begins) < count and (bits := move[position]) > 0:
+            for _ in range(count - done):
+                if (bits := move[position]) <= 0:
+                    break
                 begins.append(position)
                 position += bits
             if begins:
@@ -102,6 +104,7 @@ class _Table:
 
     def __init__(self, codes: list[HuffmanCode]) -> None:
         self._entries = np.full(2**_BITS, -1, np.int16)
+        self._moves = np.zeros(2**_BITS, np.int16)
         for row, code in enumerate(codes):
             if not (1 <= code.prefix_bits <= _BITS and 0 <= code.extra_bits <= _BITS):
                 raise UnusableError("has codes of a length that is not read; leave it out")
@@ -110,16 +113,16 @@ class _Table:
             if (begun >= 0).any() or row > np.iinfo(np.int16).max:
                 raise UnusableError("has codes that begin like each other; leave it out")
             begun[:] = row
-        self._prefix_bits, self._extra_bits, self._values, self._is_switch = (
+            bits = -code.prefix_bits if code.is_switch else code.prefix_bits + code.extra_bits
+            self._moves[code.prefix << spare : (code.prefix + 1) << spare] = bits
+        self._prefix_bits, self._extra_bits, self._values = (
             np.array([getattr(code, name) for code in codes], np.int64)
-            for name in ("prefix_bits", "extra_bits", "value", "is_switch")
+            for name in ("prefix_bits", "extra_bits", "value")
         )
 
     def moves(self, windows: NDArray[np.int64], end: int) -> list[int]:
         """From each bit on, how many a code there takes; negative if it leads to another table, 0 = there is none."""
-        bits = np.where(self._is_switch, -self._prefix_bits, self._prefix_bits + self._extra_bits)
-        entries = self._entries[windows]
-        moves = np.where(entries >= 0, bits[entries], 0) if len(bits) else np.zeros(len(windows), np.int64)
+        moves = self._moves[windows]
         moves[end:] = 0
         return moves.tolist()
 

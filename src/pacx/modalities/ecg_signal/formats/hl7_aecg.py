@@ -14,7 +14,7 @@ import numpy as np
 
 from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
-from pacx.modalities.ecg_signal.record import EcgRecord, Window, later
+from pacx.modalities.ecg_signal.record import EcgRecord, Window, later, passed_over
 from pacx.modalities.ecg_signal.xml_document import (
     millivolts_of,
     number,
@@ -45,7 +45,9 @@ class Hl7Aecg(OneEcgFormat):
         rhythms = [each for each in root.iterfind("component/series") if _code(each).upper() in ("", "RHYTHM")]
         if not rhythms:
             raise UnusableError("holds no rhythm series, only representative beats or nothing; export its rhythm")
-        (head, increment_s), sequences = _largest_set(rhythms[0])
+        (head, increment_s), sequences, notes = _largest_set(rhythms[0])
+        if len(rhythms) > 1:
+            notes += ("of several rhythm series the first is taken",)
         values = [stored_numbers(text_of(each, "value/digits")) for each in sequences]
         if len({len(each) for each in values}) > 1:
             raise UnusableError("has leads of different lengths; export it again")
@@ -66,7 +68,7 @@ class Hl7Aecg(OneEcgFormat):
             start=later(_moment(head) or _moment(_value(rhythms[0], "effectiveTime/low")), window, rate_hz),
             resolution_mv=tuple(steps_mv),
             patient_id=_value(root, ".//trialSubject/id", "extension"),
-            notes=("of several rhythm series the first is taken",) if len(rhythms) > 1 else (),
+            notes=notes,
         )
 
 
@@ -79,11 +81,11 @@ def _code(parent: ET.Element) -> str:
     return _value(parent, "code", "code")
 
 
-def _largest_set(series: ET.Element) -> tuple[tuple[str, float], list[ET.Element]]:
-    """The leads recorded at the same times, as many as there are, and those times: head and increment in s."""
+def _largest_set(series: ET.Element) -> tuple[tuple[str, float], list[ET.Element], tuple[str, ...]]:
+    """Those times at which most leads were recorded (head, and increment in s), these leads, and a note on others."""
     at: dict[tuple[str, float], list[ET.Element]] = defaultdict(list)
-    for sequences in series.iterfind("component/sequenceSet"):
-        of_set = sequences.findall("component/sequence")
+    for one_set in series.iterfind("component/sequenceSet"):
+        of_set = one_set.findall("component/sequence")
         leads = [each for each in of_set if not _code(each).upper().startswith(_TIMES)]
         times = [each for each in of_set if _code(each).upper().startswith(_TIMES)]
         if leads and not times:
@@ -92,7 +94,8 @@ def _largest_set(series: ET.Element) -> tuple[tuple[str, float], list[ET.Element
             at[_clock(times[0])] += leads
     if not at:
         raise UnusableError("has an empty rhythm series; export it again")
-    return max(at.items(), key=lambda item: len(item[1]))
+    clock, sequences = max(at.items(), key=lambda item: len(item[1]))
+    return clock, sequences, passed_over(sum(map(len, at.values())) - len(sequences), "leads recorded at other times")
 
 
 def _clock(times: ET.Element) -> tuple[str, float]:

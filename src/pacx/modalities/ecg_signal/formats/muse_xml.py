@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
-from pacx.modalities.ecg_signal.record import EcgRecord, Window, later, with_limb_leads
+from pacx.modalities.ecg_signal.record import EcgRecord, Window, later, require_rate, with_limb_leads
 from pacx.modalities.ecg_signal.xml_document import (
     millivolts_of,
     number,
@@ -40,6 +40,7 @@ class MuseXml(OneEcgFormat):
         rhythm = rhythms[0]
         exponent = number(text_of(rhythm, "SampleExponent") or "0", "its rate")
         rate_hz = number(text_of(rhythm, "SampleBase"), "its rate") * 10.0**exponent
+        require_rate(rate_hz)
         leads = rhythm.findall("LeadData")
         samples = [_samples(lead) for lead in leads]
         if len({len(each) for each in samples}) > 1:
