@@ -338,6 +338,7 @@ BAD_XML = {
     "leads at other times": ("muse-xml", [("(LeadTimeOffset>)0(?=(?:(?!LeadData).)*V6)", r"\g<1>9")], "same time"),
     "another way of compressing": ("philips-xml", [('"XLI"', '"GZ"')], "way that is not known"),
     "an absurd length": ("philips-xml", [('channel="2600"', 'channel="1e12"')], "says a length"),
+    "leads without end": ("philips-xml", [('leads="12" leadlabels="', f'leadlabels="{"V9 " * 20000}')], "says a length"),
     "an entity": ("muse-xml", [('SYSTEM "restecg.dtd"', '[<!ENTITY b "c">]')], "entity"),
     "half a document": ("hl7-aecg", [("<derivation>.*", "")], "no whole XML"),
 }  # fmt: skip
@@ -396,6 +397,7 @@ def test_an_scp_record_at_fault_is_refused_in_one_sentence(name, export):
         ({3: named([(1, 4)] * 12), 6: coded([bytes(8)] * 12, step_nv=0)}, "does not say its step"),
         ({3: named([(1, 2**32 - 1)] * 12), 6: coded([bytes(8)] * 12)}, "says a length"),
         ({3: named([(4, 1)] * 12), 6: coded([bytes(8)] * 12)}, "says a length"),
+        ({3: bytes([255, 4]) + named([(1, 100_000)])[2:] * 255, 6: b"-"}, "says a length"),
         ({3: named([]), 6: coded([])}, "no ECG lead"),
         (
             {2: b"\1\0\2\0" + 2 * struct.pack("<BBBhI", 1, 1, 1, 0, 0), 3: named([(1, 4)]), 6: coded([b"a"])},
@@ -432,6 +434,14 @@ def test_exports_at_fault_are_left_out_of_a_folder_by_their_reason(tmp_path, tra
     assert said.keys() == {"muse-xml-b", "scp-ecg-b"}
     assert "unit" in said["muse-xml-b"]
     assert "checksum" in said["scp-ecg-b"]
+
+
+def test_a_file_larger_than_any_scp_record_is_not_read(export):
+    path = export("scp-ecg")
+    with path.open("r+b") as file:
+        file.truncate(2**25 + 1)  # a hole that takes no room on the disk
+    with pytest.raises(DataError, match="larger than any SCP-ECG record"):
+        read(path)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ _CODE_BITS = 10
 _LAST_CODE = 1022
 _BIAS = 64  # of a stored second difference
 _SPARE_SAMPLES = 4096
-_MOST_SAMPLES = 2**20  # a lead; half an hour
+_MOST_SAMPLES = 2**24  # of all leads; twelve for three quarters of an hour
 _DAMAGED = "has compressed samples that are damaged; export it again"
 
 Samples = NDArray[np.int64]
@@ -56,7 +56,7 @@ class PhilipsXml(OneEcgFormat):
         leads = _names(about)
         rate_hz = number(about.get("samplespersecond") or about.get("samplingrate", ""), "its rate")
         duration_ms = number(about.get("durationperchannel", ""), "how long it is")
-        if not 0 < duration_ms * rate_hz / 1000 < _MOST_SAMPLES:
+        if not 0 < len(leads) * duration_ms * rate_hz / 1000 < _MOST_SAMPLES:
             raise UnusableError("says a length that no export has; leave it out")
         num_stored = round(duration_ms * rate_hz / 1000)
         resolution = about.get("resolution") or about.get("signalresolution", "")

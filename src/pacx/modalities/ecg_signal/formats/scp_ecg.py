@@ -28,7 +28,8 @@ _LEADS = {
     13: "V5R", 14: "V6R", 15: "V7R", 16: "X", 17: "Y", 18: "Z", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 65: "-aVR",
     66: "V8", 67: "V9",
 }  # fmt: skip
-_MOST_SAMPLES = 2**20  # a lead; a section's 16-bit lengths hold half as many at most
+_MOST_SAMPLES = 2**24  # of all leads
+_MOST_BYTES = 2**25  # lengths of 16 bits hold half as many
 _DAMAGED = "is damaged: a section of it is cut off; copy it again"
 
 Samples = NDArray[np.int64]
@@ -46,6 +47,8 @@ class ScpEcg(OneEcgFormat):
 
     def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
         """All of a lead has to be decoded for any stretch of it."""
+        if path.stat().st_size > _MOST_BYTES:
+            raise UnusableError("is larger than any SCP-ECG record; leave it out")
         sections = _sections(path.read_bytes())
         if not {3, 6} <= sections.keys():
             raise UnusableError("holds no rhythm (section 6) or does not name its leads; export it with both")
@@ -132,8 +135,8 @@ def _leads(section: bytes) -> tuple[bool, list[_Lead]]:
     leads = [_Lead(*_numbers("IIB", section, 2 + 9 * row)) for row in range(num_leads)]
     if not leads:
         raise UnusableError("holds no ECG lead")
-    last = max(each.last for each in leads) - min(each.first for each in leads)
-    if last >= _MOST_SAMPLES or any(not 1 <= each.first <= each.last for each in leads):
+    span = max(each.last for each in leads) - min(each.first for each in leads) + 1
+    if span * len(leads) > _MOST_SAMPLES or any(not 1 <= each.first <= each.last for each in leads):
         raise UnusableError("says a length that no record has; leave it out")
     return bool(flags & 1), leads
 
