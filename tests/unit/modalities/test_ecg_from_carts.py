@@ -338,7 +338,7 @@ BAD_XML = {
     "leads at other times": ("muse-xml", [("(LeadTimeOffset>)0(?=(?:(?!LeadData).)*V6)", r"\g<1>9")], "same time"),
     "another way of compressing": ("philips-xml", [('"XLI"', '"GZ"')], "way that is not known"),
     "an absurd length": ("philips-xml", [('channel="2600"', 'channel="1e12"')], "says a length"),
-    "leads without end": ("philips-xml", [('leads="12" leadlabels="', f'leadlabels="{"V9 " * 20000}')], "says a length"),
+    "leads without end": ("philips-xml", [("numberofleads.*?I ", 'leadlabels="' + "I " * 20_000)], "a length"),
     "an entity": ("muse-xml", [('SYSTEM "restecg.dtd"', '[<!ENTITY b "c">]')], "entity"),
     "half a document": ("hl7-aecg", [("<derivation>.*", "")], "no whole XML"),
 }  # fmt: skip
