@@ -510,6 +510,17 @@ def test_interrupted_edf_is_refused(tmp_path):
         read(tmp_path / "x.edf")
 
 
+def test_edf_of_another_length_than_its_header_says_is_refused_and_nothing_is_printed(tmp_path, capfd):
+    write_edf(tmp_path / "x.edf", list(steps(5000)), [500] * 12, list(ECG_LEADS))
+    content = (tmp_path / "x.edf").read_bytes()
+    claims_more = content[:236] + b"99999999" + content[244:]
+    for broken in (claims_more, content[:-1], content + b"0"):
+        (tmp_path / "x.edf").write_bytes(broken)
+        with pytest.raises(DataError, match="is not as long as its header says"):
+            read(tmp_path / "x.edf")
+    assert capfd.readouterr() == ("", ""), "edflib prints figures of the header"
+
+
 def test_edf_without_leads_or_unit_is_refused(tmp_path):
     write_edf(tmp_path / "eeg.edf", list(steps(5000)[:2]), [500] * 2, ["EEG C3", "EEG C4"])
     with pytest.raises(DataError, match="holds no ECG lead"):

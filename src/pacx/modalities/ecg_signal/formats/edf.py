@@ -19,7 +19,8 @@ from pacx.modalities.ecg_signal.record import MILLIVOLTS, EcgRecord, Window, lat
 from pacx.modalities.ecg_signal.recordings import lead_called
 
 _VERSIONS = (b"0       ", b"\xffBIOSEMI")
-_RESERVED = slice(192, 236)
+_RESERVED, _NUM_RECORDS, _NUM_SIGNALS = slice(192, 236), slice(236, 244), slice(252, 256)
+_NUM_HEADER_BYTES, _BYTES_BEFORE_COUNTS, _COUNT_WIDTH = 256, 216, 8
 _INTERRUPTED = (b"EDF+D", b"BDF+D")
 _NEVER_SET = datetime(1985, 1, 1)
 """What programs write that know no date."""
@@ -40,9 +41,7 @@ class Edf(OneEcgFormat):
         """The signals that have a lead's name; where none has, those that are called ECG."""
         from pyedflib import DO_NOT_READ_ANNOTATIONS, EdfReader
 
-        with path.open("rb") as file:
-            if file.read(256)[_RESERVED].startswith(_INTERRUPTED):
-                raise UnusableError("was interrupted (EDF+D) and is not read; write it as continuous recordings")
+        _require_length(path)
         with EdfReader(str(path), DO_NOT_READ_ANNOTATIONS) as file:
             labels = [str(label).strip() for label in file.getSignalLabels()]
             channels = [at for at, label in enumerate(labels) if lead_called(label) in ECG_LEADS]
@@ -76,6 +75,22 @@ class Edf(OneEcgFormat):
             patient_id="" if patient == _ANONYMOUS else patient,
             notes=passed_over(len(labels) - len(channels)),
         )
+
+
+def _require_length(path: Path) -> None:
+    """Refuse an interrupted recording, and one of another length than its header says: edflib prints its figures."""
+    with path.open("rb") as file:
+        head = file.read(_NUM_HEADER_BYTES)
+        num_signals = int(head[_NUM_SIGNALS])
+        file.seek(_NUM_HEADER_BYTES + _BYTES_BEFORE_COUNTS * num_signals)
+        counts = file.read(_COUNT_WIDTH * num_signals)
+    if head[_RESERVED].startswith(_INTERRUPTED):
+        raise UnusableError("was interrupted (EDF+D) and is not read; write it as continuous recordings")
+    per_record = sum(int(counts[at : at + _COUNT_WIDTH]) for at in range(0, len(counts), _COUNT_WIDTH))
+    sample_bytes = 2 if head.startswith(_VERSIONS[0]) else 3
+    expected = _NUM_HEADER_BYTES * (1 + num_signals) + int(head[_NUM_RECORDS]) * per_record * sample_bytes
+    if path.stat().st_size != expected:
+        raise UnusableError("is not as long as its header says; copy it again")
 
 
 def _millivolts(unit: str, said: EcgUnit | None) -> float:
