@@ -91,10 +91,7 @@ def _samples(waveforms: ET.Element, about: dict[str, str], leads: tuple[str, ...
     if is_compressed:
         if method.upper() not in ("", "XLI"):
             raise UnusableError("is compressed in a way that is not known; export it without")
-        found = _rebuilt(_unpacked(stored_bytes(text), len(leads), num_stored), leads)
-        if any(len(each) < num_stored for each in found):
-            raise UnusableError("has fewer samples than it says; export it again")
-        return [each[:num_stored] for each in found]
+        return _rebuilt(_unpacked(stored_bytes(text), len(leads), num_stored), leads)
     if about.get("dataencoding", "").casefold() == "plain":
         numbers = stored_numbers(text)
     else:
@@ -118,7 +115,10 @@ def _unpacked(stored: bytes, num_leads: int, num_stored: int) -> list[Samples]:
         if not 0 < size <= len(stored) - position:
             raise UnusableError(_DAMAGED)
         packed = _strings(stored[position : position + size], 2 * (num_stored + _SPARE_SAMPLES))
-        leads.append(_lead(packed + bytes(len(packed) % 2), third))
+        lead = _lead(packed + bytes(len(packed) % 2), third)
+        if len(lead) < num_stored:
+            raise UnusableError("has fewer samples than it says; export it again")
+        leads.append(lead[:num_stored].copy())  # so that what is beyond is not kept
         position += size
     return leads
 
@@ -160,8 +160,6 @@ def _strings(packed: bytes, most: int) -> bytes:
 def _rebuilt(leads: list[Samples], names: tuple[str, ...]) -> list[Samples]:
     if names[:6] != ECG_LEADS[:6]:
         return leads
-    if len({len(lead) for lead in leads[:6]}) > 1:
-        raise UnusableError("has leads of different lengths; export it again")
     one, two, three, right, left, foot = leads[:6]
     three = in_16_bits(two - one - three)
     augmented = -right - (one + two) // 2, (one - three) // 2 - left, (two + three) // 2 - foot
