@@ -26,6 +26,7 @@ from pacx.training.checkpoints import RunState
 from pacx.training.config import TrainingConfig
 from pacx.training.engine import build_fabric, seeded, set_up
 from pacx.training.interruption import StopRequest
+from pacx.training.memory import freed_memory_kept
 from pacx.training.monitoring.gpu_peak import share_of_peak
 from pacx.training.monitoring.journal import TRAIN, VALIDATION, JournalEntry, read_journal
 from pacx.training.monitoring.running_means import Meter, mean_outcome
@@ -56,7 +57,8 @@ def train(task: StageTask[B], config: TrainingConfig, run_dir: Path, *, resume: 
         InterruptedRunError: SIGTERM, SIGUSR1 or SIGINT came; the run is saved and may be resumed.
     """
     loop = _Loop(task, config, run_dir, resume=resume)
-    return loop.run.finished() or loop.train()
+    with freed_memory_kept():
+        return loop.run.finished() or loop.train()
 
 
 class _Loop(Generic[B]):
