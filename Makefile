@@ -47,7 +47,6 @@ check: $(READY)  ## format, lint, types, import rules
 docs: $(READY)  ## the site -> build/site/index.html; a warning is an error
 	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html -d build/doctrees docs build/site
 
-bench: $(READY)  ## the project's own timings
-	$(BIN)/python benchmarks/pretrain.py
-	$(BIN)/python benchmarks/packing.py
-	$(BIN)/python benchmarks/probe.py
+bench: $(READY)  ## this machine's row for docs/performance.md, in about five minutes
+	$(BIN)/python benchmarks/pretrain.py --size base --batch-size 8 --rounds 5
+	$(BIN)/python benchmarks/distill.py

@@ -1,12 +1,19 @@
 """Time a pretraining step against transformers' ViTMAE and lightly's MAE: same batch, weights and masks, interleaved.
 
     python benchmarks/pretrain.py [--size base tiny] [--batch-size 16] [--rounds 6] [--threads 2] [--device cpu]
-                                  [--precision 32-true] [--compile] [--no-memory] [--cpu-time] [--fed-steps 100]
+                                  [--precision 32-true] [--compile] [--avx2] [--before CHECKOUT] [--cpu-time]
+                                  [--fed-steps 100]
 
-A step is forward, backward and fused AdamW. In each round every contender takes one step, in turn, so that whatever
-else the machine does meets all of them alike. Prints images/s (median over rounds), the ratio to transformers (median
-and range of the rounds' ratios), arithmetic achieved by the formula in ``pacx.models.mae.flops``, and each contender's
-peak memory, measured in a process of its own. Before it starts, all with the full decoder must agree on the loss.
+A step is forward, backward and fused AdamW. Every contender lives in a process of its own, as it would at a user's, and
+in each round every one takes one step (on a GPU five), in turn, so that whatever else the machine does meets all of
+them alike. Prints images/s (median over rounds), the ratio to transformers (median and range of the rounds' ratios),
+arithmetic achieved by the formula in ``pacx.models.mae.flops``, and each process's peak memory. Before it starts, all
+with the full decoder must agree on the loss.
+
+One more process takes its turn with nothing but the products of the linear layers, on matrices that lie ready, with the
+library that ours would take: what they reach is the limit on this machine. Below the table stands a row for
+``docs/performance.md``, ready to be added. ``--avx2`` keeps everybody to AVX2, to see what older processors see;
+``--before`` lets another checkout's full decoder take part.
 
 With ``--fed-steps`` (by default on a GPU) it then trains on a pack of made-up films as ``pacx train mae`` does: films
 kept on the device, crop, normalisation and masks made for each step, no wait between steps. Beside steps on the same
@@ -21,6 +28,7 @@ torchmetrics`` and ``PYTHONPATH=DIR``.
 import argparse
 import contextlib
 import importlib.util
+import os
 import platform
 import subprocess
 import sys
@@ -47,11 +55,16 @@ PEER = "transformers ViTMAE"
 OWN = "pacx full"
 LIGHTLY = "lightly MAE"
 GREY = "pacx full, one channel"
+BEFORE = "pacx before, full"
+PRODUCTS = "products"
 BASE = MAEConfig()
 TINY = replace(BASE, embed_dim=192, num_heads=3, decoder_embed_dim=128, decoder_num_heads=4, decoder_depth=4)
 SIZES = {"base": BASE, "tiny": TINY}
 DECODERS = {"full": FullDecoder(), "sampled": SampledDecoder(), "cross": CrossDecoder()}
 NUM_WARMUP = 2
+STEPS_ON_GPU = 5
+LOSS_TOLERANCE = 1e-6
+ONLY_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
 @dataclass(frozen=True)
@@ -165,21 +178,66 @@ def has_transformers() -> bool:
     return int(transformers.__version__.split(".")[0]) >= 5
 
 
-def contenders(arguments: argparse.Namespace, config: MAEConfig, only: str | None = None) -> dict[str, Contender]:
-    """All of them by name, or one."""
-    made = {}
-    if only in (None, PEER) and has_transformers():
-        made[PEER] = theirs(config, MaskedAutoencoder(config).state_dict(), arguments.compile)
-    if only in (None, LIGHTLY) and importlib.util.find_spec("lightly") is not None and not arguments.compile:
-        made[LIGHTLY] = lightlys(config, MaskedAutoencoder(config).state_dict())
-    if only in (None, GREY):
-        made[GREY] = on_one_channel(config, arguments.compile)
-    for name, decoder in DECODERS.items():
-        if only in (None, f"pacx {name}"):
-            made[f"pacx {name}"] = ours(replace(config, decoder=decoder), arguments.compile)
-    for each in made.values():
-        each.model.to(arguments.device).train()
+def names(arguments: argparse.Namespace) -> list[str]:
+    """Who takes part."""
+    return [
+        *([PEER] if has_transformers() else []),
+        *([LIGHTLY] if importlib.util.find_spec("lightly") is not None and not arguments.compile else []),
+        *([BEFORE] if arguments.before else []),
+        GREY,
+        *(f"pacx {name}" for name in DECODERS),
+    ]
+
+
+def contender(arguments: argparse.Namespace, config: MAEConfig, name: str) -> Contender:
+    """One of them."""
+    if name == PEER:
+        made = theirs(config, MaskedAutoencoder(config).state_dict(), arguments.compile)
+    elif name == LIGHTLY:
+        made = lightlys(config, MaskedAutoencoder(config).state_dict())
+    elif name == GREY:
+        made = on_one_channel(config, arguments.compile)
+    else:
+        decoder = FullDecoder() if name == BEFORE else DECODERS[name.removeprefix("pacx ")]
+        made = ours(replace(config, decoder=decoder), arguments.compile)
+    made.model.to(arguments.device).train()
     return made
+
+
+class Products:
+    """The products of the linear layers of a step with the full decoder, and nothing else."""
+
+    def __init__(self, arguments: argparse.Namespace, config: MAEConfig) -> None:
+        seen, every = (arguments.batch_size * (1 + count) for count in (config.num_visible, config.num_patches))
+        layers = [(config.depth, seen, config.embed_dim), (config.decoder_depth, every, config.decoder_embed_dim)]
+        self._shapes = [
+            (depth, rows, *widths)
+            for depth, rows, width in layers
+            for widths in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
+        ]
+        self.gflop = sum(6 * depth * rows * k * n for depth, rows, k, n in self._shapes) / 1e9
+        self._device, is_mixed = torch.device(arguments.device), arguments.precision == "bf16-mixed"
+        dtype = torch.bfloat16 if is_mixed else torch.float32
+        self._operands = [
+            tuple(torch.randn(shape, device=self._device, dtype=dtype) for shape in ((m, k), (n, k), (m, n)))
+            for _, m, k, n in self._shapes
+        ]
+        self._clock = time.process_time if arguments.cpu_time else time.perf_counter
+
+    def step(self) -> float:
+        """Seconds."""
+        from pacx.models.onednn import is_suitable, product  # here, because a checkout of before may lack it
+
+        began = self._clock()
+        for (depth, *_), (rows, weight, above) in zip(self._shapes, self._operands, strict=True):
+            multiply = product if is_suitable(rows) else nn.functional.linear
+            for _ in range(depth):
+                multiply(rows, weight)
+                multiply(above, weight.t())
+                multiply(above.t(), rows.t())
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        return self._clock() - began
 
 
 class Stepper:
@@ -220,59 +278,129 @@ def a_batch(arguments: argparse.Namespace, config: MAEConfig) -> tuple[Tensor, T
     return images.to(arguments.device), noise.to(arguments.device)
 
 
-def peak_memory_gib(arguments: argparse.Namespace, size: str, name: str) -> float:
-    """Of a fresh process that takes three steps with this contender alone: resident on a CPU, allocated on a GPU."""
-    words = [sys.executable, __file__, "--only", name, "--size", size, "--batch-size", str(arguments.batch_size)]
-    words += ["--threads", str(arguments.threads), "--device", arguments.device, "--precision", arguments.precision]
-    words += ["--compile"] if arguments.compile else []
-    done = subprocess.run(words, capture_output=True, text=True)
-    return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else float("nan")
+def peak_memory_gib(device: str) -> float:
+    """Of this process so far: resident on a CPU, allocated on a GPU."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory as well
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
 
 
-def measure_memory(arguments: argparse.Namespace) -> None:
-    """The other side of ``peak_memory_gib``."""
+def serve(arguments: argparse.Namespace) -> None:
+    """One contender's process: a line in asks, a line out answers."""
     config = SIZES[arguments.size[0]]
-    stepper = Stepper(contenders(arguments, config, arguments.only)[arguments.only], arguments)
-    batch = a_batch(arguments, config)
-    for _ in range(3):
-        stepper.step(*batch)
-    if torch.device(arguments.device).type == "cuda":
-        print(torch.cuda.max_memory_allocated() / 2**30)
-    else:
-        status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory as well
-        print(int(status.split("VmHWM:")[1].split()[0]) / 2**20)
+    if arguments.only == PRODUCTS:
+        products = Products(arguments, config)
+        for _ in sys.stdin:
+            print(products.step(), flush=True)
+        return
+    made, batch = contender(arguments, config, arguments.only), a_batch(arguments, config)
+    stepper = Stepper(made, arguments)
+    with as_in_training(arguments.only):
+        answer(arguments, made, batch, stepper)
+
+
+def as_in_training(name: str) -> contextlib.AbstractContextManager[None]:
+    """What ``pacx train`` does around its steps; others, and earlier builds, do not."""
+    if name in (PEER, LIGHTLY, BEFORE):
+        return contextlib.nullcontext()
+    from pacx.training.memory import freed_memory_kept
+
+    return freed_memory_kept()
+
+
+def answer(arguments: argparse.Namespace, made: Contender, batch: tuple[Tensor, Tensor], stepper: Stepper) -> None:
+    """Every line from outside."""
+    for line in sys.stdin:
+        if line.strip() == "loss":
+            with torch.no_grad():
+                print(made.loss(*batch).item(), flush=True)
+        elif line.strip() == "memory":
+            print(peak_memory_gib(arguments.device), flush=True)
+        elif torch.device(arguments.device).type == "cuda":
+            stepper.step(*batch)  # finds its memory again
+            print(stepper.steps(lambda: made.loss(*batch), STEPS_ON_GPU) / STEPS_ON_GPU, flush=True)
+            torch.cuda.empty_cache()  # the next in turn needs it
+        else:
+            print(stepper.step(*batch), flush=True)
+
+
+class Worker:
+    """The other end of ``serve``."""
+
+    def __init__(self, arguments: argparse.Namespace, size: str, name: str) -> None:
+        words = [sys.executable, __file__, "--only", name, "--size", size, "--batch-size", str(arguments.batch_size)]
+        words += ["--threads", str(arguments.threads), "--device", arguments.device]
+        words += ["--precision", arguments.precision]
+        words += [f"--{flag.replace('_', '-')}" for flag in ("compile", "cpu_time") if getattr(arguments, flag)]
+        environment = {**os.environ, **(ONLY_AVX2 if arguments.avx2 else {})}
+        source = Path(arguments.before) if name == BEFORE else Path(__file__).parents[1]
+        paths = [str(source / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
+
+    def ask(self, question: str) -> float:
+        """Loss, seconds of a step, or memory in GiB."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{question}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"a contender has died; alone it says why: {' '.join(map(repr, self._process.args))}")
+        return float(answer)
+
+    def end(self) -> None:
+        """Let it go."""
+        self._process.communicate()
+
+
+def spread(ratios: list[float]) -> str:
+    """Median and range."""
+    return f"**{np.median(ratios):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def compare(arguments: argparse.Namespace, size: str) -> None:
-    """One table."""
+    """One table, and a row for the documentation."""
     config = SIZES[size]
-    made = contenders(arguments, config)
-    batch = a_batch(arguments, config)
-    with torch.no_grad():
-        losses = {name: made[name].loss(*batch).item() for name in (PEER, LIGHTLY, OWN) if name in made}
-    standard = PEER if PEER in made else OWN
-    reference = losses[standard]
-    if max(abs(each - reference) for each in losses.values()) > 1e-5 * reference:
+    workers = {name: Worker(arguments, size, name) for name in (*names(arguments), PRODUCTS)}
+    losses = {name: workers[name].ask("loss") for name in (PEER, LIGHTLY, BEFORE, OWN) if name in workers}
+    standard = PEER if PEER in workers else OWN
+    if max(abs(each - losses[standard]) for each in losses.values()) > LOSS_TOLERANCE * losses[standard]:
         raise SystemExit(f"not the same objective: {losses}")
-    steppers = {name: Stepper(each, arguments) for name, each in made.items()}
     for _ in range(NUM_WARMUP):
-        for stepper in steppers.values():
-            stepper.step(*batch)
-    rounds = [{name: each.step(*batch) for name, each in steppers.items()} for _ in range(arguments.rounds)]
-    del steppers
-    said = ", ".join(f"{name} {loss:.6f}" for name, loss in losses.items())
-    print(f"\n{size}, batch {arguments.batch_size}, losses at the same weights: {said}; ratios to {standard}\n")
-    print("| | images/s | ratio (range over rounds) | GFLOP per image | GFLOP/s | peak memory, GiB |")
-    print("|---|---|---|---|---|---|")
-    for name in made:
+        for worker in workers.values():
+            worker.ask("step")
+    rounds = [{name: each.ask("step") for name, each in workers.items()} for _ in range(arguments.rounds)]
+    memory = {name: each.ask("memory") for name, each in workers.items() if name != PRODUCTS}
+    for worker in workers.values():
+        worker.end()
+    seconds = {name: float(np.median([each[name] for each in rounds])) for name in workers}
+    ratios = {name: [each[standard] / each[name] for each in rounds] for name in workers}
+    limit = Products(arguments, config).gflop / seconds[PRODUCTS]
+    said = ", ".join(f"{name} {loss:.7f}" for name, loss in losses.items())
+    print(f"\n{size}, batch {arguments.batch_size}, losses at the same weights: {said}; ratios to {standard};")
+    print(f"the products of the linear layers alone reach {limit:.0f} GFLOP/s\n")
+    print("| | images/s | ratio (range over rounds) | GFLOP per image | GFLOP/s | of the limit | peak memory, GiB |")
+    print("|---|---|---|---|---|---|---|")
+    for name in memory:
         decoder = DECODERS.get(name.removeprefix("pacx "), FullDecoder())
         sizes = replace(config, decoder=decoder, in_chans=1 if name == GREY else config.in_chans)
-        gflop = training_flops(sizes) / 1e9
-        rate = arguments.batch_size / float(np.median([each[name] for each in rounds]))
-        ratios = [each[standard] / each[name] for each in rounds]
-        spread = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        memory = "" if arguments.no_memory else f"{peak_memory_gib(arguments, size, name):.2f}"
-        print(f"| {name} | {rate:.2f} | {spread} | {gflop:.1f} | {rate * gflop:.0f} | {memory} |", flush=True)
+        gflop, rate = training_flops(sizes) / 1e9, arguments.batch_size / seconds[name]
+        print(
+            f"| {name} | {rate:.2f} | {spread(ratios[name])} | {gflop:.1f} | {rate * gflop:.0f} | "
+            f"{rate * gflop / limit:.0%} | {memory[name]:.2f} |",
+            flush=True,
+        )
+    where = f"{chip(arguments.device)}, {instruction_set(arguments)}, {arguments.threads} threads, "
+    where += f"{datetime.now(UTC):%Y-%m-%d}"
+    cells = [spread(ratios[f"pacx {decoder}"]) for decoder in DECODERS]
+    print("\n| processor | batch | products, GFLOP/s | transformers, images/s | full | sampled | cross |")
+    print("|---|---|---|---|---|---|---|")
+    rate = f"{arguments.batch_size / seconds[PEER]:.2f}" if PEER in seconds else "none"
+    print(f"| {where} | {arguments.batch_size} | {limit:.0f} | {rate} | {' | '.join(cells)} |")
 
 
 class Films(NamedTuple):
@@ -329,6 +457,13 @@ def fed(arguments: argparse.Namespace, size: str, decoder: str) -> None:
     )
 
 
+def instruction_set(arguments: argparse.Namespace) -> str:
+    """What torch computes with there."""
+    if torch.device(arguments.device).type == "cuda":
+        return arguments.precision
+    return "AVX2 alone" if arguments.avx2 else torch.backends.cpu.get_cpu_capability()
+
+
 def chip(device: str) -> str:
     """What it ran on."""
     if torch.device(device).type == "cuda":
@@ -352,13 +487,14 @@ def main() -> None:
     parser.add_argument(
         "--cpu-time", action="store_true", help="count processor seconds, for one thread on a CPU that others use too"
     )
-    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory, which takes a process each")
+    parser.add_argument("--avx2", action="store_true", help="keep everybody to AVX2")
+    parser.add_argument("--before", help="another checkout, whose full decoder takes part")
     parser.add_argument("--fed-steps", type=int, default=100 if torch.cuda.is_available() else 0)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.only:
-        measure_memory(arguments)
+        serve(arguments)
         return
     about = f"{datetime.now(UTC):%Y-%m-%d}, {chip(arguments.device)}, {arguments.threads} threads"
     print(f"{about}, torch {torch.__version__}")
