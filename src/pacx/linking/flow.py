@@ -25,7 +25,8 @@ class Step:
     """A step and what it left.
 
     Args:
-        of: what is counted: admissions, films, recordings, measurements, pairs.
+        of: what is counted: admissions, films, recordings, measurements, pairs. Of each of them but pairs, what a step
+            left and what the next one lost are what the next one left.
         what: what those are that are left.
         count: of them.
         patients: they belong to.

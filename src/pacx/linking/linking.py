@@ -1,13 +1,16 @@
 """A hospital's tables and a rule in, a folder of pairs out; goes on where it was when killed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pacx.core.artifacts import scratch_directory
+from pacx.core.artifacts import discard_partials, scratch_directory
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import announce
+from pacx.core.tables.ids import whole_number_id
 from pacx.core.typed_json import plain
+from pacx.data.packs.pack import Pack
+from pacx.data.records import SPLITS
 from pacx.linking.flow import Flow, Loss, Step
 from pacx.linking.kinds import Table
 from pacx.linking.links import Links, write_links
@@ -16,14 +19,21 @@ from pacx.linking.recording_checks import Signal, checked
 from pacx.linking.rules import FilmRule, SymileRule
 from pacx.linking.settings import LinkSettings
 from pacx.linking.source import Hospital
-from pacx.linking.staging import Staged, connected, stage
+from pacx.linking.staging import Staged, connected, explained, stage
 
 if TYPE_CHECKING:
     import duckdb
+    import pandas as pd
 
 
 def link(
-    hospital: Hospital, rule: SymileRule | FilmRule, out: Path, settings: LinkSettings, *, overwrite: bool = False
+    hospital: Hospital,
+    rule: SymileRule | FilmRule,
+    out: Path,
+    settings: LinkSettings,
+    *,
+    draw: Callable[[Flow], Mapping[str, bytes]] = lambda _: {},
+    overwrite: bool = False,
 ) -> Links:
     """Link a hospital's films, recordings and measurements.
 
@@ -32,6 +42,7 @@ def link(
         rule: which of them belong together.
         out: the folder of links to make.
         settings: how.
+        draw: what draws the flow, as files by name.
         overwrite: replace a folder that is there.
 
     Raises:
@@ -44,14 +55,17 @@ def link(
     if isinstance(rule, SymileRule) and (lacking := [each.unit for each in needed if each not in hospital.tables]):
         raise UsageError(f"rule symile needs {' and '.join(lacking)}; give them, or link by rule film")
     with scratch_directory(out) as scratch, connected(scratch, settings.num_workers, settings.memory_mib) as database:
+        discard_partials(scratch)
         staged = _staged(database, hospital, scratch, settings)
         looks = Looks(
-            has_film=lambda path: (hospital.film_root / path).is_file(),
+            film_faults=lambda paths: _film_faults(hospital, paths, settings),
             signal_faults=lambda paths: _signal_faults(hospital, paths, scratch, settings),
         )
-        pairing = Pairing(database, hospital, looks)
-        pairs = pairing.symile(rule) if isinstance(rule, SymileRule) else pairing.film(rule)
-        flow = Flow((*(_read(database, hospital, each) for each in staged), *pairing.steps))
+        pairing = Pairing(database, hospital, looks, _apart(database, settings))
+        with explained(f"pairing for {out}"):
+            pairs = pairing.symile(rule) if isinstance(rule, SymileRule) else pairing.film(rule)
+        items = list(hospital.items)
+        flow = Flow((*(_read(database, hospital, each) for each in staged), *pairing.steps, *_content(pairs, items)))
         if pairs.empty:
             raise DataError("no pair is left: " + "; ".join(" ".join(line.split()) for line in flow.lines()))
         num_split = (pairs.groupby("subject_id")["split"].nunique() > 1).sum()
@@ -61,7 +75,7 @@ def link(
                 "table of splits, or link without it"
             )
         origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in staged]}
-        write_links(out, pairs, hospital.items, flow, origin)
+        write_links(out, pairs, hospital.items, flow, origin, draw(flow))
     return Links.open(out)
 
 
@@ -93,10 +107,57 @@ def _read(database: "duckdb.DuckDBPyConnection", hospital: Hospital, staged: Sta
     return Step(table.unit, "read", found[0], found[1], tuple(losses))
 
 
+def _content(pairs: "pd.DataFrame", items: Sequence[str]) -> Iterator[Step]:
+    """What the pairs have."""
+    has_ecg, has_values = pairs["ecg_study_id"].notna(), pairs[list(items)].notna().any(axis=1)
+    parts = {"": has_ecg | has_values, "with an ECG": has_ecg, "with measurements": has_values}
+    parts["with both"] = has_ecg & has_values
+    parts |= {f"of split {split}": pairs["split"] == split for split in ("train", "val", "test")}
+    for what, rows in parts.items():
+        if rows.any() and (not what or not rows.all()):
+            yield Step("pairs", what or "made", int(rows.sum()), int(pairs.loc[rows, "subject_id"].nunique()))
+
+
+def _apart(database: "duckdb.DuckDBPyConnection", settings: LinkSettings) -> Mapping[str, Sequence[str]]:
+    """Patients whose films are left out, by the reason, and how many of the hospital's each pack shares."""
+    apart = {}
+    for place in settings.disjoint_from:
+        path, _, split = (str(place), "", "") if place.is_dir() else str(place).partition(":")
+        pack = Pack.open(Path(path))
+        rows = pack.table[pack.has_known_patient]
+        if rows.empty:
+            raise DataError(f"{path} knows no patient of its films, so that nobody can be kept apart; leave it out")
+        if split and split not in SPLITS:
+            raise UsageError(f"{place} names no split; write PACK:train, PACK:val, PACK:test, or PACK for all of them")
+        patients = set(map(whole_number_id, rows["patient_id"][(rows["split"] == split) | (not split)]))
+        theirs = {found for (found,) in database.execute("SELECT DISTINCT subject_id FROM films").fetchall()}
+        announce(f"{place} shares {len(patients & theirs):,} of its {len(patients):,} patients")
+        if settings.refuse_overlap and patients & theirs:
+            raise DataError(f"{place} shares {len(patients & theirs):,} patients; link others, or let them be left out")
+        apart[f"are of patients of {place}"] = sorted(patients & theirs)
+    return apart
+
+
+def _film_faults(hospital: Hospital, paths: Sequence[str], settings: LinkSettings) -> Mapping[str, str]:
+    absent = [path for path in paths if not (hospital.film_root / path).is_file()]
+    _require_files("films", hospital.film_root, len(absent), len(paths), settings)
+    return dict.fromkeys(absent, "have no file")
+
+
 def _signal_faults(
     hospital: Hospital, paths: Sequence[str], scratch: Path, settings: LinkSettings
 ) -> Mapping[str, str]:
     if not paths or hospital.recording_root is None:
         return {}
     found = checked(hospital.recording_root, paths, scratch, settings.num_workers)
-    return {path: "" if signal is Signal.GOOD else signal.value for path, signal in found.items()}
+    num_absent = sum(signal is Signal.ABSENT for signal in found.values())
+    _require_files("recordings", hospital.recording_root, num_absent, len(paths), settings)
+    return {path: f"have {signal.value}" for path, signal in found.items() if signal is not Signal.GOOD}
+
+
+def _require_files(what: str, root: Path, num_absent: int, num: int, settings: LinkSettings) -> None:
+    if num_absent > settings.max_absent_fraction * num:
+        raise DataError(
+            f"{root} lacks {num_absent:,} of {num:,} {what} that are wanted, more than the "
+            f"{settings.max_absent_fraction:.2%} allowed; fetch them, or allow more with --max-absent-fraction"
+        )

@@ -1,5 +1,6 @@
 """LINKS: a folder of pairs with the rule that made them, and what was lost on the way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,14 @@ class Links:
         return cls(path, pairs, items, flow)
 
 
-def write_links(path: Path, pairs: "pd.DataFrame", items: tuple[str, ...], flow: Flow, origin: dict[str, Any]) -> None:
+def write_links(
+    path: Path,
+    pairs: "pd.DataFrame",
+    items: tuple[str, ...],
+    flow: Flow,
+    origin: dict[str, Any],
+    pictures: Mapping[str, bytes],
+) -> None:
     """Write pairs; ids are whole numbers where all of them are, text where not.
 
     Args:
@@ -61,10 +69,13 @@ def write_links(path: Path, pairs: "pd.DataFrame", items: tuple[str, ...], flow:
         items: names of the item columns.
         flow: from rows to pairs.
         origin: what was linked and by which rule, as JSON values.
+        pictures: of the flow, by file name.
     """
     table = pairs.assign(**{name: _whole(pairs[name]) for name in _IDS if name in pairs})
     with staged_directory(path) as partial:
         table.to_parquet(partial / PAIRS_FILE, index=False)
+        for name, content in pictures.items():
+            (partial / name).write_bytes(content)
         story = {"format_version": FORMAT_VERSION, **origin, "items": list(items), "flow": flow.to_json()}
         write_json(partial / STORY_FILE, story)
 

@@ -5,7 +5,7 @@ any number of threads and any order of work. Candidates are narrowed before anyt
 films and recordings within a window are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from pacx.linking.flow import Loss, Step
 from pacx.linking.kinds import Table
 from pacx.linking.rules import FilmRule, LabChoice, SymileRule
 from pacx.linking.source import Hospital
+from pacx.linking.staging import NUM_ROWS_NAMED
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,14 +26,14 @@ _FRONTAL = "view IN ('AP', 'PA')"
 
 @dataclass(frozen=True)
 class Looks:
-    """What is looked up on the disk, of paths.
+    """What is looked up on the disk: what is wrong with what lies at paths; nothing is said of those that are good.
 
     Args:
-        has_film: whether there is a film at a path.
-        signal_faults: what is wrong with recordings, by path; "" where nothing is.
+        film_faults: of films.
+        signal_faults: of recordings.
     """
 
-    has_film: Callable[[str], bool]
+    film_faults: Callable[[Sequence[str]], Mapping[str, str]]
     signal_faults: Callable[[Sequence[str]], Mapping[str, str]]
 
 
@@ -43,96 +44,105 @@ class Pairing:
         connection: with views ``admissions``, ``films``, ``recordings``, ``measurements`` and ``labelled`` (studies).
         hospital: whose they are.
         looks: what is looked up on the disk.
+        apart: patients by the reason for which no film of theirs may be taken.
     """
 
-    def __init__(self, connection: "duckdb.DuckDBPyConnection", hospital: Hospital, looks: Looks) -> None:
-        self._connection, self._hospital, self._looks = connection, hospital, looks
+    def __init__(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        hospital: Hospital,
+        looks: Looks,
+        apart: Mapping[str, Collection[str]],
+    ) -> None:
+        self._connection, self._hospital, self._looks, self._apart = connection, hospital, looks, apart
         self.steps: list[Step] = []
 
     def symile(self, rule: SymileRule) -> "pd.DataFrame":
         """One row per admission that has all three; see ``SymileRule``."""
-        self._frontal_films()
+        self._usable_films(frontal_only=True)
         self._run(
             "near_films",
-            f"SELECT hadm_id, f.* FROM frontal f JOIN admissions a USING (subject_id) WHERE "
+            f"SELECT hadm_id, f.* FROM usable f JOIN admissions a USING (subject_id) WHERE "
             f"f.film_time > a.admitted + {_hours(rule.film_after_h)} "
             f"AND f.film_time <= a.admitted + {_hours(rule.film_until_h)}",
         )
-        self._look_for_films("near_films")
-        self._choose("first_films", "near_films_there", "hadm_id", _FILM, _first("film_time"))
-        self._say_admissions("with such a film", "first_films", "admissions")
+        self._say("films", "in the window after an admission", "near_films", "usable", "are outside the window")
+        self._look("films", "with a file", "near_films", "film_path", self._looks.film_faults)
+        self._choose("first_films", "near_films_good", "hadm_id", _FILM, _first("film_time"))
+        self._say_admissions("with such a film", "first_films", "admissions", "have no such film")
         has_labels = Table.LABELLED in self._hospital.tables
         labelled = "WHERE study_id IN (SELECT study_id FROM labelled)" if has_labels else ""
         self._run("chosen_films", f"SELECT * FROM first_films {labelled}")
         if has_labels:
-            self._say_admissions("whose earliest such film is of a labelled study", "chosen_films", "first_films")
+            self._say_admissions(
+                "whose first such film is of a labelled study", "chosen_films", "first_films", "have no labels"
+            )
         self._run(
             "near_recordings",
             "SELECT hadm_id, r.* FROM recordings r JOIN admissions a USING (subject_id) SEMI JOIN chosen_films "
             f"USING (hadm_id) WHERE {_within('r.ecg_time', 'a.admitted', rule.ecg_window_h)}",
         )
-        self._look_into_recordings("near_recordings")
+        self._say("recordings", "near such an admission", "near_recordings", "recordings", "are outside the window")
+        self._look("recordings", "with a signal", "near_recordings", "ecg_path", self._looks.signal_faults)
         self._choose("chosen_recordings", "near_recordings_good", "hadm_id", _RECORDING, _first("ecg_time"))
         self._run("with_both", "SELECT * FROM chosen_films JOIN chosen_recordings USING (hadm_id)")
-        self._say_admissions("with such a film and an ECG", "with_both", "chosen_films")
+        self._say_admissions("with an ECG", "with_both", "chosen_films", "have no ECG")
         self._run(
-            "chosen_values",
-            f"SELECT hadm_id, item, arg_min(value, {_first('taken', 'm.position')}) AS value FROM measurements m "
-            "JOIN admissions a USING (subject_id) SEMI JOIN with_both USING (hadm_id) "
-            f"WHERE {_within('m.taken', 'a.admitted', rule.lab_window_h)} GROUP BY hadm_id, item",
+            "near_measurements",
+            "SELECT hadm_id, m.* FROM measurements m JOIN admissions a USING (subject_id) SEMI JOIN with_both "
+            f"USING (hadm_id) WHERE {_within('m.taken', 'a.admitted', rule.lab_window_h)}",
         )
-        values = self._wide("hadm_id")
+        self._say(
+            "measurements", "near such an admission", "near_measurements", "measurements", "are outside the window"
+        )
+        self._choose_values("hadm_id", _first("taken"))
         self._run(
             "complete",
-            f"SELECT a.subject_id, b.*, v.* EXCLUDE (hadm_id) FROM with_both b JOIN ({values}) v USING (hadm_id) "
-            "JOIN admissions a USING (hadm_id)",
+            f"SELECT a.subject_id, b.*, v.* EXCLUDE (hadm_id) FROM with_both b JOIN ({self._wide('hadm_id')}) v "
+            "USING (hadm_id) JOIN admissions a USING (hadm_id)",
         )
-        self._say_admissions("with such a film, an ECG and a measurement", "complete", "with_both")
-        self._run("of_same_patients", "SELECT f.* FROM frontal f SEMI JOIN complete USING (subject_id)")
-        self._keep_with_file("of_same_patients")
-        return self._pairs("complete", "of_same_patients_there", "try_cast(hadm_id AS HUGEINT), hadm_id")
+        self._say_admissions("with a measurement", "complete", "with_both", "have no measurement")
+        self._run("of_same_patients", "SELECT f.* FROM usable f SEMI JOIN complete USING (subject_id)")
+        self._keep("of_same_patients", "film_path", self._looks.film_faults)
+        return self._pairs("complete", "of_same_patients_good", "try_cast(hadm_id AS HUGEINT), hadm_id")
 
     def film(self, rule: FilmRule) -> "pd.DataFrame":
         """One row per film that has an ECG or a measurement; see ``FilmRule``."""
-        if rule.frontal_only:
-            self._frontal_films()
-        else:
-            self._run("frontal", "SELECT * FROM films")
-        self._look_for_films("frontal")
+        self._usable_films(frontal_only=rule.frontal_only)
+        self._look("films", "with a file", "usable", "film_path", self._looks.film_faults)
         until = "AND {time} <= f.film_time" if rule.no_future else ""
         self._run(
             "near_recordings",
-            "SELECT f.position AS film, f.film_time, r.* FROM recordings r JOIN frontal_there f USING (subject_id) "
+            "SELECT f.position AS film, f.film_time, r.* FROM recordings r JOIN usable_good f USING (subject_id) "
             f"WHERE {_within('r.ecg_time', 'f.film_time', rule.ecg_window_h)} {until.format(time='r.ecg_time')}",
         )
-        self._look_into_recordings("near_recordings")
+        self._say("recordings", "near a film", "near_recordings", "recordings", "are outside the window")
+        self._look("recordings", "with a signal", "near_recordings", "ecg_path", self._looks.signal_faults)
         self._choose("chosen_recordings", "near_recordings_good", "film", _RECORDING, _nearest("ecg_time"))
         if rule.lab_choice is LabChoice.LAST:
             until = "AND {time} <= f.film_time"
         self._run(
-            "chosen_values",
-            f"SELECT f.position AS film, item, arg_min(value, {_nearest('taken', 'm.position')}) AS value "
-            "FROM measurements m JOIN frontal_there f USING (subject_id) "
-            f"WHERE {_within('m.taken', 'f.film_time', rule.lab_window_h)} {until.format(time='m.taken')} "
-            "GROUP BY f.position, item",
+            "near_measurements",
+            "SELECT f.position AS film, f.film_time, m.* FROM measurements m JOIN usable_good f USING (subject_id) "
+            f"WHERE {_within('m.taken', 'f.film_time', rule.lab_window_h)} {until.format(time='m.taken')}",
         )
+        self._say("measurements", "near a film", "near_measurements", "measurements", "are outside the window")
+        self._choose_values("film", _nearest("taken"))
         self._run(
             "stays",
             f"SELECT f.position AS film, arg_min(hadm_id, {_first('admitted', 'a.position')}) AS hadm_id "
-            "FROM frontal_there f JOIN admissions a USING (subject_id) "
+            "FROM usable_good f JOIN admissions a USING (subject_id) "
             "WHERE f.film_time BETWEEN a.admitted AND a.discharged GROUP BY f.position",
         )
         self._run(
             "with_any",
             f"SELECT f.subject_id, s.hadm_id, {_FILM}, f.position, r.* EXCLUDE (film), v.* EXCLUDE (film) "
-            "FROM frontal_there f LEFT JOIN stays s ON s.film = f.position "
+            "FROM usable_good f LEFT JOIN stays s ON s.film = f.position "
             "LEFT JOIN chosen_recordings r ON r.film = f.position "
             f"LEFT JOIN ({self._wide('film')}) v ON v.film = f.position WHERE r.film IS NOT NULL OR v.film IS NOT NULL",
         )
-        self._say(
-            "films", "with what is near them", "with_any", "frontal_there", "have neither ECG nor measurement near"
-        )
-        return self._pairs("with_any", "frontal_there", "p.position").drop(columns="position")
+        self._say("films", "with an ECG or a measurement", "with_any", "usable_good", "have neither near")
+        return self._pairs("with_any", "usable_good", "p.position").drop(columns="position")
 
     def _pairs(self, name: str, films: str, order: str) -> "pd.DataFrame":
         """The pairs of a table with the film that the patient had before, of these films, and how many pairs it has."""
@@ -147,30 +157,50 @@ class Pairing:
         num_pairs = pairs["previous_dicom_id"].map(pairs["dicom_id"].value_counts()).fillna(0)
         return pairs.assign(previous_pairs=num_pairs.astype("int64"))
 
-    def _frontal_films(self) -> None:
-        if "view" not in self._hospital.tables[Table.FILMS].cells:
-            self._run("frontal", "SELECT * FROM films")
-            return
-        self._run("frontal", f"SELECT * FROM films WHERE {_FRONTAL}")
-        self._say("films", "of view AP or PA", "frontal", "films", "are of another view, or of none")
+    def _usable_films(self, *, frontal_only: bool) -> None:
+        """``usable``: films of nobody who has to be kept apart and, where views are known, frontal ones."""
+        if not self._apart:
+            self._run("own_films", "SELECT * FROM films")
+        else:
+            whose = {patient: reason for reason, patients in self._apart.items() for patient in patients}
+            losses = self._without("films", "own_films", "subject_id", whose)
+            count, patients = self._count("own_films")
+            self.steps.append(Step("films", "of patients whom nobody else tests", count, patients, losses))
+        has_views = "view" in self._hospital.tables[Table.FILMS].cells
+        self._run("usable", f"SELECT * FROM own_films WHERE {_FRONTAL if frontal_only and has_views else 'true'}")
+        if frontal_only and has_views:
+            self._say("films", "of view AP or PA", "usable", "own_films", "are of another view, or of none")
 
-    def _look_for_films(self, name: str) -> None:
-        """``name_there``: the rows of a table of films whose file is there."""
-        self._keep_with_file(name)
-        self._say("films", "in time, with a file", f"{name}_there", name, "have no file", of="dicom_id")
+    def _look(
+        self, of: str, what: str, name: str, column: str, look: Callable[[Sequence[str]], Mapping[str, str]]
+    ) -> None:
+        """``name_good``: the rows of a table whose path is good; the others are counted and named by their row."""
+        losses = self._keep(name, column, look)
+        self.steps.append(Step(of, what, *self._count(f"{name}_good"), losses))
 
-    def _keep_with_file(self, name: str) -> None:
-        paths = self._paths(name, "film_path")
-        self._keep(name, "there", "film_path", [path for path in paths if self._looks.has_film(path)])
+    def _keep(self, name: str, column: str, look: Callable[[Sequence[str]], Mapping[str, str]]) -> tuple[Loss, ...]:
+        found = self._connection.execute(f"SELECT DISTINCT {column} FROM {name} ORDER BY {column}").fetchall()
+        return self._without(name, f"{name}_good", column, look([path for (path,) in found]))
 
-    def _look_into_recordings(self, name: str) -> None:
-        """``name_good``: the rows of a table of recordings that hold a signal."""
-        faults = self._looks.signal_faults(self._paths(name, "ecg_path"))
-        self._keep(name, "good", "ecg_path", [path for path, fault in faults.items() if not fault])
-        count, patients = self._count(f"{name}_good", "ecg_path")
-        found = [fault for fault in faults.values() if fault]
-        losses = tuple(Loss(f"have {fault}", found.count(fault)) for fault in sorted(set(found)))
-        self.steps.append(Step("recordings", "in time, with a signal", count, patients, losses))
+    def _without(self, rows: str, name: str, column: str, faults: Mapping[str, str]) -> tuple[Loss, ...]:
+        """A table ``name`` of the rows whose cell has no fault, and what was lost."""
+        import pandas as pd
+
+        table = pd.DataFrame({"cell": list(faults), "fault": list(faults.values())}, dtype=str)
+        self._connection.register("faults", table)
+        self._run(name, f"SELECT * FROM {rows} ANTI JOIN faults ON {column} = cell")
+        lost = self._connection.execute(
+            f"SELECT fault, count(DISTINCT position), list(DISTINCT position) FROM {rows} JOIN faults "
+            f"ON {column} = cell GROUP BY fault ORDER BY fault"
+        ).fetchall()
+        self._connection.unregister("faults")
+        return tuple(Loss(fault, count, tuple(sorted(rows)[:NUM_ROWS_NAMED])) for fault, count, rows in lost)
+
+    def _choose_values(self, key: str, order: str) -> None:
+        self._run(
+            "chosen_values",
+            f"SELECT {key}, item, arg_min(value, {order}) AS value FROM near_measurements GROUP BY {key}, item",
+        )
 
     def _wide(self, key: str) -> str:
         """SQL of chosen values, one column an item."""
@@ -184,35 +214,25 @@ class Pairing:
     def _run(self, name: str, query: str) -> None:
         self._connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
 
-    def _paths(self, name: str, column: str) -> list[str]:
-        found = self._connection.execute(f"SELECT DISTINCT {column} FROM {name} ORDER BY {column}").fetchall()
-        return [path for (path,) in found]
-
-    def _keep(self, name: str, suffix: str, column: str, kept: Sequence[str]) -> None:
-        import pandas as pd
-
-        self._connection.register("kept_paths", pd.DataFrame({column: pd.Series(kept, dtype=str)}))
-        self._run(f"{name}_{suffix}", f"SELECT * FROM {name} SEMI JOIN kept_paths USING ({column})")
-        self._connection.unregister("kept_paths")
-
-    def _count(self, name: str, of: str = "*") -> tuple[int, int]:
-        what = f"DISTINCT {of}" if of != "*" else "*"
-        found = self._connection.execute(f"SELECT count({what}), count(DISTINCT subject_id) FROM {name}").fetchone()
+    def _count(self, name: str) -> tuple[int, int]:
+        """Different rows of the hospital's table, and patients."""
+        found = self._connection.execute(
+            f"SELECT count(DISTINCT position), count(DISTINCT subject_id) FROM {name}"
+        ).fetchone()
         return found or (0, 0)
 
-    def _say(self, of_what: str, what: str, name: str, before: str, reason: str, *, of: str = "*") -> None:
-        count, patients = self._count(name, of)
-        lost = self._count(before, of)[0] - count
-        self.steps.append(Step(of_what, what, count, patients, (Loss(reason, lost),) if lost else ()))
+    def _say(self, of: str, what: str, name: str, before: str, reason: str) -> None:
+        count, patients = self._count(name)
+        lost = self._count(before)[0] - count
+        self.steps.append(Step(of, what, count, patients, (Loss(reason, lost),) if lost else ()))
 
-    def _say_admissions(self, what: str, name: str, before: str) -> None:
+    def _say_admissions(self, what: str, name: str, before: str, reason: str) -> None:
         found = self._connection.execute(
             f"SELECT count(*), count(DISTINCT subject_id) FROM admissions SEMI JOIN {name} USING (hadm_id)"
         ).fetchone()
         count, patients = found or (0, 0)
         lost = (self._connection.execute(f"SELECT count(*) FROM {before}").fetchone() or (0,))[0] - count
-        losses = (Loss("lack that", lost),) if lost else ()
-        self.steps.append(Step("admissions", what, count, patients, losses))
+        self.steps.append(Step("admissions", what, count, patients, (Loss(reason, lost),) if lost else ()))
 
 
 def _hours(hours: float) -> str:

@@ -4,7 +4,7 @@ Stands between files and staging: says what columns there are and how DuckDB rea
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pacx.core.errors import DataError, UsageError
@@ -112,17 +112,33 @@ def table_of(*files: Path) -> RawTable:
     for file in files:
         if not file.is_file():
             raise UsageError(f"{file} is not a file; give a table (.csv, .csv.gz or .parquet)")
-    columns, separator, num_rows = _header(files[0])
-    if len(set(map(str.casefold, columns))) != len(columns):
+    first, *others = map(_header, files)
+    if len(set(map(str.casefold, first.columns))) != len(first.columns):
         raise DataError(f"{files[0]} has two columns of one name; rename one")
-    others = [_header(file) for file in files[1:]]
-    if any(other[:2] != (columns, separator) for other in others):
-        raise DataError(f"{files[0]} and the files beside it have different columns; give files of one table")
-    return RawTable(tuple(files), columns, separator, () if separator else (num_rows, *(rows for *_, rows in others)))
+    if any(replace(other, num_rows=first.num_rows) != first for other in others):
+        raise DataError(f"{files[0]} and the files beside it have different columns or zones; give files of one table")
+    num_rows = () if first.separator else tuple(each.num_rows for each in (first, *others))
+    return RawTable(tuple(files), first.columns, first.separator, num_rows)
 
 
-def _header(file: Path) -> tuple[tuple[str, ...], str, int]:
-    """Columns, separator ("" for parquet) and, of parquet, rows."""
+@dataclass(frozen=True)
+class _Header:
+    """What the beginning of a file says.
+
+    Args:
+        columns: as it spells them.
+        separator: "" for parquet.
+        zoned: columns of parquet that bear a time zone; DuckDB would move them to another in silence beside others.
+        num_rows: of parquet.
+    """
+
+    columns: tuple[str, ...]
+    separator: str
+    zoned: frozenset[str] = frozenset()
+    num_rows: int = 0
+
+
+def _header(file: Path) -> _Header:
     if file.name.lower().endswith(_PARQUET_ENDING):
         return _parquet_header(file)
     if not file.name.lower().endswith(_CSV_ENDINGS):
@@ -134,17 +150,19 @@ def _header(file: Path) -> tuple[tuple[str, ...], str, int]:
         )
     if len(table.names) < 2:
         raise DataError(f"{file} has no header line with several columns; expected a table")
-    return table.names, table.delimiter, 0
+    return _Header(table.names, table.delimiter)
 
 
-def _parquet_header(file: Path) -> tuple[tuple[str, ...], str, int]:
+def _parquet_header(file: Path) -> _Header:
     import pyarrow.parquet as parquet
 
     try:
         found = parquet.read_metadata(file)
-        return tuple(found.schema.to_arrow_schema().names), "", found.num_rows
+        schema = found.schema.to_arrow_schema()
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise DataError(f"{file} is no readable parquet file; copy it again") from error
+    zoned = frozenset(field.name for field in schema if getattr(field.type, "tz", None))
+    return _Header(tuple(schema.names), "", zoned, found.num_rows)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
+from pacx.core.errors import ArtifactError
 from pacx.core.progress import progress
 from pacx.core.workers import in_order
 
@@ -42,12 +43,15 @@ def checked(root: Path, paths: Sequence[str], scratch: Path, num_workers: int) -
     known = dict(_written(journal))
     left = [path for path in paths if path not in known]
     pieces = [left[start : start + _AT_ONCE] for start in range(0, len(left), _AT_ONCE)]
-    with journal.open("a", encoding="utf-8") as file, progress("checking ECGs", len(left), "recordings") as bar:
-        for signals in in_order(partial(_look, root), pieces, num_workers if len(pieces) > 1 else 1):
-            file.writelines(json.dumps([path, signal.value]) + "\n" for path, signal in signals)
-            file.flush()
-            known.update(signals)
-            bar.advance(len(signals))
+    try:
+        with journal.open("a", encoding="utf-8") as file, progress("checking ECGs", len(left), "recordings") as bar:
+            for signals in in_order(partial(_look, root), pieces, num_workers if len(pieces) > 1 else 1):
+                file.writelines(json.dumps([path, signal.value]) + "\n" for path, signal in signals)
+                file.flush()
+                known.update(signals)
+                bar.advance(len(signals))
+    except OSError as error:
+        raise ArtifactError(f"cannot write {journal}: {error.strerror or error}; make room, then run again") from error
     return {path: known[path] for path in paths}
 
 

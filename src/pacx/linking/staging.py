@@ -5,14 +5,19 @@ is there already is not made again, so a killed call goes on where it was.
 """
 
 import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError
+from pacx.core.host import available_memory_bytes
 from pacx.linking.kinds import Column, Kind, Table
 from pacx.linking.raw_tables import WHOLE_NUMBER, Mapped, quoted
+from pacx.linking.settings import LEAST_MIB
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,7 +27,8 @@ _DATE = r"\d{4}-\d{1,2}-\d{1,2}"
 _ZONED = _TIME + r"\s*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)"
 _OTHER = "another"
 """Stands as fault of a row that is not meant: the last of a csv, which is kept for its number."""
-_ROWS_NAMED = 3
+NUM_ROWS_NAMED = 3
+"""Of the rows at fault, as many as anybody looks up."""
 _SPLITS = {"train": "train", "training": "train", "validate": "val", "validation": "val", "valid": "val", "val": "val",
            "dev": "val", "tuning": "val", "test": "test", "testing": "test", "held_out": "test"}  # fmt: skip
 """Words of hospitals for train, val and test; tuning and held_out are those of MEDS."""
@@ -70,10 +76,14 @@ def connected(scratch: Path, num_threads: int, memory_mib: int) -> "duckdb.DuckD
     """A DuckDB that spills to ``scratch`` instead of growing beyond its memory."""
     import duckdb
 
+    free = available_memory_bytes()
+    most_mib = memory_mib if free is None else max(LEAST_MIB, min(memory_mib, free // 2**21))  # half of what is free
+    spilled = scratch / "spilled"
+    shutil.rmtree(spilled, ignore_errors=True)  # of a call that was killed
     connection = duckdb.connect()
     connection.execute(f"SET threads = {num_threads}")
-    connection.execute(f"SET memory_limit = '{memory_mib}MiB'")
-    connection.execute(f"SET temp_directory = {quoted(str(scratch / 'spilled'))}")
+    connection.execute(f"SET memory_limit = '{most_mib}MiB'")
+    connection.execute(f"SET temp_directory = {quoted(str(spilled))}")
     connection.execute("SET enable_progress_bar = false")
     return connection
 
@@ -89,8 +99,8 @@ def stage(
     sql = _typed(table, mapped)
     file = scratch / f"{table.unit}-{_fingerprint(sql, mapped)}.parquet"
     if not file.is_file():
-        with staged_file(file) as partial:
-            _run(connection, f"COPY ({sql}) TO {quoted(str(partial))} (FORMAT parquet)", mapped)
+        with staged_file(file) as partial, explained(mapped.raw.place, len(mapped.raw.columns)):
+            connection.execute(f"COPY ({sql}) TO {quoted(str(partial))} (FORMAT parquet)")
     good = f"SELECT * EXCLUDE (fault) FROM read_parquet({quoted(str(file))}) WHERE fault IS NULL"
     key = table.key
     if table is Table.MEASUREMENTS:
@@ -113,20 +123,34 @@ def _fingerprint(sql: str, mapped: Mapped) -> str:
     return hashlib.sha256(f"{sql}{states}".encode()).hexdigest()[:16]
 
 
-def _run(connection: "duckdb.DuckDBPyConnection", sql: str, mapped: Mapped) -> None:
+@contextmanager
+def explained(place: str, num_columns: int = 0) -> Iterator[None]:
+    """Turn what DuckDB says, which may quote lines of a table, into one sentence.
+
+    Args:
+        place: what is being read or made.
+        num_columns: that every row should have, where a table is read.
+
+    Raises:
+        DataError: there is too little memory or room, or the table is damaged.
+    """
     import duckdb
 
     try:
-        connection.execute(sql)
+        yield
     except duckdb.OutOfMemoryException as error:
-        raise DataError(f"{mapped.raw.place} does not fit into the memory given; give more of it") from error
+        full = "the disk beside OUT is full" if "disk" in str(error) or "temp_directory" in str(error) else ""
+        raise DataError(
+            f"{place}: {full or 'the memory given is too little'}; make room, or give more with --memory-mib, then run "
+            "the same call again"
+        ) from error
     except duckdb.IOException as error:
         cause = "it is cut off" if "Unexpected end" in str(error) else "it cannot be read, or the disk is full"
-        raise DataError(f"{mapped.raw.place}: {cause}; copy the file again, or make room, then run again") from error
-    except duckdb.Error as error:  # its messages quote lines of the table
-        raise DataError(
-            f"{mapped.raw.place} is no table with {len(mapped.raw.columns)} cells in every row; export it again"
-        ) from error
+        raise DataError(f"{place}: {cause}; copy the file again, or make room, then run again") from error
+    except duckdb.Error as error:
+        if not num_columns:
+            raise
+        raise DataError(f"{place} is no table with {num_columns} cells in every row; export it again") from error
 
 
 def _typed(table: Table, mapped: Mapped) -> str:
@@ -198,7 +222,7 @@ def _counted(
     ).fetchone() or (0, 0)
     num_others = (num_last or 0 if mapped.raw.separator else sum(mapped.raw.num_rows)) - num_rows
     found = connection.execute(
-        f"SELECT fault, count(*), list(position ORDER BY position)[:{_ROWS_NAMED}] FROM {stage} "
+        f"SELECT fault, count(*), list(position ORDER BY position)[:{NUM_ROWS_NAMED}] FROM {stage} "
         "WHERE fault IS NOT NULL GROUP BY fault ORDER BY count(*) DESC, fault"
     ).fetchall()
     if table.key:
@@ -207,6 +231,6 @@ def _counted(
             f"QUALIFY row_number() OVER (PARTITION BY {table.key} ORDER BY position) > 1 ORDER BY position"
         ).fetchall()
         if twice:
-            first = [position for (position,) in twice[:_ROWS_NAMED]]
+            first = [position for (position,) in twice[:NUM_ROWS_NAMED]]
             found.append((f"of a {table.key.replace('_', ' ')} that stands before", len(twice), first))
     return num_rows, num_others, tuple(Fault(reason, count, tuple(rows)) for reason, count, rows in found)

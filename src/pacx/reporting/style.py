@@ -37,6 +37,8 @@ _RC: Any = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "pacx",  # the same figure gives the same file
 }
 
 
@@ -63,4 +65,11 @@ def png_bytes(figure: Figure, dots_per_inch: int = 130) -> bytes:
     """The figure as PNG bytes without a creation date, so that the same figure gives the same file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """The figure as SVG for print, without a creation date; call it within ``drawing``."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

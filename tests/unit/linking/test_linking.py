@@ -267,7 +267,7 @@ def test_a_killed_call_goes_on_with_what_it_had_read(tmp_path: Path, monkeypatch
     states = {path.name: path.stat().st_mtime_ns for path in scratch.glob("*.parquet")}
     assert len(states) == 5
     with monkeypatch.context() as patch:
-        patch.setattr("pacx.linking.staging._run", lambda *_: pytest.fail("a table was read again"))
+        patch.setattr("pacx.linking.staging.staged_file", lambda *_: pytest.fail("a table was read again"))
         patch.setattr("pacx.linking.recording_checks._look", lambda *_: pytest.fail("a recording was read again"))
         again = linked(words, tmp_path / "links", "--rule", "symile")
     assert (again.path / "pairs.parquet").read_bytes() == (whole.path / "pairs.parquet").read_bytes()

@@ -21,7 +21,8 @@ EXAMPLE = "pacx data link mimic-iv --hosp mimiciv/hosp --mimic-cxr-jpg mimic-cxr
 class LinkCall(Generic[OptionsT]):
     """Link films, ECGs and laboratory values of the same people: tables in, pairs out, and what was lost on the way.
 
-    OUT holds pairs.parquet, one row per pair, and links.json with the rule and the way from rows to pairs. Tables
+    OUT holds pairs.parquet, one row per pair, links.json with the rule and the way from rows to pairs, and that way as
+    a picture, flow.png and flow.svg. Tables
     larger than memory are read once and spilled to the disk beside OUT. Killed, the same call goes on where it was.
     """
 
@@ -39,7 +40,7 @@ class LinkCall(Generic[OptionsT]):
     """Of rule film."""
 
     settings: Annotated[LinkSettings, tyro.conf.arg(name="")] = field(default_factory=LinkSettings)
-    """How to link; changes no pair, except for what is left out as bad."""
+    """How to link."""
 
     overwrite: bool = False
     """Replace links at OUT."""
@@ -52,10 +53,12 @@ def main(source: Source[Any], words: Sequence[str]) -> None:
     if call.rule is RuleName.SYMILE and call.film != FilmRule():
         raise UsageError("rule symile has windows of its own; leave the options of rule film out, or give --rule film")
     hospital = source.open(call.options)
-    from pacx.linking.linking import link  # DuckDB and pandas, which a wrong call need not wait for
+    # DuckDB, pandas and matplotlib, which a wrong call need not wait for
+    from pacx.linking.linking import link
+    from pacx.reporting.flow_diagram import draw_flow
 
     rule = SymileRule() if call.rule is RuleName.SYMILE else call.film
-    links = link(hospital, rule, call.out, call.settings, overwrite=call.overwrite)
+    links = link(hospital, rule, call.out, call.settings, draw=draw_flow, overwrite=call.overwrite)
     for line in links.flow.lines():
         say(line)
     say(f"{len(links.pairs):,} pairs of {links.pairs['subject_id'].nunique():,} patients written to {call.out}")
