@@ -104,7 +104,7 @@ def test_formats_may_be_mixed_in_one_folder_and_patients_come_from_the_files(tmp
 
 def test_a_file_that_is_no_ecg_is_told_what_is_read(tmp_path):
     (tmp_path / "x.doc").write_bytes(b"\xd0\xcf\x11\xe0")
-    with pytest.raises(DataError, match=r"x\.doc is no ECG in a format that is read \(.*DICOM waveforms.*WFDB records"):
+    with pytest.raises(DataError, match=r"x\.doc is no ECG .* read \(sample tables, DICOM waveforms, .*WFDB records\)"):
         read(tmp_path / "x.doc")
 
 

@@ -34,7 +34,7 @@ _MOST_DECIMALS = 5
 class Csv(OneEcgFormat):
     """A table whose columns are leads."""
 
-    title = "table of samples"
+    title = "sample table"
 
     def recognises(self, head: bytes, path: Path) -> bool:
         """By leads among the cells of the first line."""

@@ -33,7 +33,7 @@ _NOTE = "the unit is not said in the file and contradicts itself in its descript
 class Hdf5(EcgFormat):
     """Many recordings in one file, each read for itself."""
 
-    title = "HDF5 file of tracings"
+    title = "HDF5 tracings file"
 
     def recognises(self, head: bytes, path: Path) -> bool:
         """By the magic number and the dataset's name."""
