@@ -73,6 +73,11 @@ def calls() -> dict[str, str]:
         "embed": "embed mae films --out e.npz --device cpu",
         "embed, ecg": "embed ecg/encoder wfdb --out g.npz --device cpu --num-workers 1",
         "embed ecg": "embed ecg --encoder ecg/encoder --recordings ecg/ecg.npy --out ecg-targets",
+        "data pack ecg": "data pack ecg --root ecg/ecg.npy --out packs/ecg --notch-hz 60",
+        "data pack ecg, shard": "data pack ecg --root ecg/ecg.npy --out packs/e --shard 1/1 --num-workers 1",
+        "data merge, ecg": "data merge packs/e.shard-1-of-1 --out packs/e",
+        "embed ecg, pack": "embed ecg --encoder ecg/encoder --recordings packs/ecg --out pack-targets",
+        "look": "look ecg wfdb/r0.hea --out r0.svg",
         "embed ecg, bare": "embed ecg --encoder ecg/encoder --recordings bare --out bare-targets --rate-hz 500 "
         f"--unit MILLIVOLT --leads {' '.join(ECG_LEADS)}",
         "embed labs": "embed labs --encoder labs/encoder --table labs/labs.csv --out labs-targets",

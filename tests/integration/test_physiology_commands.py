@@ -50,7 +50,7 @@ def test_wfdb_records(records, capsys):
     assert "are stale: the recordings or their ids changed since" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command(*asked, "--out", out / "targets", "--overwrite")
-    assert "A0003 is sample for sample the recording of A0002" in capsys.readouterr().err
+    assert "A0003.hea (is sample for sample the recording of A0002)" in capsys.readouterr().err
     command(*asked, "--out", out / "targets", "--overwrite", "--max-bad-fraction", 0.2)
     assert "quarantined: A0003" in capsys.readouterr().out
     assert len(FrozenTargets.open(out / "targets").sample_ids) == 9

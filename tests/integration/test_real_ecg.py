@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError
+from pacx.modalities.ecg_signal.ecg_file import EcgRef
 from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
-from pacx.modalities.ecg_signal.readers import read_ecgs
+from pacx.modalities.ecg_signal.readers import ecg_sources
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_lead_order, check_voltage
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg.founder import ECGFounder
@@ -28,19 +29,19 @@ def rows(shared):
 @pytest.fixture(scope="module")
 def originals(shared, rows):
     paths = [shared / "data/ecg" / row["wfdb"] for row in rows if row["wfdb"]]
-    return read_ecgs(paths)
+    return ecg_sources([EcgRef(path.with_suffix(".hea")) for path in paths])
 
 
 def test_wfdb_files_agree_with_the_arrays(shared, rows, originals):
-    compared = 0
+    stored = {}
     for row in rows:
         if row["wfdb"]:
             with np.load(shared / "data/ecg" / row["npz"]) as arrays:
-                stored = arrays["ecg"][int(row["npz_row"])] / 1000
-            ours = originals.signals[originals.sample_ids.index(row["record"])]
-            np.testing.assert_allclose(ours, stored, atol=0.0011, err_msg=row["record"])
-            compared += 1
-    assert compared == len(originals) >= 8
+                stored[row["record"]] = arrays["ecg"][int(row["npz_row"])] / 1000
+    read = originals.piece(np.arange(len(originals.sample_ids))).records(10.0)
+    for record, ours in zip(originals.sample_ids, read, strict=True):
+        np.testing.assert_allclose(ours.twelve()[:, :5000], stored[record], atol=0.0011, err_msg=record)
+    assert len(originals.sample_ids) == len(stored) >= 8
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +78,10 @@ def test_every_record_gets_an_embedding_of_its_own(originals, ecg_founder):
     assert ecg_founder.preprocessing == ECG_FOUNDER_INPUT
     for model, width in ((ecg_founder, 1024), (EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0), 96)):
         targets = EcgJob(model, originals).run(EmbeddingSettings())
-        assert targets.embeddings.shape == (len(originals), width)
+        assert targets.embeddings.shape == (len(originals.sample_ids), width)
         assert np.isfinite(targets.embeddings).all()
         centered = targets.embeddings - targets.embeddings.mean(0)
-        distances = np.linalg.norm(centered[:, None] - centered[None], axis=2) + 1e9 * np.eye(len(originals))
+        distances = np.linalg.norm(centered[:, None] - centered[None], axis=2) + 1e9 * np.eye(len(originals.sample_ids))
         assert distances.min() > 0.05 * np.linalg.norm(centered, axis=1).mean()
 
 

@@ -4,7 +4,9 @@ Films, recordings and panels of laboratory values alike: one that cannot be used
 would have to leave out more than a sliver stops with the names of a few.
 """
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pacx.core.errors import DataError
@@ -32,6 +34,22 @@ class Quarantined:
 
     def __str__(self) -> str:
         return f"{self.file} ({self.reason})" if self.file else f"{self.sample_id} {self.reason}"
+
+
+def by_reason(bad: Iterable[Quarantined]) -> list[tuple[str, int]]:
+    """How many were left out for each reason, the most frequent first.
+
+    Reasons that differ in names of samples and files, numbers, leads or what stands behind a colon are one.
+    """
+
+    def bare(entry: Quarantined) -> str:
+        reason = entry.reason.partition(":")[0]
+        for name in filter(None, (entry.file, entry.sample_id)):
+            reason = reason.replace(name, "")
+        reason = re.sub(r"(recording|film) of \S+", r"\1 of another patient", reason)
+        return re.sub(r"\d[\d.,]*(?:e[+-]?\d+)?", "N", re.sub(r" (in|of) lead .*", r" \1 a lead", reason)).strip()
+
+    return Counter(map(bare, bad)).most_common()
 
 
 def require_few_bad(

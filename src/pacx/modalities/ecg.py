@@ -22,8 +22,9 @@ class EcgOptions:
     """ECGFounder's file, the folder that pacx convert made of it, or the folder that training ecg wrote (RUN/ecg)."""
 
     recordings: Path
-    """A folder of ECG files of any formats (docs/formats.md), one of them, an array with its JSON file beside it
-    (ecg.npy, ecg.json), Symile-MIMIC's ecg_SPLIT.npy, or a csv with path, sample_id and if known patient_id."""
+    """A pack of ECGs (pacx data pack ecg), a folder of ECG files of any formats (docs/formats.md), one of them, an
+    array with its JSON file beside it (ecg.npy, ecg.json), Symile-MIMIC's ecg_SPLIT.npy, or a csv with path, sample_id
+    and if known patient_id."""
 
     links: Path | None = None
     """Of the folder of recordings those of linked films, called by their films; the folder that pacx data link made."""
@@ -33,9 +34,6 @@ class EcgOptions:
 
     facts: Annotated[EcgFacts, tyro.conf.arg(name="")] = field(default_factory=EcgFacts)
     """What the files do not say."""
-
-    max_unreadable_fraction: float = 0.001
-    """Share of recordings that may be unreadable and are then left out."""
 
 
 class Ecg(Modality[EcgOptions]):
@@ -57,13 +55,7 @@ class Ecg(Modality[EcgOptions]):
         from pacx.models.ecg.encoder import load_ecg_encoder
 
         model = load_ecg_encoder(options.encoder)
-        recordings = recordings_of(
-            options.recordings,
-            options.links,
-            max_bad_fraction=options.max_unreadable_fraction,
-            patients=options.patients,
-            facts=options.facts,
-        )
+        recordings = recordings_of(options.recordings, options.links, patients=options.patients, facts=options.facts)
         return EcgJob(model, recordings)
 
 

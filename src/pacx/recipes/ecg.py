@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from pacx.modalities.ecg_signal.facts import EcgFacts
-from pacx.modalities.ecg_signal.linked import recordings_of
 from pacx.modalities.modality import EmbeddingSettings, embed_once
 from pacx.modalities.patients import Patients
 from pacx.models.ecg.mae_config import EcgMAEConfig
@@ -35,8 +34,9 @@ class EcgRun(Run):
     """
 
     recordings: Path
-    """ecg.npy (N, leads, samples), with ecg.json beside it: sample ids, leads, rate, unit; or a folder of ECG files of
-    any formats (docs/formats.md), or a csv with path, sample_id and if known patient_id."""
+    """A pack of ECGs (pacx data pack ecg). Of anything else one is made in OUT.recordings: ecg.npy (N, leads, samples)
+    with ecg.json beside it (sample ids, leads, rate, unit), a folder of ECG files of any formats (docs/formats.md), or
+    a csv with path, sample_id and if known patient_id."""
 
     links: Path | None = None
     """Of the folder of recordings those of linked films, called by their films; the folder that pacx data link made."""
@@ -71,33 +71,40 @@ class EcgRun(Run):
 
     def run(self) -> "TrainingSummary":
         """Train on the training patients' recordings, embed all."""
-        from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
+        from pacx.modalities.ecg_signal.job import EcgJob
+        from pacx.modalities.ecg_signal.linked import recordings_of
+        from pacx.modalities.ecg_signal.packs.packing import packed_once
         from pacx.models.ecg.mae import load_ecg_mae
         from pacx.training.engine import is_first_process
         from pacx.training.loop import train
         from pacx.training.tasks.ecg import EcgTask
 
-        allowed, seed = self.max_bad_fraction, self.training.seed
-        recordings = recordings_of(
-            self.recordings, self.links, max_bad_fraction=allowed, patients=self.patients, facts=self.facts
+        settings = EmbeddingSettings(
+            num_workers=max(1, self.training.num_workers), max_bad_fraction=self.max_bad_fraction
         )
-        met = samples_met(self.pack, recordings.sample_ids, is_partial=self.partial_pairs, notes=recordings.notes)
-        notes = told(*recordings.notes, *met)
-        settings = EmbeddingSettings(num_workers=max(1, self.training.num_workers), max_bad_fraction=allowed)
-        ready = prepare_usable(
-            recordings,
-            self.task.model.preprocessing,
+        config = self.task.model.preprocessing
+        pack = packed_once(
+            recordings_of(self.recordings, self.links, patients=self.patients, facts=self.facts),
+            self.out.with_name(f"{self.out.name}.recordings"),
+            config,
+            max_bad_fraction=settings.max_bad_fraction,
             num_workers=settings.num_workers,
-            max_bad_fraction=allowed,
         )
-        whose = dict(zip(recordings.sample_ids, recordings.patient_ids, strict=True))
-        patients = [whose[sample] for sample in ready.sample_ids]
-        fitting, held_out = learning_rows(self.pack, ready.sample_ids, patients, seed)
-        task = EcgTask(ready.sample_ids, ready.signals, fitting, held_out, self.task, seed)
-        task.notes = notes
+        met = samples_met(self.pack, pack.sample_ids, is_partial=self.partial_pairs, notes=pack.notes)
+        fitting, held_out = learning_rows(self.pack, pack.sample_ids, pack.patient_ids, self.training.seed)
+        task = EcgTask(
+            pack.sample_ids,
+            pack.prepared_for(config),
+            fitting,
+            held_out,
+            self.task,
+            self.training.seed,
+            pack.manifest.fingerprint,
+        )
+        task.notes = told(*pack.notes, *met)
         summary = train(task, self.training, self.out, resume=self.resume)
         if is_first_process():  # several at once would replace each other's half of the folder
-            job = EcgJob(load_ecg_mae(self.out / "ecg"), recordings)
+            job = EcgJob(load_ecg_mae(self.out / "ecg"), pack)
             embed_once(job, self.out / "targets", settings, overwrite=True)
         return summary
 

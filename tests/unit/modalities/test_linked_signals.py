@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ecg_loading import loaded
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS, MIMIC_ECG_LEADS
@@ -53,11 +54,12 @@ def links(tmp_path: Path, signals: np.ndarray) -> Path:
 
 
 def test_an_ecg_is_called_by_its_film_and_read_from_where_the_links_say(links: Path, signals: np.ndarray) -> None:
-    recordings = recordings_of(links.parent / "ecg", links, max_bad_fraction=0.0, patients=NOBODY, facts=NO_FACTS)
+    recordings = recordings_of(links.parent / "ecg", links, patients=NOBODY, facts=NO_FACTS)
     assert recordings.sample_ids == ("film-a", "film-c")
     assert recordings.patient_ids == ("7", "7")
-    np.testing.assert_allclose(recordings.record(0), signals[2], atol=0.003)
-    np.testing.assert_allclose(recordings.record(1), signals[0], atol=0.003)
+    first, second = loaded(recordings).signals
+    np.testing.assert_allclose(first, signals[2], atol=0.003)
+    np.testing.assert_allclose(second, signals[0], atol=0.003)
     assert any("2 of 3 films have an ECG" in note for note in recordings.notes)
 
 
@@ -93,6 +95,6 @@ def test_links_without_a_kind_of_data_say_so(links: Path) -> None:
     pairs = pd.read_parquet(links / "pairs.parquet")
     pairs.assign(ecg_path=None, **{str(item): np.nan for item in LAB_ITEM_IDS}).to_parquet(links / "pairs.parquet")
     with pytest.raises(DataError, match=r"no film of .* has an ECG; link with recordings"):
-        recordings_of(links.parent / "ecg", links, max_bad_fraction=0.0, patients=NOBODY, facts=NO_FACTS)
+        recordings_of(links.parent / "ecg", links, patients=NOBODY, facts=NO_FACTS)
     with pytest.raises(DataError, match=r"no film of .* has one of the 50 .*; link with measurements"):
         read_labs_of((), links, TableReading(), NOBODY)

@@ -10,6 +10,7 @@ import tyro
 from pacx.cli.terminal import choose, parse, say
 from pacx.cli.verbs.data_actions import doctor as data_doctor
 from pacx.cli.verbs.data_actions import link as data_link
+from pacx.cli.verbs.data_actions import pack_ecg
 from pacx.cli.verbs.data_actions import shared_films as data_overlap
 from pacx.core.preprocessing import Preprocessing
 from pacx.data.dataset import Dataset, datasets
@@ -125,6 +126,11 @@ def _pack(dataset: Dataset[Any], words: Sequence[str]) -> None:
 
 def _merge(words: Sequence[str]) -> None:
     call = parse(MergeCall, words, verb="data merge", example=_MERGE_EXAMPLE)
+    from pacx.modalities.ecg_signal.packs.packing import is_ecg_shard, merge_ecg_shards
+
+    if any(map(is_ecg_shard, call.shards)):
+        pack_ecg.describe(merge_ecg_shards(call.shards, call.out, max_bad_fraction=call.max_bad_fraction))
+        return
     _describe(merge_shards(call.shards, call.out, max_bad_fraction=call.max_bad_fraction))
 
 
@@ -164,5 +170,10 @@ def main(words: Sequence[str]) -> None:
         return
     known = datasets().usable()
     titles = {name: dataset.card.title for name, dataset in known.items()}
+    if action == "pack":
+        titles["ecg"] = pack_ecg.TITLE
     name, rest = choose(rest, f"data {action}", titles, data_doctor.EXAMPLE if action == "doctor" else _EXAMPLE)
+    if name == "ecg":
+        pack_ecg.main(rest)
+        return
     {"doctor": data_doctor.main, "pack": _pack}[action](known[name], rest)

@@ -106,7 +106,7 @@ def _embed_ecgs(call: EmbedCall) -> None:
     """Embed ECGs by an ECG encoder."""
     from pacx.modalities.ecg_signal.ecg_file import format_of, recordings_in, without_parts
     from pacx.modalities.ecg_signal.job import EcgJob
-    from pacx.modalities.ecg_signal.readers import read_ecgs
+    from pacx.modalities.ecg_signal.readers import ecg_sources
     from pacx.models.ecg.encoder import load_ecg_encoder
 
     refuse_idle(call, ("precision",), f"{call.encoder}, which is an ECG encoder")
@@ -120,7 +120,7 @@ def _embed_ecgs(call: EmbedCall) -> None:
         say(note)
     refs = recordings_in(without_parts(files))
     paths = {str(ref): ref.path for ref in refs}
-    recordings = read_ecgs(refs, sample_ids=list(paths), max_bad_fraction=call.max_bad_fraction)
+    recordings = ecg_sources(refs, sample_ids=list(paths))
     targets = EcgJob(load_ecg_encoder(call.encoder), recordings, batch_size=call.batch_size).run(settings)
     _save(targets.sample_ids, targets.embeddings, call.out)
     bad = [replace(each, file=each.sample_id, sha256=sha256_of(paths[each.sample_id])) for each in targets.quarantined]

@@ -48,16 +48,16 @@ class Doubt(Enum):
 
 
 def recorded_part(signals: NDArray[np.float64], rate_hz: float) -> slice:
-    """Where a recording (leads, T) is left when the zeros are taken off with which all leads begin or end.
+    """Where a recording (leads, T) is left when the zeros or NaN are taken off with which all leads begin or end.
 
     A heart holds no twelve leads at exactly zero; what pads recordings to a common length does. All of it where there
     are none for a tenth of a second, and where there is nothing else.
     """
     total = signals.shape[1]
     fewest = max(2, round(_PADDING_S * rate_hz))
-    if total <= fewest or (signals[:, :fewest].any() and signals[:, -fewest:].any()):
+    if total <= fewest or (np.nan_to_num(signals[:, :fewest]).any() and np.nan_to_num(signals[:, -fewest:]).any()):
         return slice(0, total)
-    sounding = np.flatnonzero(signals.any(axis=0))
+    sounding = np.flatnonzero(np.nan_to_num(signals).any(axis=0))
     if not len(sounding):
         return slice(0, total)
     first, last = int(sounding[0]), int(sounding[-1]) + 1

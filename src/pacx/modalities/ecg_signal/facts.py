@@ -35,6 +35,10 @@ class EcgFacts:
     leads: tuple[str, ...] = ()
     """The leads in the order in which they are stored."""
 
+    moment_column: str | None = None
+    """The column of a list with the moment (ISO 8601) around which to read a recording that is longer than wanted; by
+    default its beginning is read."""
+
     def behind(
         self, rate_hz: float | None = None, unit: EcgUnit | None = None, leads: tuple[str, ...] = ()
     ) -> "KnownFacts":

@@ -1,18 +1,12 @@
 """The filters between an ECG recording and an encoder, and the reasons for which a recording is not let through.
 
-``prepared_blocks`` carries out an encoder's input contract, 64 recordings at a time and in as many processes as
-wanted, so that a hospital's recordings never have to fit into memory. The filters hold Python's lock, so threads would
-not help; this file imports no torch, so that a process starts quickly.
-
 A recording is unusable when it is infinite, full of gaps, constant, flat or clipped in a lead, too short, far from the
-size of a heart's signal, or another patient's as well. Behind the z-score nobody would notice any of it.
+size of a heart's signal, or has limb leads in another order than their names say. What may be an illness is a doubt.
 
 Source: PKUDigitalHealth/ECGFounder, dataset.py and util.py (specification of the ECG side, section 1.4).
 """
 
-import hashlib
-from collections.abc import Iterator
-from functools import lru_cache, partial
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +14,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.signal import butter, filtfilt, iirnotch
 
-from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.core.workers import in_order
-from pacx.modalities.ecg_signal.facts import EcgUnit, UnusableError
-from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, EcgRecordings, fitted, require_samples, resampled
+from pacx.modalities.ecg_signal.doubts import Doubt, doubts, recorded_part, require_limb_leads
+from pacx.modalities.ecg_signal.facts import UnusableError
+from pacx.modalities.ecg_signal.record import EcgRecord
+from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, fitted, lead_positions, require_samples, resampled
 from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
-BLOCK = 64
+VOLTAGE_LOST = "was scaled for itself, so that its voltage is lost, but millivolts are needed"
 
 _Z_SCORE_EPS = 1e-8
 _SILENT_BELOW = 1e-6
@@ -46,40 +40,114 @@ class EcgChain:
         self._positions = [ECG_LEADS.index(lead) for lead in config.leads]
         self._notch = iirnotch(config.notch_hz, config.notch_quality, rate)
         self._band = butter(config.band_order, config.band_hz, "bandpass", fs=rate)
-        # int(0.4 * 500) + 1 = 201; an even number gets one more, as in the original.
-        window = int(config.baseline_window_s * rate) + 1 if config.baseline_window_s else 0
-        self._window = window + (window > 0 and window % 2 == 0)
+        self._window = baseline_window(config)
 
-    def __call__(self, raw: NDArray[np.float64], rate_hz: float, *, is_millivolt: bool) -> NDArray[np.float32]:
+    def __call__(self, record: EcgRecord) -> tuple[NDArray[np.float32], tuple[Doubt, ...]]:
         """Prepare one record.
 
         Args:
-            raw: (12, T) in the order of ``ECG_LEADS``; NaN = the device recorded nothing.
-            rate_hz: its sample rate.
-            is_millivolt: whether its size means anything.
+            record: of any rate and order of leads.
 
         Returns:
-            (leads, num_samples) of the input contract.
+            (leads, num_samples) of the input contract, and what is strange about the record.
 
         Raises:
             UnusableError: the record is at fault.
         """
-        config, raw = self._config, raw[self._positions]
+        filtered, strange = self.filtered(record)
+        if self._config.scale is EcgScale.MILLIVOLT and not record.is_millivolt:
+            raise UnusableError(VOLTAGE_LOST)
+        return scaled(filtered, self._config), strange
+
+    def filtered(self, record: EcgRecord) -> tuple[NDArray[np.float64], tuple[Doubt, ...]]:
+        """All of it but the scale, (leads, num_samples) in the unit of the record, and the doubts.
+
+        Raises:
+            UnusableError: the record is at fault.
+        """
+        config = self._config
+        found = examined(record, config.duration_s, config.leads, notch_hz=config.notch_hz)
+        raw = found.recorded if config.leads == ECG_LEADS else found.recorded[self._positions]
+        wanted = resampled(raw, record.rate_hz, config.sample_rate_hz)
+        known = fitted(wanted, config.num_samples)
+        filtered = filtfilt(*self._band, filtfilt(*self._notch, known))
+        if filtered.std() <= _SILENT_BELOW * max(np.abs(known).max(), np.finfo(float).tiny):
+            raise UnusableError("is constant")
+        if not self._window:
+            return filtered, found.doubts
+        return without_baseline(filtered, self._window), found.doubts
+
+
+def baseline_window(config: EcgPreprocessing) -> int:
+    """Samples under the running median, an odd number; 0 = there is none."""
+    # int(0.4 * 500) + 1 = 201; an even number gets one more, as in the original.
+    window = int(config.baseline_window_s * config.sample_rate_hz) + 1 if config.baseline_window_s else 0
+    return window + (window > 0 and window % 2 == 0)
+
+
+def without_baseline(filtered: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """A record (leads, samples) less its running median."""
+    # One lead at a time: scipy has a fast exact running median for one dimension only.
+    return filtered - np.stack([median_filter(lead, size=window, mode="constant", cval=0.0) for lead in filtered])
+
+
+def scaled(filtered: NDArray[np.floating[Any]], config: EcgPreprocessing) -> NDArray[np.float32]:
+    """Filtered records (..., leads, samples) with the amplitudes of an input contract."""
+    if config.scale is EcgScale.AS_RECORDED:
+        return filtered.astype(np.float32)
+    if config.scale is EcgScale.MILLIVOLT:
+        return (filtered / config.millivolts_per_unit).astype(np.float32)
+    exact = filtered.astype(np.float64, copy=False)
+    mean, std = (method(axis=(-2, -1), keepdims=True) for method in (exact.mean, exact.std))
+    return ((exact - mean) / (std + _Z_SCORE_EPS)).astype(np.float32)
+
+
+class Examined(NamedTuple):
+    """What is left of a record for the filters, (12, T) without gaps, and what is strange about it."""
+
+    recorded: NDArray[np.float64]
+    doubts: tuple[Doubt, ...]
+
+
+def examined(
+    record: EcgRecord, duration_s: float, leads: Sequence[str] = ECG_LEADS, *, notch_hz: float | None = None
+) -> Examined:
+    """Look at a record before it is filtered: behind the filters and a z-score nobody would notice any of it.
+
+    Args:
+        record: as it was recorded; its leads in any order.
+        duration_s: how much of it is used.
+        leads: those that must be good.
+        notch_hz: the mains frequency that is taken out afterwards.
+
+    Raises:
+        UnusableError: the record is at fault.
+    """
+    positions = lead_positions(record.stored_leads)
+    raw = record.signals[positions]
+    part = recorded_part(raw, record.rate_hz)
+    raw = raw[:, part]
+    used = _used(raw, round(duration_s * record.rate_hz))
+    known = used
+    if not np.isfinite(used).all():
         if np.isinf(raw).any():
             raise UnusableError("has infinite values")
-        record = np.nan_to_num(raw, nan=0.0)
-        _require_signal(raw, record, rate_hz, config.leads, is_millivolt=is_millivolt)
-        record = fitted(resampled(record, rate_hz, config.sample_rate_hz), config.num_samples)
-        filtered = filtfilt(*self._band, filtfilt(*self._notch, record))
-        if filtered.std() <= _SILENT_BELOW * max(np.abs(record).max(), np.finfo(float).tiny):
-            raise UnusableError("is constant")
-        if self._window:
-            # One lead at a time: scipy has a fast exact running median for one dimension only.
-            baseline = [median_filter(lead, size=self._window, mode="constant", cval=0.0) for lead in filtered]
-            filtered = filtered - np.stack(baseline)
-        if config.scale is EcgScale.MILLIVOLT:
-            return (filtered / config.millivolts_per_unit).astype(np.float32)
-        return ((filtered - filtered.mean()) / (filtered.std() + _Z_SCORE_EPS)).astype(np.float32)
+        raw, known = np.nan_to_num(raw, posinf=0.0, neginf=0.0), np.nan_to_num(used)
+    elif raw.shape[1] > used.shape[1]:
+        raw = np.nan_to_num(raw, posinf=0.0, neginf=0.0)  # what lies behind the used part
+    wanted = [ECG_LEADS.index(lead) for lead in leads]
+    _require_signal(used[wanted], known[wanted], record.rate_hz, leads, is_millivolt=record.is_millivolt)
+    strange: tuple[Doubt, ...] = () if part == slice(0, record.signals.shape[1]) else (Doubt.PADDED,)
+    if set(ECG_LEADS[:6]) <= set(leads):
+        strange += require_limb_leads(known, [record.resolution_mv[position] for position in positions])
+    strange += doubts(known, record.rate_hz, is_millivolt=record.is_millivolt, notch_hz=notch_hz)
+    return Examined(raw, strange)
+
+
+def _used(raw: NDArray[np.float64], num_samples: int) -> NDArray[np.float64]:
+    """The part that is used, without what brings it to its length; a gap at the end goes on into that."""
+    ends_in_gap = raw.shape[1] > 0 and np.isnan(raw[:, -1]).any()
+    return fitted(raw, num_samples) if ends_in_gap else raw[:, :num_samples]
 
 
 def _clipped(lead: NDArray[np.float64], size: float) -> float:
@@ -102,7 +170,7 @@ def _require_signal(
     raw: NDArray[np.float64],
     record: NDArray[np.float64],
     rate_hz: float,
-    leads: tuple[str, ...],
+    leads: Sequence[str],
     *,
     is_millivolt: bool,
 ) -> None:
@@ -115,82 +183,7 @@ def _require_signal(
         raise UnusableError(f"is flat in lead {', '.join(flat)}")
     require_samples(raw, rate_hz, leads)
     clipped = [_clipped(lead, each) for lead, each in zip(record, size, strict=True)]
-    if max(clipped):
-        raise UnusableError(f"is clipped: {max(clipped):.0%} of lead {leads[np.argmax(clipped)]} stand at its limit")
+    if worst := max(clipped):
+        raise UnusableError(f"is clipped: {worst:.0%} of lead {leads[clipped.index(worst)]} stand at its limit")
     if is_millivolt and not PLAUSIBLE_MV[0] <= np.median(size) <= PLAUSIBLE_MV[1]:
         raise UnusableError(f"has a standard deviation of {np.median(size):.3g} mV, expected 0.1 to 0.5")
-
-
-class _Block(NamedTuple):
-    """Some recordings on their way through the chain."""
-
-    sample_ids: list[str]
-    patient_ids: list[str]
-    prepared: NDArray[np.float32]  # (n, leads, samples); anything where there is a fault
-    faults: list[str | None]
-    digests: list[bytes]
-
-
-@lru_cache(maxsize=4)
-def _chain(config: EcgPreprocessing) -> EcgChain:
-    return EcgChain(config)
-
-
-def _prepare(recordings: EcgRecordings, *, config: EcgPreprocessing) -> _Block:
-    """Prepare a block; a function of a module, so that other processes can be asked for it."""
-    chain, is_millivolt = _chain(config), recordings.unit is not EcgUnit.RELATIVE
-    prepared = np.zeros((len(recordings), len(config.leads), config.num_samples), np.float32)
-    faults: list[str | None] = []
-    for row in range(len(recordings)):
-        try:
-            prepared[row] = chain(recordings.record(row), recordings.sample_rate_hz, is_millivolt=is_millivolt)
-            faults.append(None)
-        except UnusableError as reason:
-            faults.append(str(reason))
-    digests = [hashlib.blake2b(np.ascontiguousarray(signal).data).digest() for signal in recordings.signals]
-    return _Block(list(recordings.sample_ids), list(recordings.patient_ids), prepared, faults, digests)
-
-
-def _blocks(recordings: EcgRecordings) -> Iterator[EcgRecordings]:
-    for start in range(0, len(recordings), BLOCK):
-        part: Any = slice(start, start + BLOCK)
-        ids, patients = recordings.sample_ids[part], recordings.patient_ids[part]
-        signals = np.asarray(recordings.signals[part])
-        lengths = recordings.lengths[part]
-        yield EcgRecordings(
-            ids, signals, recordings.leads, recordings.sample_rate_hz, recordings.unit, patients, lengths=lengths
-        )
-
-
-class PreparedBlock(NamedTuple):
-    """Recordings ready for an encoder, (n, leads, samples), their ids, and who was left out of this block."""
-
-    sample_ids: list[str]
-    signals: NDArray[np.float32]
-    quarantined: list[Quarantined]
-
-
-def prepared_blocks(recordings: EcgRecordings, config: EcgPreprocessing, num_workers: int) -> Iterator[PreparedBlock]:
-    """Prepare all recordings, in order, at most 64 at a time.
-
-    A recording that another patient has sample for sample is left out the second time: one of the two is not theirs.
-
-    Args:
-        recordings: of any rate and lead order; a memory-mapped array is read a block at a time.
-        config: the encoder's input contract.
-        num_workers: processes; 1 stays in this one. Never changes a bit.
-    """
-    owner: dict[bytes, str] = {}
-    for block in in_order(partial(_prepare, config=config), _blocks(recordings), num_workers):
-        bad: list[Quarantined] = []
-        good: list[int] = []
-        for row, (fault, digest) in enumerate(zip(block.faults, block.digests, strict=True)):
-            patient = block.patient_ids[row]
-            first = owner.setdefault(digest, patient)
-            if fault is None and first != patient:
-                fault = f"is sample for sample the recording of {first}"
-            if fault is None:
-                good.append(row)
-            else:
-                bad.append(Quarantined(sample_id=block.sample_ids[row], reason=fault))
-        yield PreparedBlock([block.sample_ids[row] for row in good], block.prepared[good], bad)

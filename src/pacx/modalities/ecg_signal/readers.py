@@ -1,30 +1,22 @@
-"""ECG recordings from files of any format, brought to one rate and length, and lists of such files.
+"""Where ECG recordings come from: a pack, files of any formats, lists of such files, arrays.
 
-Lead order and voltage are checked. A recording that cannot be read is left out by name, up to an allowed share of them;
-nothing else of a collection is touched.
+None is read here; a source says which recordings there are, what they are called and whose they are.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pacx.core.errors import DataError, UsageError
-from pacx.core.host import require_memory
-from pacx.core.progress import progress
-from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.core.tables.column_roles import Role
 from pacx.core.tables.ids import whole_ids
-from pacx.core.vocabulary import ECG_LEADS
 from pacx.data.text_tables import open_text_table, without_blank_rows
 from pacx.modalities.ecg_signal.arrays import on_patients, read_array, read_symile
-from pacx.modalities.ecg_signal.ecg_file import HEADER_SUFFIX, EcgRef, ecg_files, format_of, open_ecg, recordings_in
-from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, EcgUnit, UnusableError
-from pacx.modalities.ecg_signal.record import EcgRecord
-from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_plausible, fitted, require_samples, resampled
+from pacx.modalities.ecg_signal.ecg_file import HEADER_SUFFIX, EcgRef, ecg_files, format_of, recordings_in
+from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts
+from pacx.modalities.ecg_signal.packs.pack import EcgPack, is_ecg_pack
+from pacx.modalities.ecg_signal.sources import EcgArray, EcgFiles, EcgSource
 from pacx.modalities.patients import ANYBODY, Patients
 from pacx.modalities.targets import named
 
@@ -33,124 +25,36 @@ _EXAM = "exam_id"
 _LIST = re.compile(r".+\.(?:csv|tsv|txt)(?:\.(?:gz|bz2|zst))?", re.IGNORECASE)
 
 
-def read_ecgs(
-    recordings: Sequence[EcgRef | Path],
+def ecg_sources(
+    refs: Sequence[EcgRef],
     *,
     sample_ids: Sequence[str] = (),
     patient_ids: Sequence[str] | None = None,
-    sample_rate_hz: float = 500.0,
-    duration_s: float = 10.0,
-    max_bad_fraction: float = 0.0,
+    moments: Sequence[datetime | None] = (),
     facts: EcgFacts = NO_FACTS,
     place: str = "",
     notes: tuple[str, ...] = (),
-) -> EcgRecordings:
-    """Read recordings of any formats into one array.
-
-    Leads are reordered by name; values become millivolts; NaN stays (a sample the device marked as invalid). A record
-    with another rate is resampled; a longer one keeps its first ``duration_s`` seconds; a shorter one holds its last
-    value, and is unusable below half of the length.
+) -> EcgFiles:
+    """Recordings in files, none of them read yet.
 
     Args:
-        recordings: which; WFDB records with or without suffix.
+        refs: which.
         sample_ids: one per recording; by default its key in its file, or the file's name without suffix.
         patient_ids: one per recording; None = whom the files name; () = nobody is known.
-        sample_rate_hz: common rate of the result.
-        duration_s: common length of the result.
-        max_bad_fraction: share of recordings that may be unusable and are then left out.
+        moments: around which to read each.
         facts: what their files may not say.
         place: where the patients should have been named, for a note on those who are not.
         notes: what is known already of how they came about.
-
-    Raises:
-        DataError: there is no memory for so many, or more of them than allowed cannot be read, lack a lead, have an
-            unknown unit, are too short, or have too many gaps to be resampled.
     """
-    refs = [EcgRef.parse(each) for each in recordings]
-    num_samples = round(duration_s * sample_rate_hz)
-    require_memory(
-        len(refs) * len(ECG_LEADS) * num_samples * np.dtype(np.float32).itemsize, f"{len(refs):,} ECG records"
+    ids = tuple(map(str, sample_ids)) or tuple(ref.key or ref.path.stem for ref in refs)
+    persons = ids if patient_ids == () else tuple(map(str, patient_ids or ()))
+    known = () if patient_ids is None else on_patients(patient_ids, len(ids), place) if place else ()
+    return EcgFiles(
+        tuple(refs), ids, persons, tuple(moments), facts, (*notes, *known), place if patient_ids is None else ""
     )
-    ids = [str(name) for name in sample_ids] or [ref.key or ref.path.stem for ref in refs]
-    whose = patient_ids or ("",) * len(refs)
-    signals = np.empty((len(refs), len(ECG_LEADS), num_samples), np.float32)
-    good: list[int] = []
-    persons: list[str] = []
-    lengths: list[int] = []
-    bad: list[Quarantined] = []
-    titles: set[str] = set()
-    has_voltage = True
-    with progress("reading ECGs", len(refs), "records") as bar:
-        for row, (title, record) in enumerate(_records(refs, ids, facts)):
-            titles |= {title} - {""}
-            try:
-                if isinstance(record, DataError):
-                    raise record
-                physical = record.twelve()
-                known = _at_rate(physical, record.rate_hz, sample_rate_hz, num_samples)
-                signals[len(good)] = fitted(known, num_samples)  # a copy of the good ones would need the memory twice
-                lengths.append(_recorded(known, num_samples).shape[1])
-                persons.append(record.patient_id if patient_ids is None else str(whose[row]))
-                has_voltage &= record.is_millivolt
-                good.append(row)
-            except (DataError, UnusableError) as reason:
-                bad.append(Quarantined(sample_id=ids[row], reason=str(reason)))
-            bar.advance()
-    what = f"{titles.pop()}s" if len(titles) == 1 else "ECG recordings"
-    require_few_bad(what, bad, len(refs), max_bad_fraction)
-    of_them = EcgRecordings(
-        tuple(ids[row] for row in good),
-        signals[: len(good)],
-        ECG_LEADS,
-        sample_rate_hz,
-        EcgUnit.MILLIVOLT if has_voltage else EcgUnit.RELATIVE,
-        patient_ids=tuple(persons),
-        quarantined=tuple(bad),
-        lengths=tuple(lengths),
-        notes=(*notes, *(on_patients(persons, len(good), place) if place else ())),
-    )
-    return check_plausible(of_them, what)
 
 
-def _records(
-    refs: Sequence[EcgRef], ids: Sequence[str], facts: EcgFacts
-) -> Iterator[tuple[str, EcgRecord | DataError]]:
-    """Each recording with the title of its format, or why there is none; a file is opened once for its neighbours.
-
-    Where only a file is named that holds many recordings, the sample's id says which of them is meant.
-    """
-    for path, of_file in groupby(zip(refs, ids, strict=True), lambda each: each[0].path):
-        wanted = list(of_file)
-        try:
-            with open_ecg(path, facts) as file:
-                is_one = "" in file.keys
-                for ref, sample_id in wanted:
-                    try:
-                        yield file.title, file.read(ref.key or ("" if is_one else sample_id))
-                    except DataError as error:
-                        yield file.title, error
-        except DataError as error:
-            yield from (("", error) for _ in wanted)
-
-
-def _at_rate(physical: NDArray[np.float64], rate_hz: float, wanted_hz: float, num_samples: int) -> NDArray[np.float64]:
-    """Resampled; gaps are kept where no filter has to run over them, and are 0 elsewhere.
-
-    Nobody sees the gaps behind the filter, so a record with too many is refused here, judged by the part that is used.
-    """
-    if rate_hz == wanted_hz:
-        return physical
-    require_samples(_recorded(physical, round(num_samples * rate_hz / wanted_hz)), rate_hz, ECG_LEADS)
-    return resampled(np.nan_to_num(physical), rate_hz, wanted_hz)
-
-
-def _recorded(physical: NDArray[np.float64], num_samples: int) -> NDArray[np.float64]:
-    """The part that is used, without what brings it to its length; a gap at the end goes on into that."""
-    ends_in_gap = physical.shape[1] > 0 and np.isnan(physical[:, -1]).any()
-    return fitted(physical, num_samples) if ends_in_gap else physical[:, :num_samples]
-
-
-def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: EcgFacts) -> EcgRecordings:
+def _read_list(path: Path, patients: Patients, facts: EcgFacts) -> EcgFiles:
     table = open_text_table(path)
     roles = patients.roles(table.names, (Role.PATH, Role.SAMPLE, Role.PATIENT), place=path.name, used=())
     column = roles.get(Role.PATH)
@@ -161,7 +65,10 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: E
         )
     sample, whose = roles.get(Role.SAMPLE), roles.get(Role.PATIENT)
     sample = _EXAM if sample is None and _EXAM in table.names else sample
-    frame = without_blank_rows(table.all(list(dict.fromkeys([column, *filter(None, (sample, whose))]))))
+    moment = facts.moment_column
+    if moment is not None and moment not in table.names:
+        raise UsageError(f"{path} has no column {moment}; it has {named(table.names)}")
+    frame = without_blank_rows(table.all(list(dict.fromkeys([column, *filter(None, (sample, whose, moment))]))))
     has_path = frame[column] != ""
     notes = [*table.notes, *roles.notes]
     if num_without := int((~has_path).sum()):
@@ -179,11 +86,11 @@ def _read_list(path: Path, max_bad_fraction: float, patients: Patients, facts: E
     if num_nameless := ids.count(""):
         raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")
     refs = [EcgRef.parse(_record_below(path.parent, each)) for each in frame[column]]
-    return read_ecgs(
+    return ecg_sources(
         refs,
         sample_ids=ids,
         patient_ids=tuple(frame[whose]) if whose else () if patients.no_patients else None,
-        max_bad_fraction=max_bad_fraction,
+        moments=_moments(frame[facts.moment_column], path) if facts.moment_column else (),
         facts=facts,
         place=path.name,
         notes=tuple(notes),
@@ -197,20 +104,26 @@ def _record_below(folder: Path, written: str) -> Path:
     return path if is_there or "\\" not in written else folder / written.replace("\\", "/")
 
 
+def _moments(written: Iterable[str], path: Path) -> list[datetime | None]:
+    """The moments of a list's column; a row without one takes its recording's beginning."""
+    moments: list[datetime | None] = []
+    for text in written:
+        try:
+            moments.append(datetime.fromisoformat(text.strip()) if text.strip() else None)
+        except ValueError:
+            raise DataError(f"{path} has moments that are no ISO 8601 (2180-05-06T22:30:00); rewrite them") from None
+    return moments
+
+
 def open_recordings(
-    paths: Path | Sequence[Path],
-    *,
-    max_bad_fraction: float = 0.0,
-    patients: Patients = ANYBODY,
-    facts: EcgFacts = NO_FACTS,
-) -> EcgRecordings:
-    """Open recordings of any kind, recognised by what is there.
+    paths: Path | Sequence[Path], *, patients: Patients = ANYBODY, facts: EcgFacts = NO_FACTS
+) -> EcgSource | EcgPack:
+    """Open recordings of any kind, recognised by what is there; none of them is read yet.
 
     Args:
-        paths: a folder or files of any formats, mixed at will (of a folder everything below it); an array with its
-            JSON file beside it or Symile-MIMIC's ``ecg_<split>.npy``, which stay on the disk; or a csv with path and if
-            known sample_id and patient_id.
-        max_bad_fraction: share of recordings that may be unreadable.
+        paths: a pack of ECGs; a folder or files of any formats, mixed at will (of a folder everything below it); an
+            array with its JSON file beside it or Symile-MIMIC's ``ecg_<split>.npy``, which stay on the disk; or a csv
+            with path and if known sample_id and patient_id.
         patients: which column says whose a recording is.
         facts: what the files may not say.
 
@@ -219,20 +132,23 @@ def open_recordings(
         DataError: it is at fault.
     """
     path = paths if isinstance(paths, Path) else None
+    if path and is_ecg_pack(path):
+        return EcgPack.open(path)
     if path and path.suffix == ".npy" and path.is_file():
         if path.with_suffix(".json").exists():
-            return read_array(path, path.with_suffix(".json"), patients)
+            return EcgArray(read_array(path, path.with_suffix(".json"), patients))
         if path.name.startswith("ecg_"):
-            return read_symile(path)
+            return EcgArray(read_symile(path))
     if path and _LIST.fullmatch(path.name) and path.is_file() and format_of(path) is None:
-        return _read_list(path, max_bad_fraction, patients, facts)
+        return _read_list(path, patients, facts)
     files = ecg_files(paths)
     if path and not path.is_dir() and not files[0].is_file():
-        raise UsageError(f"{path} is no recording; give an ECG file, a folder of them, a .npy array or a .csv list")
-    return read_ecgs(
+        raise UsageError(
+            f"{path} is no recording; give a pack of ECGs, an ECG file, a folder of them, a .npy array or a .csv list"
+        )
+    return ecg_sources(
         recordings_in(files, facts),
         patient_ids=() if patients.no_patients else None,
-        max_bad_fraction=max_bad_fraction,
         facts=facts,
         place=f"the folder {path}" if path and path.is_dir() else "",
     )

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
-from pacx.core.quarantine import Quarantined
 from pacx.core.tables.ids import persons
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.facts import EcgUnit, UnusableError
@@ -56,8 +55,6 @@ class EcgRecordings:
         unit: unit of ``signals``.
         patient_ids: whose each recording is; one that is not known (None, "", NA) is a person of its own; () = all
             different people.
-        quarantined: recordings that could not be read, and why; they have no row here.
-        lengths: how many samples of each were recorded, the rest being made up to the common length; () = all.
         notes: what a reader should know of how the recordings came about, one sentence each.
 
     Raises:
@@ -70,8 +67,6 @@ class EcgRecordings:
     sample_rate_hz: float = 500.0
     unit: EcgUnit = EcgUnit.MILLIVOLT
     patient_ids: tuple[str, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
-    lengths: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,12 +89,7 @@ class EcgRecordings:
             )
         if self.signals.dtype.kind not in "iuf":
             raise DataError(f"ECG signals are {self.signals.dtype}, expected whole numbers or floating point")
-        twice = sorted(name for name, count in Counter(self.sample_ids).items() if count > 1)
-        if twice:
-            raise DataError(
-                f"ECG recordings name a sample more than once ({named(twice)}); keep one recording each, or give a "
-                "list in which every one has a sample_id of its own"
-            )
+        require_distinct(self.sample_ids)
         try:
             lead_positions(self.leads)
         except UnusableError as reason:
@@ -111,21 +101,28 @@ class EcgRecordings:
         return len(self.sample_ids)
 
     def record(self, row: int) -> NDArray[np.float64]:
-        """One recording in the order of ``ECG_LEADS``, (12, T): millivolts, or as stored if the unit is relative.
-
-        T is what was recorded of it.
-        """
-        recorded = self.signals[row][:, : self.lengths[row] if self.lengths else None]
-        raw = np.asarray(recorded, np.float64)[lead_positions(self.leads)]
+        """One recording in the order of ``ECG_LEADS``, (12, T): millivolts, or as stored if the unit is relative."""
+        raw = np.asarray(self.signals[row], np.float64)[lead_positions(self.leads)]
         return raw * self.unit.millivolts
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> "EcgRecordings":
         """The recordings of some rows, for example of the training patients."""
         ids, patients = (tuple(names[row] for row in rows) for names in (self.sample_ids, self.patient_ids))
         signals = self.signals[np.asarray(rows, np.int64)]
-        lengths = tuple(self.lengths[row] for row in rows) if self.lengths else ()
-        return EcgRecordings(
-            ids, signals, self.leads, self.sample_rate_hz, self.unit, patients, lengths=lengths, notes=self.notes
+        return EcgRecordings(ids, signals, self.leads, self.sample_rate_hz, self.unit, patients, notes=self.notes)
+
+
+def require_distinct(sample_ids: Sequence[str]) -> None:
+    """Refuse recordings of which two have one name.
+
+    Raises:
+        DataError: an id occurs twice.
+    """
+    twice = sorted(name for name, count in Counter(sample_ids).items() if count > 1)
+    if twice:
+        raise DataError(
+            f"ECG recordings name a sample more than once ({named(twice)}); keep one recording each, or give a "
+            "list in which every one has a sample_id of its own"
         )
 
 
@@ -273,9 +270,20 @@ def require_samples(signals: NDArray[np.float64], rate_hz: float, leads: Sequenc
 def _held(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.bool_]:
     """Samples (leads, T) that stand in a run of ``num_samples`` or more equal ones."""
     held = np.zeros(signals.shape, bool)
-    for lead, of_lead in zip(signals, held, strict=True):
-        starts = np.flatnonzero(np.diff(lead, prepend=np.nan) != 0)
-        runs = np.diff(starts, append=len(lead))
+    for row in np.flatnonzero(_may_hold(signals, num_samples)):
+        starts = np.flatnonzero(np.diff(signals[row], prepend=np.nan) != 0)
+        runs = np.diff(starts, append=signals.shape[1])
         for start, run in zip(starts[runs >= num_samples], runs[runs >= num_samples], strict=True):
-            of_lead[start : start + run] = True
+            held[row, start : start + run] = True
     return held
+
+
+def _may_hold(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.bool_]:
+    """Leads (N,) in which such a run is possible: few are, and looking at every sample of the others takes long."""
+    step = max(num_samples // 4, 1)
+    seen = signals[:, ::step]  # a run holds four of these at least, unless it is shorter than a step
+    equal = seen[:, 1:] == seen[:, :-1]
+    if step < 2 or equal.shape[1] < 3:
+        return np.ones(len(signals), bool)
+    few: NDArray[np.bool_] = (equal[:, 2:] & equal[:, 1:-1] & equal[:, :-2]).any(axis=1)
+    return few

@@ -19,10 +19,13 @@ class EcgScale(Enum):
     trained. The height of a wave relative to another lead survives, its voltage does not: no encoder behind this
     ending can see hypertrophy or low voltage as such.
 
+    AS_RECORDED: the unit of the recordings, untouched: what a pack of recordings keeps, from which the others follow.
+
     MILLIVOLT: voltage divided by a constant. A tall R wave stays tall; recordings must come in physical units.
     """
 
     RECORD_Z_SCORE = "record-z-score"
+    AS_RECORDED = "as-recorded"
     MILLIVOLT = "millivolt"
 
 

@@ -7,7 +7,7 @@ seed, the epoch and the recording's id. It refuses recordings that were not prep
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,16 +24,28 @@ from pacx.training.task_config import EcgTaskConfig
 _VALIDATION_BATCH = 64
 
 
+class EcgSignals(Protocol):
+    """Prepared recordings (N, leads, T) of which a few rows at a time are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, leads, T)."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
+        """Some of them, (n, leads, T)."""
+
+
 class EcgTask(RowsTask):
     """Masked autoencoding of ECG recordings.
 
     Args:
         sample_ids: N unique ids.
-        signals: float32 (N, leads, T), prepared with ``config.model.preprocessing``, no NaN; may be a memory map.
+        signals: float32 (N, leads, T), prepared with ``config.model.preprocessing``, no NaN: an array, or a pack's.
         train_rows: recordings to learn from.
         val_rows: recordings to measure on, at least one; none of them in ``train_rows``.
         config: the model.
         seed: of weights and masks; recipes pass the training seed.
+        content: what tells the recordings from others under the same ids, such as a pack's fingerprint.
 
     Raises:
         UsageError: the signals are not what the model takes, or the rows overlap.
@@ -45,11 +57,12 @@ class EcgTask(RowsTask):
     def __init__(
         self,
         sample_ids: Sequence[str],
-        signals: NDArray[np.float32],
+        signals: EcgSignals,
         train_rows: NDArray[np.int64],
         val_rows: NDArray[np.int64],
         config: EcgTaskConfig,
         seed: int,
+        content: str,
     ) -> None:
         expected = (len(sample_ids), config.model.num_leads, config.model.preprocessing.num_samples)
         if signals.shape != expected:
@@ -61,7 +74,7 @@ class EcgTask(RowsTask):
             raise UsageError("ecg: validation needs at least one recording, and none that is trained on")
         self.ids, self.keys, self.signals = list(sample_ids), sample_keys(sample_ids), signals
         self.train_rows, self.val_rows = train_rows, val_rows
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.content = config, seed, content
         self.module: EcgMaskedAutoencoder = EcgMaskedAutoencoder(config.model, seed=seed)
 
     def loss(self, batch: NDArray[np.int64], epoch: int) -> StepLoss:
@@ -92,7 +105,8 @@ class EcgTask(RowsTask):
         return {
             "config": self.config,
             "seed": self.seed,
-            "recordings": array_sha256(self.keys, self.train_rows, self.val_rows, self._checksums),
+            "recordings": array_sha256(self.keys, self.train_rows, self.val_rows),
+            "content": self.content,
         }
 
     def release(self, out: Path) -> None:
@@ -100,11 +114,6 @@ class EcgTask(RowsTask):
         starts = range(0, len(self.train_rows), _VALIDATION_BATCH)
         self.module.standardize(self._input(self.train_rows[start : start + _VALIDATION_BATCH]) for start in starts)
         save_ecg_mae(self.module, out / "ecg", provenance=provenance("train ecg", self.seed).to_json())
-
-    @cached_property
-    def _checksums(self) -> NDArray[np.float64]:
-        """One number per recording, (N,): notices other signals under the same ids."""
-        return np.array([float(np.abs(signal).sum(dtype=np.float64)) for signal in self.signals])
 
     def _input(self, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.asarray(self.signals[rows], np.float32)).to(self.device, non_blocking=True)
