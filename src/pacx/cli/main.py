@@ -22,6 +22,7 @@ _AGAIN = InterruptedRunError.exit_code
 _VERBS = {
     "demo": "the whole method on a simulated hospital, ending in a report (ten minutes on two cores, no data needed)",
     "simulate": "write a simulated hospital: films, masks, ECGs, laboratory values",
+    "look": "one ECG of any format on paper of millimetres, with what is wrong with it",
     "data": "list datasets, check a copy, pack its images once for everything that follows",
     "convert": "published weights to safetensors: ECGFounder",
     "train": "run a recipe: mae, labs, ecg, vitals, distill and their variants",

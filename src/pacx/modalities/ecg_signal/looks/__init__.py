@@ -1,0 +1,1 @@
+"""One recording as a person looks at it: on paper of millimetres, with what is wrong."""
