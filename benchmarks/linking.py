@@ -1,0 +1,227 @@
+"""How fast a hospital is linked, and in how much memory, against the rule written with pandas as its text says.
+
+    python benchmarks/linking.py compare                 # 2,000 admissions, a million laboratory rows: ours and plain
+    python benchmarks/linking.py grow --rows 1 3 10 30   # millions of laboratory rows: ours alone
+
+The plain route reads the tables whole and goes through them admission by admission. Both read the same gzipped tables
+(parquet when growing), open the same recordings and have to give the same pairs; each runs in a process of its own.
+Memory is the most that the process and its workers held together, what they share counted several times.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
+
+_HOUR = pd.Timedelta(hours=1)
+_VERSION = "mimic-cxr-2.0.0"
+
+
+def make(folder: Path, num_admissions: int, num_rows: int, ending: str, seed: int = 0) -> None:
+    """A made-up MIMIC with two films, a recording and an even share of the laboratory rows per admission."""
+    rng = np.random.default_rng(seed)
+    hosp, cxr, ecg = folder / "hosp", folder / "cxr", folder / "ecg"
+    for each in (hosp, cxr, ecg):
+        each.mkdir(parents=True)
+    subjects = 10_000_000 + 7 * np.arange(num_admissions)
+    begin = np.datetime64("2150-01-01T00:00:00") + rng.integers(0, 10**8, num_admissions).astype("timedelta64[s]")
+    admissions = pd.DataFrame({"subject_id": subjects, "hadm_id": 20_000_000 + np.arange(num_admissions)})
+    admissions = admissions.assign(admittime=begin, dischtime=begin + np.timedelta64(200, "h"))
+    whose = np.repeat(np.arange(num_admissions), 2)
+    taken = begin[whose] + rng.integers(0, 90 * 3600, len(whose)).astype("timedelta64[s]")
+    films = pd.DataFrame({"dicom_id": [f"f{row}" for row in range(len(whose))], "subject_id": subjects[whose]})
+    films = films.assign(
+        study_id=50_000_000 + np.arange(len(whose)),
+        ViewPosition=rng.choice(["AP", "PA", "LATERAL"], len(whose)),
+        StudyDate=pd.Series(taken).dt.strftime("%Y%m%d"),
+        StudyTime=pd.Series(taken).dt.strftime("%H%M%S").astype(int) + 0.5,
+    )
+    records = pd.DataFrame({"subject_id": subjects, "study_id": 40_000_000 + np.arange(num_admissions)})
+    records = records.assign(
+        ecg_time=begin + rng.integers(-30 * 3600, 30 * 3600, num_admissions).astype("timedelta64[s]"),
+        path=[f"files/p{subject}/{subject}" for subject in subjects],
+    )
+    _write(admissions, hosp / f"admissions{ending}")
+    _write(films, cxr / f"{_VERSION}-metadata{ending}")
+    _write(films[["subject_id", "study_id"]], cxr / f"{_VERSION}-chexpert{ending}")
+    _write(records, ecg / f"record_list{ending.removesuffix('.gz')}")
+    for film in films.itertuples():
+        place = cxr / "files" / f"p{str(film.subject_id)[:2]}" / f"p{film.subject_id}" / f"s{film.study_id}"
+        place.mkdir(parents=True)
+        (place / f"{film.dicom_id}.jpg").touch()
+    for path in records["path"]:
+        _record(ecg / str(path), rng)
+    _write_rows(hosp / f"labevents{ending}", num_rows, subjects, begin, rng)
+
+
+def _write_rows(path: Path, num_rows: int, subjects: np.ndarray, begin: np.ndarray, rng: np.random.Generator) -> None:
+    """Laboratory rows, a million at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    writer = None
+    for start in range(0, num_rows, 10**6):
+        size = min(10**6, num_rows - start)
+        whose = rng.integers(0, len(subjects), size)
+        table = pd.DataFrame({"labevent_id": start + np.arange(size), "subject_id": subjects[whose], "hadm_id": ""})
+        table = table.assign(
+            itemid=rng.choice([*LAB_ITEM_IDS, 51082, 50811, 51463], size),
+            charttime=begin[whose] + rng.integers(-40 * 60, 160 * 60, size).astype("timedelta64[m]"),
+            value="___",
+            valuenum=np.where(rng.random(size) < 0.04, np.nan, rng.gamma(4, 5, size).round(1)),
+            valueuom="mg/dL",
+            comments="___",
+        )
+        if path.suffix != ".parquet":
+            table.to_csv(
+                path, index=False, mode="a", header=not start, compression={"method": "gzip", "compresslevel": 1}
+            )
+            continue
+        arrow = pa.Table.from_pandas(table, preserve_index=False)
+        writer = writer or parquet.ParquetWriter(path, arrow.schema)
+        writer.write_table(arrow)
+    if writer:
+        writer.close()
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    table.to_parquet(path, index=False) if path.suffix == ".parquet" else table.to_csv(path, index=False)
+
+
+def _record(path: Path, rng: np.random.Generator) -> None:
+    """Ten seconds of twelve leads, format 16."""
+    samples = rng.integers(-200, 200, (5000, len(ECG_LEADS))).astype("<i2")
+    path.parent.mkdir(parents=True)
+    lines = [f"{path.name} {len(ECG_LEADS)} 500 5000"]
+    lines += [
+        f"{path.name}.dat 16 200.0(0)/mV 16 0 {first} 0 0 {lead}"
+        for lead, first in zip(ECG_LEADS, samples[0], strict=True)
+    ]
+    path.with_name(f"{path.name}.hea").write_text("\n".join(lines) + "\n")
+    path.with_name(f"{path.name}.dat").write_bytes(samples.tobytes())
+
+
+def plain(folder: Path) -> pd.DataFrame:
+    """Rule symile as its text says, with pandas, admission by admission."""
+    import wfdb
+
+    hosp, cxr, ecg = folder / "hosp", folder / "cxr", folder / "ecg"
+    admissions = pd.read_csv(hosp / "admissions.csv.gz", parse_dates=["admittime"])
+    films = pd.read_csv(cxr / f"{_VERSION}-metadata.csv.gz")
+    clock = films["StudyTime"].astype(int).astype(str).str.zfill(6)
+    films["time"] = pd.to_datetime(films["StudyDate"].astype(str) + clock, format="%Y%m%d%H%M%S")
+    films = films[films["ViewPosition"].isin(["AP", "PA"])]
+    is_there = [
+        (cxr / f"files/p{str(film.subject_id)[:2]}/p{film.subject_id}/s{film.study_id}/{film.dicom_id}.jpg").is_file()
+        for film in films.itertuples()
+    ]
+    films = films[is_there]
+    labelled = set(pd.read_csv(cxr / f"{_VERSION}-chexpert.csv.gz")["study_id"])
+    records = pd.read_csv(ecg / "record_list.csv", parse_dates=["ecg_time"])
+    signals = (wfdb.rdrecord(str(ecg / path)).p_signal for path in records["path"])
+    records = records[[not np.isnan(signal).any() and signal.any() for signal in signals]]
+    events = pd.read_csv(hosp / "labevents.csv.gz", parse_dates=["charttime"])
+    events = events[events["itemid"].isin(LAB_ITEM_IDS) & events["valuenum"].notna()]
+    pairs = []
+    for admission in admissions.itertuples():
+        of_patient = films[films["subject_id"] == admission.subject_id]
+        since = of_patient["time"] - admission.admittime
+        near = of_patient[(since > 24 * _HOUR) & (since <= 72 * _HOUR)].sort_values("time", kind="stable")
+        if near.empty or near.iloc[0]["study_id"] not in labelled:
+            continue
+        of_patient = records[records["subject_id"] == admission.subject_id]
+        since = of_patient["ecg_time"] - admission.admittime
+        recorded = of_patient[since.abs() <= 24 * _HOUR].sort_values("ecg_time", kind="stable")
+        of_patient = events[events["subject_id"] == admission.subject_id]
+        since = of_patient["charttime"] - admission.admittime
+        measured = of_patient[since.abs() <= 24 * _HOUR].sort_values("charttime", kind="stable")
+        if recorded.empty or measured.empty:
+            continue
+        values = measured.groupby("itemid")["valuenum"].first()
+        ids = (admission.hadm_id, near.iloc[0]["dicom_id"], recorded.iloc[0]["study_id"])
+        pairs.append((*ids, *(values.get(item, np.nan) for item in LAB_ITEM_IDS)))
+    columns = ["hadm_id", "dicom_id", "ecg_study_id", *map(str, LAB_ITEM_IDS)]
+    return pd.DataFrame(pairs, columns=columns).sort_values("hadm_id", ignore_index=True)
+
+
+def ours(folder: Path, out: Path) -> pd.DataFrame:
+    """The same by ``pacx data link``."""
+    from pacx.linking.linking import link
+    from pacx.linking.rules import SymileRule
+    from pacx.linking.settings import LinkSettings
+    from pacx.linking.sources.mimic_iv import SOURCE, MimicIvOptions
+
+    options = MimicIvOptions(hosp=folder / "hosp", mimic_cxr_jpg=folder / "cxr", mimic_iv_ecg=folder / "ecg")
+    return link(SOURCE.open(options), SymileRule(), out, LinkSettings()).pairs
+
+
+def _child(route: str, folder: Path, out: Path) -> None:
+    begin = time.perf_counter()
+    pairs = plain(folder) if route == "plain" else ours(folder, out / "links")
+    seconds = time.perf_counter() - begin
+    columns = ["hadm_id", "dicom_id", "ecg_study_id", *map(str, LAB_ITEM_IDS)]
+    pairs[columns].to_pickle(out / f"{route}.pkl")
+    print(json.dumps({"route": route, "seconds": seconds, "pairs": len(pairs)}))
+
+
+def measured(route: str, folder: Path, out: Path) -> dict[str, float]:
+    """Run a route in a process of its own; seconds of the work alone, and the peak of the process with its workers."""
+    command = [sys.executable, __file__, "child", "--route", route, "--folder", str(folder), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        watched, peak = psutil.Process(process.pid), 0
+        while process.poll() is None:
+            held = 0
+            for each in (watched, *watched.children(recursive=True)):
+                try:
+                    held += each.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            peak = max(peak, held)
+            time.sleep(0.01)
+        assert process.stdout is not None
+        found = json.loads(process.stdout.read())
+    return {**found, "peak_mb": round(peak / 1e6)}
+
+
+def main() -> None:
+    """Run what the first word says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["compare", "grow", "child"])
+    parser.add_argument("--admissions", type=int, default=2000)
+    parser.add_argument("--rows", type=float, nargs="+", default=[1.0], help="millions of laboratory rows")
+    parser.add_argument("--route", default="ours")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--made", type=Path, help="keep what was made here, and take it from there the next time")
+    call = parser.parse_args()
+    if call.what == "child":
+        _child(call.route, call.folder, call.out)
+        return
+    ending = ".csv.gz" if call.what == "compare" else ".parquet"
+    for millions in call.rows:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = (call.made or Path(scratch)) / f"{call.admissions}-{millions}{ending}"
+            if not folder.exists():
+                make(folder, call.admissions, int(millions * 10**6), ending)
+            routes = ["ours", "plain"] if call.what == "compare" else ["ours"]
+            found = [measured(route, folder, Path(scratch)) for route in routes]
+            for each in found:
+                print(f"{millions:g} million rows: {each}", flush=True)
+            if call.what == "compare":
+                pairs = [pd.read_pickle(Path(scratch) / f"{route}.pkl") for route in routes]
+                pd.testing.assert_frame_equal(*pairs, check_dtype=False)
+                times, part = found[1]["seconds"] / found[0]["seconds"], found[0]["peak_mb"] / found[1]["peak_mb"]
+                print(f"equal pairs; {times:.1f} times as fast, in {part:.2f} of the memory")
+
+
+if __name__ == "__main__":
+    main()
