@@ -1,6 +1,6 @@
 """Which ECG recordings hold a signal: no sample that the device marked invalid, and not all zeros.
 
-Headers and signals are read in worker processes, and each answer is written down, so that a killed call goes on.
+Many are read in worker processes, and each answer is written down, so that a killed call goes on.
 """
 
 import json
@@ -14,6 +14,8 @@ from pacx.core.progress import progress
 from pacx.core.workers import in_order
 
 _AT_ONCE = 64
+_MANY = 2000
+"""Recordings, below which starting worker processes takes longer than they save."""
 JOURNAL = "recordings.jsonl"
 
 
@@ -45,7 +47,7 @@ def checked(root: Path, paths: Sequence[str], scratch: Path, num_workers: int) -
     pieces = [left[start : start + _AT_ONCE] for start in range(0, len(left), _AT_ONCE)]
     try:
         with journal.open("a", encoding="utf-8") as file, progress("checking ECGs", len(left), "recordings") as bar:
-            for signals in in_order(partial(_look, root), pieces, num_workers if len(pieces) > 1 else 1):
+            for signals in in_order(partial(_look, root), pieces, num_workers if len(left) >= _MANY else 1):
                 file.writelines(json.dumps([path, signal.value]) + "\n" for path, signal in signals)
                 file.flush()
                 known.update(signals)
@@ -74,13 +76,21 @@ def _look(root: Path, paths: Sequence[str]) -> list[tuple[str, Signal]]:
 def _signal(record: Path) -> Signal:
     import numpy as np
 
-    from pacx.modalities.ecg_signal.formats.wfdb import imported_wfdb
+    from pacx.modalities.ecg_signal.formats.wfdb import INVALID, PlainHeader, imported_wfdb
 
-    wfdb = imported_wfdb()
-    if not record.with_name(f"{record.name}.hea").is_file():
+    header = record.with_name(f"{record.name}.hea")
+    if (plain := PlainHeader.of(header)) is not None:
+        try:
+            samples = plain.samples()
+        except (OSError, ValueError):
+            return Signal.UNREADABLE
+        if samples.min() == INVALID:
+            return Signal.INVALID
+        return Signal.GOOD if (samples != plain.baselines).any() else Signal.ZERO
+    if not header.is_file():
         return Signal.ABSENT
     try:
-        values = wfdb.rdrecord(str(record)).p_signal
+        values = imported_wfdb().rdrecord(str(record)).p_signal
     except Exception:  # a damaged header makes wfdb raise nearly anything
         return Signal.UNREADABLE
     if values is None or not values.size:

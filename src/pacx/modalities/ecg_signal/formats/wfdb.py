@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pacx.core.host import require_memory
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.ecg_file import HEADER_SUFFIX, OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
-from pacx.modalities.ecg_signal.record import MILLIVOLTS, EcgRecord, Window, later, passed_over
+from pacx.modalities.ecg_signal.record import MILLIVOLTS, WHOLE, EcgRecord, Window, later, passed_over
 from pacx.modalities.ecg_signal.recordings import lead_called
 
 _RECORD_LINE = re.compile(rb"[-\w.]+(?:/\d+)?\s+\d+(?:\s+[\d.eE+-]+(?:/\S+)?(?:\s+\d+.*)?)?\s*")
@@ -48,7 +49,8 @@ _LEAD = re.compile(
 _BEGAN = re.compile(r"\d{1,2}:\d{2}:\d{2} \d{1,2}/\d{1,2}/\d{4}")
 _NO_TIME = re.compile(r"(?:\d{1,2}-[A-Za-z]{3}-\d{4} \d{1,2}:\d{2}:\d{2})?")
 """What the challenges write in the place of a time; wfdb takes no time from it either."""
-_INVALID = -32768
+INVALID = -32768
+"""Of 16-bit samples, the one that stands for none."""
 
 
 def imported_wfdb() -> Any:  # noqa: ANN401 - a module without types
@@ -95,67 +97,112 @@ class Wfdb(OneEcgFormat):
             raise UnusableError(_LOST) from None
 
 
+@dataclass(frozen=True)
+class PlainHeader:
+    """What the header of the commonest kind of record says: one file of 16-bit samples, numbers written plainly.
+
+    MIMIC-IV-ECG, PTB-XL and the challenges have it. wfdb parses such a header twice, through a pandas table, for ten
+    times as long as reading the whole record takes.
+
+    Args:
+        file: of samples.
+        num_skipped: bytes before the first of them.
+        num_stored: samples of each lead.
+        leads: as the header writes them; each is one of the twelve.
+        baselines: sample that means 0 V, of each lead.
+        gains: steps per unit, of each lead.
+        factors: millivolts of the unit, of each lead.
+        rate_hz: samples per second.
+        start: when it began; None where nobody says.
+    """
+
+    file: Path
+    num_skipped: int
+    num_stored: int
+    leads: tuple[str, ...]
+    baselines: np.ndarray
+    gains: np.ndarray
+    factors: np.ndarray
+    rate_hz: float
+    start: datetime | None
+
+    @classmethod
+    def of(cls, header: Path) -> "PlainHeader | None":
+        """Of a file; None where it is of another kind, damaged or absent, or its samples are not all there."""
+        try:
+            lines = header.read_bytes().splitlines()
+        except OSError:
+            return None
+        lines = [line for line in lines if line.strip() and not line.lstrip().startswith(b"#")]
+        first = _FIRST.fullmatch(lines[0]) if lines else None
+        leads = [_LEAD.fullmatch(line) for line in lines[1:]]
+        if first is None or not leads or len(leads) != int(first[1]):
+            return None
+        found = [lead for lead in leads if lead is not None]
+        files = {lead[1] for lead in found}
+        offset = {int(lead[2] or 0) for lead in found}
+        names = tuple(lead[7].decode("latin-1") for lead in found)
+        units = [MILLIVOLTS.get(lead[5].decode("latin-1").casefold()) for lead in found]
+        gains = np.array([float(lead[3]) for lead in found])
+        began = first[4].decode("latin-1")
+        is_told = _BEGAN.fullmatch(began) is not None
+        if (
+            len(found) < len(leads)
+            or len(files) > 1
+            or len(offset) > 1
+            or None in units
+            or not gains.all()
+            or not float(first[2])
+            or any(lead_called(name) not in ECG_LEADS for name in names)
+            or not (is_told or _NO_TIME.fullmatch(began))
+        ):
+            return None
+        num_stored, num_skipped = int(first[3]), offset.pop()
+        file = header.with_name(files.pop().decode("latin-1"))
+        try:
+            if not num_stored or file.stat().st_size < num_skipped + 2 * len(found) * num_stored:
+                return None
+            start = datetime.strptime(began, "%H:%M:%S %d/%m/%Y") if is_told else None
+        except (OSError, ValueError):
+            return None
+        baselines = np.array([float(lead[4] or lead[6]) for lead in found])
+        factors = np.array(units, float)
+        return cls(file, num_skipped, num_stored, names, baselines, gains, factors, float(first[2]), start)
+
+    def samples(self, window: Window = WHOLE) -> np.ndarray:
+        """Samples as stored, (count, leads), int16; ``INVALID`` where there is none.
+
+        Raises:
+            OSError: the file cannot be read.
+            UnusableError: the recording ends before the wanted stretch begins.
+        """
+        wanted, per_frame = window.within(self.num_stored), len(self.leads)
+        count, before = (wanted.stop - wanted.start) * per_frame, wanted.start * per_frame * 2
+        return np.fromfile(self.file, "<i2", count, offset=self.num_skipped + before).reshape(-1, per_frame)
+
+
 def read_plain(header: Path, window: Window) -> EcgRecord | None:
     """Read a record of the commonest kind without wfdb, or None where it is of another one, damaged or absent.
-
-    One file of 16-bit samples, as MIMIC-IV-ECG, PTB-XL and the challenges have it: wfdb parses such a header twice,
-    through a pandas table, for ten times as long as all of this takes.
 
     Raises:
         UnusableError: the recording ends before the wanted stretch begins.
     """
+    plain = PlainHeader.of(header)
     try:
-        lines = header.read_bytes().splitlines()
-    except OSError:
-        return None
-    lines = [line for line in lines if line.strip() and not line.lstrip().startswith(b"#")]
-    first = _FIRST.fullmatch(lines[0]) if lines else None
-    leads = [_LEAD.fullmatch(line) for line in lines[1:]]
-    if first is None or not leads or len(leads) != int(first[1]):
-        return None
-    found = [lead for lead in leads if lead is not None]
-    files = {lead[1] for lead in found}
-    offset = {int(lead[2] or 0) for lead in found}
-    names = tuple(lead[7].decode("latin-1") for lead in found)
-    units = [MILLIVOLTS.get(lead[5].decode("latin-1").casefold()) for lead in found]
-    gains = np.array([float(lead[3]) for lead in found])
-    began = first[4].decode("latin-1")
-    is_told = _BEGAN.fullmatch(began) is not None
-    if (
-        len(found) < len(leads)
-        or len(files) > 1
-        or len(offset) > 1
-        or None in units
-        or not gains.all()
-        or not float(first[2])
-        or any(lead_called(name) not in ECG_LEADS for name in names)
-        or not (is_told or _NO_TIME.fullmatch(began))
-    ):
-        return None
-    num_stored, per_frame = int(first[3]), len(found)
-    path = header.with_name(files.pop().decode("latin-1"))
-    begin = offset.pop()
-    try:
-        if not num_stored or path.stat().st_size < begin + 2 * per_frame * num_stored:
-            return None
-        wanted = window.within(num_stored)
-        count, skipped = (wanted.stop - wanted.start) * per_frame, wanted.start * per_frame * 2
-        samples = np.fromfile(path, "<i2", count, offset=begin + skipped).reshape(-1, per_frame).T
-        start = datetime.strptime(began, "%H:%M:%S %d/%m/%Y") if is_told else None
+        samples = None if plain is None else plain.samples(window).T
     except (OSError, ValueError):
         return None
-    baselines = np.array([float(lead[4] or lead[6]) for lead in found])
-    factors = np.array(units, float)
-    signals = (samples - baselines[:, None]) / gains[:, None] * factors[:, None]
-    signals[samples == _INVALID] = np.nan
-    rate_hz = float(first[2])
+    if plain is None or samples is None:
+        return None
+    signals = (samples - plain.baselines[:, None]) / plain.gains[:, None] * plain.factors[:, None]
+    signals[samples == INVALID] = np.nan
     return EcgRecord(
         signals=signals,
-        stored_leads=names,
-        rate_hz=rate_hz,
-        num_stored=num_stored,
-        start=later(start, window, rate_hz),
-        resolution_mv=tuple(map(float, factors / gains)),
+        stored_leads=plain.leads,
+        rate_hz=plain.rate_hz,
+        num_stored=plain.num_stored,
+        start=later(plain.start, window, plain.rate_hz),
+        resolution_mv=tuple(map(float, plain.factors / plain.gains)),
     )
 
 
