@@ -195,7 +195,9 @@ def without_blank_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame[(frame != "").any(axis=1)]
 
 
-def open_text_table(path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool = False) -> TextTable:
+def open_text_table(
+    path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool = False, num_bytes: int = _BYTES_LOOKED_AT
+) -> TextTable:
     """Read the header of a table; between its cells stands the delimiter that gives most columns.
 
     Blank lines above the header, a spreadsheet's own line ``sep=;`` and delimiters at the end of all rows, or of the
@@ -207,6 +209,7 @@ def open_text_table(path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool
         path: the file.
         delimiters: those that are thought of.
         only_utf8: whether another encoding is a fault, as it is in files that the makers of a dataset ship.
+        num_bytes: from its beginning, unpacked, that are looked at.
 
     Raises:
         UsageError: there is no such file.
@@ -214,11 +217,11 @@ def open_text_table(path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool
     """
     with _explained(path):
         with _stream(path) as raw:
-            head = raw.read(_BYTES_LOOKED_AT)
+            head = raw.read(num_bytes)
         for mark, what in _NO_TEXT.items():
             if head.startswith(mark):
                 raise DataError(f"{path} is {what}; {_REMEDY}")
-        text, encoding = _decoded(path, head, only_utf8=only_utf8)
+        text, encoding = _decoded(path, head, is_whole=len(head) < num_bytes, only_utf8=only_utf8)
         table = _with_header(path, text, delimiters)
     notes = {
         f"{path} is separated by {_DELIMITERS[table.delimiter]}.": table.delimiter != ",",
@@ -228,9 +231,8 @@ def open_text_table(path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool
     return replace(table, encoding=encoding, notes=tuple(note for note, holds in notes.items() if holds))
 
 
-def _decoded(path: Path, head: bytes, *, only_utf8: bool) -> tuple[str, str]:
+def _decoded(path: Path, head: bytes, *, is_whole: bool, only_utf8: bool) -> tuple[str, str]:
     """The beginning of a file as text, and its encoding."""
-    is_whole = len(head) < _BYTES_LOOKED_AT
     encoding = _UTF8
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = _UTF16

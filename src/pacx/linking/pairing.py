@@ -184,16 +184,16 @@ class Pairing:
 
     def _without(self, rows: str, name: str, column: str, faults: Mapping[str, str]) -> tuple[Loss, ...]:
         """A table ``name`` of the rows whose cell has no fault, and what was lost."""
-        import pandas as pd
-
-        table = pd.DataFrame({"cell": list(faults), "fault": list(faults.values())}, dtype=str)
-        self._connection.register("faults", table)
+        self._connection.execute(
+            "CREATE OR REPLACE TEMP TABLE faults AS "
+            "SELECT unnest($1::VARCHAR[]) AS cell, unnest($2::VARCHAR[]) AS fault",
+            [list(faults), list(faults.values())],
+        )
         self._run(name, f"SELECT * FROM {rows} ANTI JOIN faults ON {column} = cell")
         lost = self._connection.execute(
             f"SELECT fault, count(DISTINCT position), list(DISTINCT position) FROM {rows} JOIN faults "
             f"ON {column} = cell GROUP BY fault ORDER BY fault"
         ).fetchall()
-        self._connection.unregister("faults")
         return tuple(Loss(fault, count, tuple(sorted(rows)[:NUM_ROWS_NAMED])) for fault, count, rows in lost)
 
     def _choose_values(self, key: str, order: str) -> None:

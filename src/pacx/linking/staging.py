@@ -183,10 +183,12 @@ def _typed(table: Table, mapped: Mapped) -> str:
 def _value(column: Column) -> str:
     text = f"{column.name}_text"
     if column.kind is Kind.ID:
-        return f"nullif(regexp_replace({text}, {quoted(WHOLE_NUMBER)}, '\\1'), '')"
+        whole = f"regexp_replace({text}, {quoted(WHOLE_NUMBER)}, '\\1')"
+        return f"nullif(CASE WHEN contains({text}, '.') THEN {whole} ELSE {text} END, '')"  # most have no point
     if column.kind is Kind.TIME:
         # A fraction of a second is cut off; DuckDB would round it, and move zoned times to another zone in silence.
-        seconds = f"regexp_extract({text}, '^[^.,]*')"
+        point = f"contains({text}, '.') OR contains({text}, ',')"
+        seconds = f"CASE WHEN {point} THEN regexp_extract({text}, '^[^.,]*') ELSE {text} END"
         return f"CASE WHEN regexp_full_match({text}, {quoted(_TIME)}) THEN TRY_CAST({seconds} AS TIMESTAMP_S) END"
     if column.kind is Kind.NUMBER:
         number = f"TRY_CAST({text} AS DOUBLE)"
@@ -203,8 +205,11 @@ def _tests(column: Column) -> list[tuple[str, str]]:
     tests = [(f"{text} = ''", f"without {name}")] if column.is_needed else []
     if column.kind is Kind.TIME:
         tests += [
-            (f"regexp_full_match({text}, {quoted(_DATE)})", f"with a date and no hour as {name}"),
-            (f"regexp_full_match({text}, {quoted(_ZONED)})", f"with a time zone in {name}"),
+            (
+                f"{column.name} IS NULL AND regexp_full_match({text}, {quoted(_DATE)})",
+                f"with a date and no hour as {name}",
+            ),
+            (f"{column.name} IS NULL AND regexp_full_match({text}, {quoted(_ZONED)})", f"with a time zone in {name}"),
             (f"{text} <> '' AND {column.name} IS NULL", f"with a {name} that is no time"),
         ]
     if column.kind is Kind.SPLIT:

@@ -14,7 +14,7 @@ from made_hospital import make_hospital, pairs_film_by_film, pairs_row_by_row, w
 from pacx.cli.main import main
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import LAB_ITEM_IDS
-from pacx.data import text_tables
+from pacx.linking import raw_tables
 from pacx.linking.links import Links
 from pacx.linking.raw_tables import table_of
 
@@ -188,7 +188,7 @@ def test_a_table_that_is_cut_in_its_gzip_is_one_sentence(
     num_looked_at: int,
     message: str,
 ) -> None:
-    monkeypatch.setattr(text_tables, "_BYTES_LOOKED_AT", num_looked_at)
+    monkeypatch.setattr(raw_tables, "_HEAD_BYTES", num_looked_at)
     words = write_hospital(make_hospital(1), tmp_path)
     path = tmp_path / "hosp" / "labevents.csv.gz"
     path.write_bytes(path.read_bytes()[:-20])
