@@ -64,7 +64,7 @@ def make(folder: Path, num_admissions: int, num_rows: int, ending: str, seed: in
 
 
 def _write_rows(path: Path, num_rows: int, subjects: np.ndarray, begin: np.ndarray, rng: np.random.Generator) -> None:
-    """Laboratory rows, a million at a time."""
+    """Laboratory rows with the sixteen columns of MIMIC-IV, a million at a time."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -72,15 +72,27 @@ def _write_rows(path: Path, num_rows: int, subjects: np.ndarray, begin: np.ndarr
     for start in range(0, num_rows, 10**6):
         size = min(10**6, num_rows - start)
         whose = rng.integers(0, len(subjects), size)
-        table = pd.DataFrame({"labevent_id": start + np.arange(size), "subject_id": subjects[whose], "hadm_id": ""})
+        number = rng.gamma(4, 5, size).round(1)
+        is_text = rng.random(size) < 0.04
+        taken = begin[whose] + rng.integers(-40 * 60, 160 * 60, size).astype("timedelta64[m]")
+        table = pd.DataFrame({"labevent_id": start + np.arange(size), "subject_id": subjects[whose]})
         table = table.assign(
+            hadm_id=pd.array(np.where(rng.random(size) < 0.5, 20_000_000 + whose, 0), "Int64"),
+            specimen_id=rng.integers(10**7, 10**8, size),
             itemid=rng.choice([*LAB_ITEM_IDS, 51082, 50811, 51463], size),
-            charttime=begin[whose] + rng.integers(-40 * 60, 160 * 60, size).astype("timedelta64[m]"),
-            value="___",
-            valuenum=np.where(rng.random(size) < 0.04, np.nan, rng.gamma(4, 5, size).round(1)),
+            order_provider_id=np.where(rng.random(size) < 0.3, "P1234X", None),
+            charttime=taken,
+            storetime=taken + np.timedelta64(65, "m"),
+            value=np.where(is_text, "___", number.astype(str)),
+            valuenum=np.where(is_text, np.nan, number),
             valueuom="mg/dL",
-            comments="___",
+            ref_range_lower=10.0,
+            ref_range_upper=30.0,
+            flag=np.where(number > 30, "abnormal", None),
+            priority=rng.choice(["STAT", "ROUTINE"], size),
+            comments=np.where(is_text, "___", None),
         )
+        table["hadm_id"] = table["hadm_id"].where(table["hadm_id"] > 0)
         if path.suffix != ".parquet":
             table.to_csv(
                 path, index=False, mode="a", header=not start, compression={"method": "gzip", "compresslevel": 1}
