@@ -1,19 +1,34 @@
-"""Time the preparation and embedding of ECGs, and measure the lab autoencoder's imputation with an interval.
+"""Time what ECGs go through, and measure the lab autoencoder's imputation with an interval.
 
     python benchmarks/physiology.py prepare [--recordings 2000] [--workers 2]
     python benchmarks/physiology.py embed [--recordings 64] [--threads 1]
+    python benchmarks/physiology.py targets [--before CHECKOUT] [--recordings 256] [--rounds 3]
+    python benchmarks/physiology.py read [--recordings 256] [--rounds 3]
+    python benchmarks/physiology.py pack [--recordings 2000 8000] [--workers 2] [--seconds 10]
     python benchmarks/physiology.py impute [--table labevents.csv.gz] [--samples samples.csv] [--patients 1400]
                                            [--epochs 50] [--batch-size 64]
 
 ``prepare`` and ``embed`` use simulated recordings of 10 s; both print wall-clock and processor seconds, because a busy
-machine stretches the first. ``impute`` trains on the simulated cohort or on a table, five times with other held-out
-patients, and prints the error on hidden values against the training mean's with a bootstrap interval over patients.
+machine stretches the first. ``targets`` goes from WFDB records to the targets of distillation as ``pacx train ecg``
+does, without the training between, and in turns with another checkout of this project. ``read`` holds a recording from
+a pack against the same one from files of the formats that carts write. ``pack`` packs simulated WFDB records and looks
+at the memory of all its processes (PSS; Linux). All three go by processor seconds.
+
+``impute`` trains on the simulated cohort or on a table, five times with other held-out patients, and prints the error
+on hidden values against the training mean's with a bootstrap interval over patients.
 """
 
 import argparse
+import json
+import os
 import resource
+import subprocess
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +63,11 @@ def simulated(count: int) -> Any:  # noqa: ANN401 - EcgRecordings, imported wher
 
 def prepare(recordings: int, workers: int) -> None:
     """Print seconds per 10,000 recordings through ECGFounder's filters."""
-    from pacx.modalities.ecg_signal.filters import prepared_blocks
+    from pacx.modalities.ecg_signal.prepared import prepared_blocks
+    from pacx.modalities.ecg_signal.sources import EcgArray
     from pacx.models.ecg.input import ECG_FOUNDER_INPUT
 
-    signals = simulated(recordings)
+    signals = EcgArray(simulated(recordings))
     for num_workers in sorted({1, workers}):
         wall, used = time.perf_counter(), processor_s()
         done = sum(len(block.sample_ids) for block in prepared_blocks(signals, ECG_FOUNDER_INPUT, num_workers))
@@ -83,6 +99,179 @@ def embed(recordings: int, threads: int) -> None:
         wall, used = time.perf_counter() - wall, processor_s() - used
         scale = 10_000 / recordings
         print(f"{name}: {threads} thread(s), per 10,000: {wall * scale:.0f} s, processor {used * scale:.0f} s")
+
+
+def write_files(folder: Path, count: int, kind: str = "wfdb", num_samples: int = 5000) -> None:
+    """Write simulated recordings of 500 Hz as files of a format; beyond 256, copies with noise of one step."""
+    from pacx.simulation.patients.population import draw_physiology
+    from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
+    from pacx.simulation.signals.ecg import SAMPLE_RATE_HZ, simulate_ecg
+    from pacx.simulation.signals.ecg_files.writer import Tracing, ecg_writers
+
+    few = [f"b{number}" for number in range(min(count, 256))]
+    millivolts = simulate_ecg(draw_physiology(few, seed=0, site=UNIVERSITY_HOSPITAL), few, seed=0)[..., :num_samples]
+    rng, writer = np.random.default_rng(0), ecg_writers()[kind]
+
+    def tracing(row: int) -> Tracing:
+        noise = writer.step_mv * rng.integers(-1, 2, millivolts.shape[1:], np.int8) if row >= len(few) else 0.0
+        signals = millivolts[row % len(few)] + np.float32(noise)
+        began = datetime(2026, 1, 1, row // 3600 % 24, row // 60 % 60, row % 60)
+        return Tracing(patient_id=f"p{row}", millivolts=signals, rate_hz=SAMPLE_RATE_HZ, started=began)
+
+    writer.write(folder, ((f"{row // 1000:03}/b{row:06}", tracing(row)) for row in range(count)))
+
+
+def targets_of(records: Path, out: Path) -> None:
+    """Make a pack of recordings and targets from it, or in a checkout without packs what came before; print seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
+    from pacx.modalities.ecg_signal.readers import open_recordings
+    from pacx.modalities.modality import EmbeddingSettings
+    from pacx.models.ecg.mae import EcgMaskedAutoencoder
+    from pacx.models.ecg.mae_config import TINY_ECG_MAE
+
+    try:
+        from pacx.modalities.ecg_signal.packs.packing import packed_once
+    except ModuleNotFoundError:
+        packed_once = None
+    model, settings = EcgMaskedAutoencoder(TINY_ECG_MAE, seed=0), EmbeddingSettings(max_bad_fraction=0.1)
+    import scipy.ndimage
+    import scipy.signal  # noqa: F401 - no import counts
+
+    used = processor_s()
+    recordings: Any = open_recordings(records)
+    if packed_once is None:
+        ready = prepare_usable(recordings, model.preprocessing, max_bad_fraction=0.1)
+        for each in ready.signals:  # what the task knew its recordings by
+            np.abs(each).sum(dtype=np.float64)
+    else:
+        place = out.with_suffix(".pack")
+        recordings = packed_once(recordings, place, model.preprocessing, max_bad_fraction=0.1, num_workers=1)
+    job = EcgJob(model, recordings)
+    made = job.run(settings)
+    print(json.dumps({"seconds": processor_s() - used, "fingerprint": job.fingerprint}))
+    np.savez(out, ids=np.array(made.sample_ids), embeddings=made.embeddings)
+
+
+def targets(before: Path | None, recordings: int, rounds: int) -> None:
+    """Print processor milliseconds per recording from files to targets, and how far the two checkouts' lie apart."""
+    trees = {"this": Path(__file__).parents[1]} | ({"before": before.resolve()} if before else {})
+    spent: dict[str, list[float]] = {name: [] for name in trees}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        write_files(place / "records", recordings)
+        for turn in range(rounds):
+            for name, tree in trees.items():
+                out = place / f"{name}{turn}.npz"
+                call = [sys.executable, __file__, "targets-of", "--records", place / "records", "--out", out]
+                settings = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
+                said = subprocess.run(call, env=settings, check=True, capture_output=True, text=True).stdout
+                spent[name].append(json.loads(said.splitlines()[-1])["seconds"] * 1000 / recordings)
+        for name, each in spent.items():
+            print(f"{name}: {np.median(each):.2f} ms a recording ({min(each):.2f} to {max(each):.2f})")
+        if before:
+            ratios = np.array(spent["this"]) / np.array(spent["before"])
+            ours, theirs = (np.load(place / f"{name}0.npz") for name in trees)
+            assert (ours["ids"] == theirs["ids"]).all()
+            apart = np.abs(ours["embeddings"] - theirs["embeddings"]).max()
+            print(
+                f"{np.median(ratios):.3f} of before ({ratios.min():.3f} to {ratios.max():.3f}); targets of "
+                f"{len(ours['ids'])} recordings differ by {apart:.1e} at most, the largest number is "
+                f"{np.abs(theirs['embeddings']).max():.2f}"
+            )
+
+
+def read(recordings: int, rounds: int) -> None:
+    """Print processor milliseconds per prepared recording from a pack, and from files of each format."""
+    from pacx.modalities.ecg_signal.packs.packing import pack_ecgs
+    from pacx.modalities.ecg_signal.prepared import prepared_blocks
+    from pacx.modalities.ecg_signal.readers import open_recordings
+    from pacx.models.ecg.input import ECG_MAE_INPUT
+
+    def timed(work: Callable[[], object]) -> float:
+        used = time.process_time()
+        work()
+        return (time.process_time() - used) * 1000 / recordings
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        write_files(place / "wfdb", recordings)
+        pack = pack_ecgs(open_recordings(place / "wfdb"), place / "pack", ECG_MAE_INPUT)
+        from_pack = pack.prepared_for(ECG_MAE_INPUT)
+        shuffled = np.random.default_rng(0).permutation(recordings)
+
+        def in_order() -> None:
+            for start in range(0, recordings, 64):
+                from_pack[start : start + 64]
+
+        def as_drawn() -> None:
+            for start in range(0, recordings, 64):
+                from_pack[shuffled[start : start + 64]]
+
+        for kind in ("wfdb", "dicom", "muse-xml", "philips-xml", "hl7-aecg", "scp-ecg", "edf"):
+            if kind != "wfdb":
+                write_files(place / kind, recordings, kind)
+            source, spent = open_recordings(place / kind), []
+            for _ in range(rounds):
+                from_files = timed(lambda source=source: list(map(len, prepared_blocks(source, ECG_MAE_INPUT, 1))))
+                spent.append((from_files, timed(in_order), timed(as_drawn)))
+            files, ordered, drawn = np.array(spent).T
+            print(
+                f"{kind}: from a file {np.median(files):.2f} ms, from a pack {np.median(ordered):.3f} in order and "
+                f"{np.median(drawn):.3f} as training draws; {np.median(files / ordered):.0f} and "
+                f"{np.median(files / drawn):.0f} times ({(files / ordered).min():.0f} and "
+                f"{(files / drawn).min():.0f} at least)"
+            )
+
+
+def pack(recordings: list[int], workers: int, seconds: float) -> None:
+    """Print seconds and peak memory of packing WFDB records, for each number of them."""
+    from dataclasses import replace
+
+    from pacx.modalities.ecg_signal.packs.packing import pack_ecgs
+    from pacx.modalities.ecg_signal.readers import open_recordings
+    from pacx.models.ecg.input import ECG_MAE_INPUT
+
+    config = replace(ECG_MAE_INPUT, duration_s=seconds)
+    for count in recordings:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            write_files(place / "records", count, num_samples=round(seconds * 500))
+            peak, is_done = [0], threading.Event()
+
+            def watch(peak: list[int] = peak, is_done: threading.Event = is_done) -> None:
+                while not is_done.wait(0.1):
+                    peak[0] = max(peak[0], family_bytes())
+
+            watching = threading.Thread(target=watch)
+            watching.start()
+            began, wall, used = family_bytes(), time.perf_counter(), processor_s()
+            source = open_recordings(place / "records")
+            opened = processor_s() - used
+            made = pack_ecgs(source, place / "pack", config, max_bad_fraction=0.1, num_workers=workers)
+            wall, used = time.perf_counter() - wall, processor_s() - used
+            is_done.set()
+            watching.join()
+            print(
+                f"{count:,} recordings of {seconds:g} s, {workers} process(es): {len(made):,} packed in {wall:.0f} s, "
+                f"processor {used:.0f} s ({used * 1000 / count:.2f} ms each, {opened * 1000 / count:.2f} of them to "
+                f"find them); memory of all processes {began / 2**20:.0f} MiB before, {peak[0] / 2**20:.0f} at its peak"
+            )
+
+
+def family_bytes() -> int:
+    """Memory of this process and of those it started, pages that several share divided among them (PSS)."""
+    total = 0
+    children = " ".join(each.read_text() for each in Path("/proc/self/task").glob("*/children"))
+    for each in ("self", *children.split()):
+        try:
+            lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+        total += next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return total
 
 
 def impute(table: Path | None, samples: Path | None, patients: int, epochs: int, batch_size: int) -> None:
@@ -145,7 +334,7 @@ def _hidden_errors(measured: Any, training: Any) -> list[tuple[str, Hidden]]:  #
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     chosen = parser.add_subparsers(dest="what", required=True)
     one = chosen.add_parser("prepare")
@@ -154,6 +343,20 @@ def main() -> None:
     one = chosen.add_parser("embed")
     one.add_argument("--recordings", type=int, default=64)
     one.add_argument("--threads", type=int, default=1)
+    one = chosen.add_parser("targets")
+    one.add_argument("--before", type=Path)
+    one.add_argument("--recordings", type=int, default=256)
+    one.add_argument("--rounds", type=int, default=3)
+    one = chosen.add_parser("targets-of")
+    one.add_argument("--records", type=Path)
+    one.add_argument("--out", type=Path)
+    one = chosen.add_parser("read")
+    one.add_argument("--recordings", type=int, default=256)
+    one.add_argument("--rounds", type=int, default=3)
+    one = chosen.add_parser("pack")
+    one.add_argument("--recordings", type=int, nargs="+", default=[2000, 8000])
+    one.add_argument("--workers", type=int, default=2)
+    one.add_argument("--seconds", type=float, default=10.0)
     one = chosen.add_parser("impute")
     one.add_argument("--table", type=Path)
     one.add_argument("--samples", type=Path)
@@ -161,7 +364,8 @@ def main() -> None:
     one.add_argument("--epochs", type=int, default=50)
     one.add_argument("--batch-size", type=int, default=64)
     arguments = vars(parser.parse_args())
-    {"prepare": prepare, "embed": embed, "impute": impute}[arguments.pop("what")](**arguments)
+    modes = {"prepare": prepare, "embed": embed, "targets": targets, "targets-of": targets_of, "read": read}
+    (modes | {"pack": pack, "impute": impute})[arguments.pop("what")](**arguments)
 
 
 if __name__ == "__main__":
