@@ -80,6 +80,8 @@ def calls() -> dict[str, str]:
         "look": "look ecg wfdb/r0.hea --out r0.svg",
         "embed ecg, bare": "embed ecg --encoder ecg/encoder --recordings bare --out bare-targets --rate-hz 500 "
         f"--unit MILLIVOLT --leads {' '.join(ECG_LEADS)}",
+        "embed ecg, list": "embed ecg --encoder ecg/encoder --recordings wfdb/list.csv --out list-targets "
+        "--moment-column seen",
         "embed labs": "embed labs --encoder labs/encoder --table labs/labs.csv --out labs-targets",
         "embed labs, long": "embed labs --encoder labs/encoder --table long.csv --out long-targets "
         "--reading.samples samples.csv",
@@ -197,6 +199,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
         signals = [f"r{number}.dat 16 1000(0)/mV 16 0 0 0 0 {lead}" for lead in leads]
         (here / f"wfdb/r{number}.hea").write_text("\n".join([f"r{number} 12 500 {millivolts.shape[1]}", *signals]))
         np.round(1000 * millivolts).T.astype("<i2").tofile(here / f"wfdb/r{number}.dat")
+    listed = [{"path": f"r{number}.hea", "sample_id": f"r{number}", "seen": ""} for number in range(3)]
+    pd.DataFrame(listed).to_csv(here / "wfdb/list.csv", index=False)
     torch.save({"state_dict": ECGFounder(1).state_dict()}, here / "founder.pth")
     item, hours = 50971, range(3)
     events = [

@@ -17,11 +17,12 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.data.packs.packing import Shard
 from pacx.modalities.ecg_signal.doubts import Doubt
+from pacx.modalities.ecg_signal.ecg_file import EcgRef
 from pacx.modalities.ecg_signal.facts import EcgFacts
 from pacx.modalities.ecg_signal.job import EcgJob, preprocess_ecg
 from pacx.modalities.ecg_signal.packs.pack import EcgPack
 from pacx.modalities.ecg_signal.packs.packing import merge_ecg_shards, pack_ecg_shard, pack_ecgs
-from pacx.modalities.ecg_signal.readers import open_recordings
+from pacx.modalities.ecg_signal.readers import ecg_sources, open_recordings
 from pacx.modalities.ecg_signal.recordings import EcgRecordings
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg.founder import ECGFounder
@@ -229,6 +230,17 @@ def test_a_moment_in_a_recording_that_says_no_time_is_a_fault(tmp_path):
     facts = EcgFacts(moment_column="at", rate_hz=500, unit=None)
     with pytest.raises(DataError, match="does not say"):
         pack_ecgs(open_recordings(tmp_path / "list.csv", facts=facts), tmp_path / "pack", ECG_MAE_INPUT)
+
+
+def test_a_moment_without_a_list_is_refused(array):
+    with pytest.raises(UsageError, match="--moment-column names a column of a list"):
+        open_recordings(array, facts=EcgFacts(moment_column="seen"))
+
+
+def test_recordings_are_not_listed_anew_for_each_of_them(tmp_path):
+    source = ecg_sources([EcgRef(tmp_path / f"{row}.hea") for row in range(9)])
+    assert source.places is source.places
+    assert source.places[8].endswith("8.hea")
 
 
 def test_the_command_packs_shards_merges_and_counts_by_reason(array, pack, tmp_path, capsys):

@@ -128,10 +128,16 @@ def open_recordings(
         facts: what the files may not say.
 
     Raises:
-        UsageError: there is nothing of the kind, or a column may name the patients and nobody says whether it does.
+        UsageError: there is nothing of the kind; a column may name the patients and nobody says whether it does; or a
+            column of moments is named where there is no list.
         DataError: it is at fault.
     """
     path = paths if isinstance(paths, Path) else None
+    is_list = path and _LIST.fullmatch(path.name) and path.is_file() and format_of(path) is None
+    if path and is_list:
+        return _read_list(path, patients, facts)
+    if facts.moment_column is not None:
+        raise UsageError("--moment-column names a column of a list; give a csv with path, sample_id and that column")
     if path and is_ecg_pack(path):
         return EcgPack.open(path)
     if path and path.suffix == ".npy" and path.is_file():
@@ -139,8 +145,6 @@ def open_recordings(
             return EcgArray(read_array(path, path.with_suffix(".json"), patients))
         if path.name.startswith("ecg_"):
             return EcgArray(read_symile(path))
-    if path and _LIST.fullmatch(path.name) and path.is_file() and format_of(path) is None:
-        return _read_list(path, patients, facts)
     files = ecg_files(paths)
     if path and not path.is_dir() and not files[0].is_file():
         raise UsageError(

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -89,7 +90,7 @@ class EcgFiles(EcgSource):
         if self.patient_ids:
             object.__setattr__(self, "patient_ids", persons(self.patient_ids, self.sample_ids))
 
-    @property
+    @cached_property
     def places(self) -> tuple[str, ...]:  # type: ignore[override]
         """Files, with the key of the recording where they hold many."""
         return tuple(map(str, self.refs))
