@@ -96,7 +96,7 @@ def scaled(filtered: NDArray[np.floating[Any]], config: EcgPreprocessing) -> NDA
     if config.scale is EcgScale.AS_RECORDED:
         return filtered.astype(np.float32)
     if config.scale is EcgScale.MILLIVOLT:
-        return (filtered / config.millivolts_per_unit).astype(np.float32)
+        return (filtered / config.millivolts_per_unit).astype(np.float32, copy=False)
     exact = filtered.astype(np.float64, copy=False)
     mean, std = (method(axis=(-2, -1), keepdims=True) for method in (exact.mean, exact.std))
     return ((exact - mean) / (std + _Z_SCORE_EPS)).astype(np.float32)
