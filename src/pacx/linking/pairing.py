@@ -201,6 +201,7 @@ class Pairing:
             "chosen_values",
             f"SELECT {key}, item, arg_min(value, {order}) AS value FROM near_measurements GROUP BY {key}, item",
         )
+        self._connection.execute("DROP TABLE near_measurements")  # the largest of all, and done with
 
     def _wide(self, key: str) -> str:
         """SQL of chosen values, one column an item."""
@@ -221,9 +222,14 @@ class Pairing:
         ).fetchone()
         return found or (0, 0)
 
+    def _num_rows(self, name: str) -> int:
+        """Of a table in which each row of the hospital's stands once."""
+        found: tuple[int] = self._connection.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
+        return found[0]
+
     def _say(self, of: str, what: str, name: str, before: str, reason: str) -> None:
         count, patients = self._count(name)
-        lost = self._count(before)[0] - count
+        lost = self._num_rows(before) - count
         self.steps.append(Step(of, what, count, patients, (Loss(reason, lost),) if lost else ()))
 
     def _say_admissions(self, what: str, name: str, before: str, reason: str) -> None:
@@ -231,7 +237,7 @@ class Pairing:
             f"SELECT count(*), count(DISTINCT subject_id) FROM admissions SEMI JOIN {name} USING (hadm_id)"
         ).fetchone()
         count, patients = found or (0, 0)
-        lost = (self._connection.execute(f"SELECT count(*) FROM {before}").fetchone() or (0,))[0] - count
+        lost = self._num_rows(before) - count
         self.steps.append(Step("admissions", what, count, patients, (Loss(reason, lost),) if lost else ()))
 
 

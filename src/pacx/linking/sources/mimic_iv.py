@@ -10,7 +10,7 @@ from pathlib import Path
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import LAB_ITEM_IDS
 from pacx.linking.kinds import Table
-from pacx.linking.raw_tables import Mapped, table_at
+from pacx.linking.raw_tables import Lookup, Mapped, table_at
 from pacx.linking.source import Hospital, Source, SourceCard
 from pacx.linking.sources.mimic_folders import mimic_tables
 
@@ -64,8 +64,11 @@ SOURCE = MimicIv()
 
 def _hosp(folder: Path) -> dict[Table, Mapped]:
     admissions, events = table_at(folder, "admissions"), table_at(folder, "labevents")
-    items = ", ".join(f"'{item}'" for item in LAB_ITEM_IDS)
-    item = f"regexp_extract({events.cell('itemid')}, {_ID}, 1)"
+    cell = events.cell("itemid")
+    odd = f"contains({cell}, '.') OR starts_with({cell}, '0')"
+    bare = f"CASE WHEN {odd} THEN regexp_extract({cell}, {_ID}, 1) ELSE {cell} END"
+    # looked up, since comparing every row with fifty ids takes as long as reading it
+    item = Lookup.of("item", bare, {str(item): str(item) for item in LAB_ITEM_IDS})
     return {
         Table.ADMISSIONS: Mapped(
             admissions,
@@ -80,11 +83,12 @@ def _hosp(folder: Path) -> dict[Table, Mapped]:
             events,
             {
                 "subject_id": events.cell("subject_id"),
-                "item": item,
+                "item": f"coalesce({item.found}, '')",
                 "taken": events.cell("charttime"),
                 "value": events.cell("valuenum"),
             },
-            where=f"{item} IN ({items})",
+            where=f"{item.found} IS NOT NULL",
+            lookups=(item,),
             others="are of other items",
         ),
     }
