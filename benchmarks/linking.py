@@ -3,31 +3,37 @@
     python benchmarks/linking.py compare                 # 2,000 admissions, a million laboratory rows: ours and plain
     python benchmarks/linking.py grow --rows 1 3 10 30   # millions of laboratory rows: ours alone
 
-The plain route reads the tables whole and goes through them admission by admission. Both read the same gzipped tables
-(parquet when growing), open the same recordings and have to give the same pairs; each runs in a process of its own.
-Memory is the most that the process and its workers held together, what they share counted several times.
+The plain route reads the tables whole and compares every admission with every row of each; it opens all recordings,
+as the makers of the rule do. Both read the same gzipped tables (parquet when growing) and have to give the same pairs;
+each runs in a process of its own. Seconds are those of the whole process, with what it imports; processor seconds count
+its workers too. Memory is the most that the process and its workers held at one time, a page that several share divided
+among them (PSS of Linux).
 """
 
 import argparse
-import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import psutil
 
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
 
-_HOUR = pd.Timedelta(hours=1)
+if TYPE_CHECKING:
+    import pandas as pd
+
 _VERSION = "mimic-cxr-2.0.0"
 
 
 def make(folder: Path, num_admissions: int, num_rows: int, ending: str, seed: int = 0) -> None:
     """A made-up MIMIC with two films, a recording and an even share of the laboratory rows per admission."""
+    import pandas as pd
+
     rng = np.random.default_rng(seed)
     hosp, cxr, ecg = folder / "hosp", folder / "cxr", folder / "ecg"
     for each in (hosp, cxr, ecg):
@@ -65,6 +71,7 @@ def make(folder: Path, num_admissions: int, num_rows: int, ending: str, seed: in
 
 def _write_rows(path: Path, num_rows: int, subjects: np.ndarray, begin: np.ndarray, rng: np.random.Generator) -> None:
     """Laboratory rows with the sixteen columns of MIMIC-IV, a million at a time."""
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -105,7 +112,7 @@ def _write_rows(path: Path, num_rows: int, subjects: np.ndarray, begin: np.ndarr
         writer.close()
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def _write(table: "pd.DataFrame", path: Path) -> None:
     table.to_parquet(path, index=False) if path.suffix == ".parquet" else table.to_csv(path, index=False)
 
 
@@ -122,8 +129,9 @@ def _record(path: Path, rng: np.random.Generator) -> None:
     path.with_name(f"{path.name}.dat").write_bytes(samples.tobytes())
 
 
-def plain(folder: Path) -> pd.DataFrame:
+def plain(folder: Path) -> "pd.DataFrame":
     """Rule symile as its text says, with pandas, admission by admission."""
+    import pandas as pd
     import wfdb
 
     hosp, cxr, ecg = folder / "hosp", folder / "cxr", folder / "ecg"
@@ -142,30 +150,30 @@ def plain(folder: Path) -> pd.DataFrame:
     signals = (wfdb.rdrecord(str(ecg / path)).p_signal for path in records["path"])
     records = records[[not np.isnan(signal).any() and signal.any() for signal in signals]]
     events = pd.read_csv(hosp / "labevents.csv.gz", parse_dates=["charttime"])
-    events = events[events["itemid"].isin(LAB_ITEM_IDS) & events["valuenum"].notna()]
+    is_wanted = events["itemid"].isin(LAB_ITEM_IDS) & events["valuenum"].notna()
+    events = events.loc[is_wanted, ["subject_id", "itemid", "charttime", "valuenum"]]
+    day = pd.Timedelta(hours=24)
     pairs = []
     for admission in admissions.itertuples():
         of_patient = films[films["subject_id"] == admission.subject_id]
         since = of_patient["time"] - admission.admittime
-        near = of_patient[(since > 24 * _HOUR) & (since <= 72 * _HOUR)].sort_values("time", kind="stable")
-        if near.empty or near.iloc[0]["study_id"] not in labelled:
-            continue
+        near = of_patient[(since > day) & (since <= 3 * day)].sort_values("time", kind="stable")
         of_patient = records[records["subject_id"] == admission.subject_id]
         since = of_patient["ecg_time"] - admission.admittime
-        recorded = of_patient[since.abs() <= 24 * _HOUR].sort_values("ecg_time", kind="stable")
+        recorded = of_patient[since.abs() <= day].sort_values("ecg_time", kind="stable")
         of_patient = events[events["subject_id"] == admission.subject_id]
         since = of_patient["charttime"] - admission.admittime
-        measured = of_patient[since.abs() <= 24 * _HOUR].sort_values("charttime", kind="stable")
-        if recorded.empty or measured.empty:
-            continue
+        measured = of_patient[since.abs() <= day].sort_values("charttime", kind="stable")
         values = measured.groupby("itemid")["valuenum"].first()
+        if near.empty or near.iloc[0]["study_id"] not in labelled or recorded.empty or values.empty:
+            continue
         ids = (admission.hadm_id, near.iloc[0]["dicom_id"], recorded.iloc[0]["study_id"])
         pairs.append((*ids, *(values.get(item, np.nan) for item in LAB_ITEM_IDS)))
     columns = ["hadm_id", "dicom_id", "ecg_study_id", *map(str, LAB_ITEM_IDS)]
     return pd.DataFrame(pairs, columns=columns).sort_values("hadm_id", ignore_index=True)
 
 
-def ours(folder: Path, out: Path) -> pd.DataFrame:
+def ours(folder: Path, out: Path) -> "pd.DataFrame":
     """The same by ``pacx data link``."""
     from pacx.linking.linking import link
     from pacx.linking.rules import SymileRule
@@ -177,31 +185,36 @@ def ours(folder: Path, out: Path) -> pd.DataFrame:
 
 
 def _child(route: str, folder: Path, out: Path) -> None:
-    begin = time.perf_counter()
     pairs = plain(folder) if route == "plain" else ours(folder, out / "links")
-    seconds = time.perf_counter() - begin
     columns = ["hadm_id", "dicom_id", "ecg_study_id", *map(str, LAB_ITEM_IDS)]
     pairs[columns].to_pickle(out / f"{route}.pkl")
-    print(json.dumps({"route": route, "seconds": seconds, "pairs": len(pairs)}))
 
 
 def measured(route: str, folder: Path, out: Path) -> dict[str, float]:
-    """Run a route in a process of its own; seconds of the work alone, and the peak of the process with its workers."""
+    """Run a route in a process of its own: seconds, processor seconds and the most memory of it with its workers."""
     command = [sys.executable, __file__, "child", "--route", route, "--folder", str(folder), "--out", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        watched, peak = psutil.Process(process.pid), 0
+    before, begin, peak = _processor_seconds(), time.perf_counter(), 0
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        watched = psutil.Process(process.pid)
         while process.poll() is None:
             held = 0
-            for each in (watched, *watched.children(recursive=True)):
-                try:
-                    held += each.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
+            try:
+                for each in (watched, *watched.children(recursive=True)):
+                    held += each.memory_full_info().pss
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                pass  # one has just ended
             peak = max(peak, held)
-            time.sleep(0.01)
-        assert process.stdout is not None
-        found = json.loads(process.stdout.read())
-    return {**found, "peak_mb": round(peak / 1e6)}
+            time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit(f"route {route} failed")
+    seconds = {"seconds": time.perf_counter() - begin, "processor_seconds": _processor_seconds() - before}
+    return {**{name: round(count, 2) for name, count in seconds.items()}, "peak_mb": round(peak / 1e6)}
+
+
+def _processor_seconds() -> float:
+    """Of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -225,14 +238,24 @@ def main() -> None:
             if not folder.exists():
                 make(folder, call.admissions, int(millions * 10**6), ending)
             routes = ["ours", "plain"] if call.what == "compare" else ["ours"]
-            found = [measured(route, folder, Path(scratch)) for route in routes]
-            for each in found:
-                print(f"{millions:g} million rows: {each}", flush=True)
+            found = {route: measured(route, folder, Path(scratch)) for route in routes}
+            for route, each in found.items():
+                print(f"{millions:g} million rows, {route}: {each}", flush=True)
             if call.what == "compare":
-                pairs = [pd.read_pickle(Path(scratch) / f"{route}.pkl") for route in routes]
-                pd.testing.assert_frame_equal(*pairs, check_dtype=False)
-                times, part = found[1]["seconds"] / found[0]["seconds"], found[0]["peak_mb"] / found[1]["peak_mb"]
-                print(f"equal pairs; {times:.1f} times as fast, in {part:.2f} of the memory")
+                _compare(found["ours"], found["plain"], Path(scratch))
+
+
+def _compare(ours: dict[str, float], plain: dict[str, float], out: Path) -> None:
+    import pandas as pd
+
+    pairs = [pd.read_pickle(out / f"{route}.pkl") for route in ("ours", "plain")]
+    pd.testing.assert_frame_equal(*pairs, check_dtype=False)
+    times, of_processor = (plain[name] / ours[name] for name in ("seconds", "processor_seconds"))
+    part = ours["peak_mb"] / plain["peak_mb"]
+    print(
+        f"{len(pairs[0])} equal pairs; {times:.1f} times as fast ({of_processor:.1f} by processor seconds), "
+        f"in {part:.2f} of the memory"
+    )
 
 
 if __name__ == "__main__":
