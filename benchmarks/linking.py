@@ -204,7 +204,7 @@ def measured(route: str, folder: Path, out: Path) -> dict[str, float]:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 pass  # one has just ended
             peak = max(peak, held)
-            time.sleep(0.02)
+            time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"route {route} failed")
     seconds = {"seconds": time.perf_counter() - begin, "processor_seconds": _processor_seconds() - before}
@@ -238,9 +238,10 @@ def main() -> None:
             if not folder.exists():
                 make(folder, call.admissions, int(millions * 10**6), ending)
             routes = ["ours", "plain"] if call.what == "compare" else ["ours"]
-            found = {route: measured(route, folder, Path(scratch)) for route in routes}
-            for route, each in found.items():
-                print(f"{millions:g} million rows, {route}: {each}", flush=True)
+            found = {}
+            for route in routes:
+                found[route] = measured(route, folder, Path(scratch))
+                print(f"{millions:g} million rows, {route}: {found[route]}", flush=True)
             if call.what == "compare":
                 _compare(found["ours"], found["plain"], Path(scratch))
 
