@@ -29,8 +29,6 @@ _SHORTEST_FRACTION = 0.5
 # Unrelated leads differ by 1.4 times their size or more; with as much noise as signal the identities still give 1.
 _IDENTITY_BROKEN_ABOVE = 0.9
 _RATIO_PRECISION = 1000
-_MOST_MISSING = 0.2
-_HELD_S = 1.0
 
 _BEFORE_LEAD = re.compile(r"^(?:mdc_ecg_lead_|(?:ecg|ekg|lead)(?:[\s_:.]+|-|(?=[ivad])))*")
 """What makers write before a lead's name. A hyphen behind a blank turns the lead round."""
@@ -248,42 +246,3 @@ def fitted(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.float64
     if length < num_samples:
         return np.pad(signals, ((0, 0), (0, num_samples - length)), mode="edge")
     return signals[:, :num_samples]
-
-
-def require_samples(signals: NDArray[np.float64], rate_hz: float, leads: Sequence[str]) -> None:
-    """Refuse a recording with gaps in more than a fifth of a lead.
-
-    Args:
-        signals: (leads, T); NaN = the device recorded nothing, and so does a value that is held for a second: of 198
-            real recordings no lead that is not flat holds one for half of that.
-        rate_hz: samples per second.
-        leads: their names.
-
-    Raises:
-        UnusableError: there are more.
-    """
-    missing = (np.isnan(signals) | _held(signals, round(_HELD_S * rate_hz))).mean(axis=1)
-    if missing.max() > _MOST_MISSING:
-        raise UnusableError(f"has no samples in {missing.max():.0%} of lead {leads[missing.argmax()]}")
-
-
-def _held(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.bool_]:
-    """Samples (leads, T) that stand in a run of ``num_samples`` or more equal ones."""
-    held = np.zeros(signals.shape, bool)
-    for row in np.flatnonzero(_may_hold(signals, num_samples)):
-        starts = np.flatnonzero(np.diff(signals[row], prepend=np.nan) != 0)
-        runs = np.diff(starts, append=signals.shape[1])
-        for start, run in zip(starts[runs >= num_samples], runs[runs >= num_samples], strict=True):
-            held[row, start : start + run] = True
-    return held
-
-
-def _may_hold(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.bool_]:
-    """Leads (N,) in which such a run is possible: few are, and looking at every sample of the others takes long."""
-    step = max(num_samples // 4, 1)
-    seen = signals[:, ::step]  # a run holds four of these at least, unless it is shorter than a step
-    equal = seen[:, 1:] == seen[:, :-1]
-    if step < 2 or equal.shape[1] < 3:
-        return np.ones(len(signals), bool)
-    few: NDArray[np.bool_] = (equal[:, 2:] & equal[:, 1:-1] & equal[:, :-2]).any(axis=1)
-    return few

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import UsageError
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.modalities.ecg_signal.doubts import examined
 from pacx.modalities.ecg_signal.ecg_file import open_ecg
 from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, UnusableError
-from pacx.modalities.ecg_signal.filters import examined
 from pacx.modalities.ecg_signal.record import EcgRecord, Window
 
 
