@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.linking import recording_checks
 from pacx.linking.recording_checks import Signal, checked
 from pacx.modalities.ecg_signal.formats.wfdb import imported_wfdb
 
@@ -61,3 +62,14 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "lost.dat").unlink()
     found = checked(tmp_path, [short, lost, "nowhere"], tmp_path, 1)
     assert list(found.values()) == [Signal.UNREADABLE, Signal.UNREADABLE, Signal.ABSENT]
+
+
+def test_worker_processes_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.zeros((COUNT, 12))
+    names = [record(tmp_path, f"r{row}", samples + row % 2) for row in range(130)]
+    alone = checked(tmp_path, names, tmp_path, 1)
+    (tmp_path / recording_checks.JOURNAL).unlink()
+    monkeypatch.setattr(recording_checks, "_MANY", len(names))
+    monkeypatch.setattr(recording_checks, "_signal", None)  # here; worker processes have their own
+    assert checked(tmp_path, names, tmp_path, 2) == alone
+    assert set(alone.values()) == {Signal.ZERO, Signal.GOOD}
