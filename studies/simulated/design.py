@@ -154,6 +154,7 @@ CONDITIONS = (
     Condition(name=names.HALF_MISSING, adapted=_half_missing),
     Condition(name=names.TOKENS, adapted=_taught_by(distill_variants.distill_tokens)),
     Condition(name=PACX, adapted=_as_is, world=HALF),
+    Condition(name=names.SPARSE, adapted=_taught_by(distill_variants.distill_sparse)),
 )
 """In the order in which they are run: what decides most comes first."""
 

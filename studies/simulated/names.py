@@ -4,7 +4,7 @@ SHUFFLED, RANDOM_TARGETS, AGE_AND_SEX = "shuffled-pairs", "random-targets", "age
 WITHIN_VIEW, WITHIN_ACUITY = "shuffled-within-view", "shuffled-within-acuity"
 CONTROLS = (SHUFFLED, WITHIN_VIEW, WITHIN_ACUITY, RANDOM_TARGETS, AGE_AND_SEX)
 """Stage 2 that is told something else than a patient's own signals."""
-TOKENS, HALF_MISSING = "tokens", "half-missing"
+TOKENS, HALF_MISSING, SPARSE = "tokens", "half-missing", "sparse"
 
 STANDARDIZED = "standardized"
 HALF_VISIBLE, NOT_VISIBLE, BLIND = "visibility 0.5", "visibility 0", "visibility 0, film taken blindly"

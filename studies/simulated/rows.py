@@ -163,7 +163,7 @@ def _pairs(known: Collection[Subject]) -> list[tuple[Subject, Subject]]:
     pairs += [(of_pacx, _standardized(MAE, part)) for part in ("", "mean")]
     pairs += [(world.subject(PACX), world.subject(SHUFFLED)) for world in (NOT_VISIBLE, BLIND)]
     pairs += [(NOT_VISIBLE.subject(PACX), NOT_VISIBLE.subject(WITHIN_VIEW))]
-    pairs += [(of_pacx, Subject(name)) for name in (WITHIN_VIEW, WITHIN_ACUITY)]
+    pairs += [(of_pacx, Subject(name)) for name in (WITHIN_VIEW, WITHIN_ACUITY, names.SPARSE)]
     pairs += [(_standardized(PACX), _standardized(RANDOM_TARGETS)), (WITHOUT_WIRES, NO_WIRES.subject(MAE))]
     return [(first, second) for first, second in dict.fromkeys(pairs) if first in known and second in known]
 

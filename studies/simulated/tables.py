@@ -29,6 +29,7 @@ SHOWN: Mapping[str, str] = {
     REGRESSION_ONLY: "regression term only",
     names.TOKENS: "read from the patches too (token-level)",
     names.HALF_MISSING: "half of each modality missing (partial pairs)",
+    names.SPARSE: "a quarter of each film's patches a step (sparse)",
     names.RANDOM_TARGETS: "control: random vectors",
     names.SHUFFLED: "control: another patient's (shuffled)",
     names.WITHIN_VIEW: "control: another patient's of the same view",
