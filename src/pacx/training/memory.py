@@ -1,8 +1,8 @@
 """Keep what a step has freed for the next one, instead of giving it to the system and asking for it again.
 
 A step frees and takes the same tensors as the one before. glibc hands the free end of its heap back at once, gradients
-mostly, and the system fills every page with zeros when it is next touched: 90,000 pages a step of ViT-B/16, a sixth of
-a small step's time. Where the C library is another one, nothing is done.
+mostly, and the system fills every page with zeros when it is next touched: 90,000 pages a step of ViT-B/16. Where the C
+library is another one, nothing is done.
 """
 
 import ctypes
