@@ -20,7 +20,7 @@ from pacx.core.progress import announce, progress
 from pacx.evaluation.results import ResultRow, write_rows
 from pacx.models.encoders.names import MAE
 from pacx.recipes.run import Run
-from pacx.recipes.side_by_side import in_processes, run_side_by_side
+from pacx.recipes.side_by_side import in_processes, one_thread_each, run_side_by_side
 from studies.simulated.cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
 from studies.simulated.design import IN_LIFE, SIZES, Preset, StudyFolders, StudySizes
 from studies.simulated.rows import study_rows
@@ -137,8 +137,8 @@ def run_study(config: StudyConfig) -> list[ResultRow]:
         with _timed(config, "pack"):
             pack_cohorts(folders, sizes, config.seed)
         write_json(folders.out / "patients.json", require_strangers(folders))
-        with _timed(config, "stage 1"):
-            run_side_by_side(_stage_1(config), config.num_processes)
+        with _timed(config, "stage 1"), one_thread_each(config.num_processes) as workers:
+            run_side_by_side(_stage_1(config), workers)
         with _timed(config, "steps"):
             _run_steps([step for step in steps if step.is_of(config.only)], config.num_processes)
     rows = study_rows(study, steps, command=config.command, is_rehearsal=config.rehearse)

@@ -41,9 +41,10 @@ def side_by_side(folder: Path) -> None:
     """As the demo trains."""
     from slow_run import SlowRun
 
-    from pacx.recipes.side_by_side import run_side_by_side
+    from pacx.recipes.side_by_side import one_thread_each, run_side_by_side
 
-    run_side_by_side([SlowRun(out=folder, piece=Piece(folder, number)) for number in range(NUM_JOBS)], 2)
+    with one_thread_each(2) as workers:
+        run_side_by_side([SlowRun(out=folder, piece=Piece(folder, number)) for number in range(NUM_JOBS)], workers)
 
 
 if __name__ == "__main__":

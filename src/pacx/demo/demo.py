@@ -7,9 +7,7 @@ learns, not how good it can get.
 
 import json
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING
 from pacx.core.artifacts import read_json, staged_directory, write_json
 from pacx.core.errors import UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.core.progress import announce
 from pacx.core.provenance import provenance
 from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
@@ -24,10 +23,11 @@ from pacx.data.packs.packing import pack_records
 from pacx.data.packs.splitting import UNTESTED, with_splits
 from pacx.data.records import Records
 from pacx.demo.folders import DemoFolders
+from pacx.demo.outlook import Clock, Step, Workload, seconds_of_a_training_step
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.results import read_rows, rows_to_json, write_rows
 from pacx.models.device import AUTOMATIC, chosen_device
-from pacx.models.encoders.names import CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, REGRESSION_ONLY
+from pacx.models.encoders.names import ABLATIONS, CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, REGRESSION_ONLY
 from pacx.models.encoders.origin import Origin, read_origin, write_origin
 from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.ecg import ecg_tiny
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _EVALUATED = ("triplets", "downstream", "segmentation")
 _NUM_SEGMENTATION_PATIENTS = 400
+_NUM_CHECKPOINTS = 3
+"""Of each run: a kill costs a third of it, and the demo writes megabytes instead of gigabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,20 +111,16 @@ class DemoConfig:
             seed=self.seed,
         )
 
-
-class _Clock:
-    """Seconds per step, kept in a file so that a demo that goes on later still knows them."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - began, 1)
-        write_json(self._path, self.seconds)
+    def workload(self) -> Workload:
+        """How much there is to do, for the time it will take."""
+        patients = (self.num_pretraining_patients, self.num_triplet_patients, self.num_downstream_patients)
+        return Workload(
+            num_patients=sum(patients),
+            num_films=self.film_epochs * self.num_pretraining_patients,
+            num_signals=(self.ecg_epochs + self.lab_epochs) * self.num_triplet_patients,
+            num_pairs=(1 + len(ABLATIONS)) * self.distillation_epochs * self.num_triplet_patients,
+            num_processes=self.num_processes,
+        )
 
 
 def _require_same_config(config: DemoConfig) -> None:
@@ -158,9 +156,16 @@ def _pack_cohorts(config: DemoConfig, folders: DemoFolders, image_size_px: int, 
 
 
 def _shortened(training: TrainingConfig, epochs: int, seed: int) -> TrainingConfig:
-    """The same training over another number of epochs, the warm-up in proportion."""
-    warmup = training.warmup_epochs * epochs / training.epochs
-    return replace(training, epochs=epochs, warmup_epochs=warmup, seed=seed)
+    """The same training over another number of epochs, the warm-up in proportion; measured and saved a few times."""
+    sparing = -(-epochs // _NUM_CHECKPOINTS)
+    return replace(
+        training,
+        epochs=epochs,
+        warmup_epochs=training.warmup_epochs * epochs / training.epochs,
+        validate_every_epochs=sparing,
+        checkpoint_every_epochs=sparing,
+        seed=seed,
+    )
 
 
 def _unimodal_runs(config: DemoConfig, folders: DemoFolders) -> list[Run]:
@@ -239,20 +244,21 @@ def run_demo(config: DemoConfig) -> float:
 
     from pacx.demo.evaluation import evaluate_demo, open_demo_encoders
     from pacx.demo.pictures import draw_demo
-    from pacx.recipes.side_by_side import run_side_by_side
-    from pacx.reporting.report import write_report
+    from pacx.recipes.side_by_side import one_thread_each, run_side_by_side
     from pacx.simulation.hospital import write_hospital
 
-    clock = _Clock(config.out / "seconds.json")
-    with clock.step("simulate the hospital"):
-        write_hospital(folders.hospital, config.hospital(), num_workers=config.num_processes)
-    with clock.step("pack the films"):
-        _pack_cohorts(config, folders, config.image_size_px, ("pretraining", *_EVALUATED))
-    with clock.step("stage 1: films, ECGs, labs"):
-        run_side_by_side(_unimodal_runs(config, folders), config.num_processes)
-    with clock.step("stage 2: distil, with four ablations"):
-        run_side_by_side(_distillations(config, folders), config.num_processes)
-    with clock.step("stage 3: evaluate"):
+    clock = Clock(config.out / "seconds.json", config.workload().expected(seconds_of_a_training_step()))
+    announce(f"demo: about {clock.whole()} on this machine in all; stopped at any time, the same command goes on")
+    with one_thread_each(config.num_processes) as workers:
+        with clock.step(Step.SIMULATE):
+            write_hospital(folders.hospital, config.hospital(), workers=workers)
+        with clock.step(Step.PACK):
+            _pack_cohorts(config, folders, config.image_size_px, ("pretraining", *_EVALUATED))
+        with clock.step(Step.STAGE_1):
+            run_side_by_side(_unimodal_runs(config, folders), workers)
+        with clock.step(Step.STAGE_2):
+            run_side_by_side(_distillations(config, folders), workers)
+    with clock.step(Step.EVALUATE):
         encoders = open_demo_encoders(folders, config.seed)
         _pack_cohorts(config, folders, encoders.baseline.preprocessing.image_size_px, _EVALUATED)
         comparison = Comparison(
@@ -263,7 +269,17 @@ def run_demo(config: DemoConfig) -> float:
             device=chosen_device(config.device),
         )
         write_rows(folders.results, evaluate_demo(folders, encoders, config.seed, comparison))
+    with clock.step(Step.DRAW):
         draw_demo(folders, encoders, config.seed, device=comparison.device)
+    with clock.step(Step.REPORT):
+        _release_and_report(config, folders, clock)
+    return sum(clock.seconds.values())
+
+
+def _release_and_report(config: DemoConfig, folders: DemoFolders, clock: Clock) -> None:
+    """The encoder with what was measured of it, what was run, and the page."""
+    from pacx.reporting.report import write_report
+
     with staged_directory(config.out / "encoder") as released:
         shutil.copytree(folders.run(PACX) / "encoder", released, dirs_exist_ok=True)
         rows = rows_to_json([row for row in read_rows(folders.results) if row.encoder == PACX])
@@ -276,4 +292,3 @@ def run_demo(config: DemoConfig) -> float:
         title="PaCX demo",
         subtitle=f"The whole method on a simulated hospital, seed {config.seed}.",
     )
-    return sum(clock.seconds.values())

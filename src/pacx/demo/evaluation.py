@@ -11,7 +11,7 @@ from pacx.core.errors import ModelError
 from pacx.data.packs.pack import Pack
 from pacx.demo.folders import DemoFolders
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.embeddings import embed_each
 from pacx.evaluation.evidence.attention import attention
 from pacx.evaluation.masks.segmentation import SegmentationConfig, segmentation
 from pacx.evaluation.probes.alignment import AlignmentConfig, AlignmentData, alignment, rows_with_targets
@@ -59,12 +59,14 @@ def open_demo_encoders(folders: DemoFolders, seed: int) -> DemoEncoders:
 
 
 def embed_cohort(
-    folders: DemoFolders, encoder: NamedEncoder, cohort: str, device: str, pooling: Pooling | None = None
-) -> NDArray[np.float32]:
-    """Embed every film of a cohort from the pack that has this encoder's input size."""
-    pack = Pack.open(folders.pack(cohort, encoder.preprocessing.image_size_px))
-    pooled = encoder.encoder if pooling is None else encoder.encoder.pooled_by(pooling)
-    return embed_pack(pooled, pack, device=device)
+    folders: DemoFolders, encoders: Mapping[str, FilmEncoder], cohort: str, device: str
+) -> dict[str, NDArray[np.float32]]:
+    """Embed every film of a cohort by each encoder, from the pack that has its input size."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for size in sorted({each.preprocessing.image_size_px for each in encoders.values()}):
+        of_size = {name: each for name, each in encoders.items() if each.preprocessing.image_size_px == size}
+        found |= embed_each(of_size, Pack.open(folders.pack(cohort, size)), device=device)
+    return {name: found[name] for name in encoders}
 
 
 def _reconstruction_rows(folders: DemoFolders, seed: int) -> list[ResultRow]:
@@ -93,22 +95,20 @@ def _classification_rows(
     """Probes on both groups of labels, on shares of them in both poolings, and of the ablations."""
     pack, device = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px)), comparison.device
     data = [ClassificationData.from_pack(pack, dataset=name, label_names=labels) for name, labels in _GROUPS]
-    features = {each.name: embed_cohort(folders, each, "downstream", device) for each in encoders.all}
     means = {each: Subject(encoder=each.name, pooling="mean") for each in (encoders.mae, encoders.pacx)}
-    by_mean = {
-        str(subject): embed_cohort(folders, each, "downstream", device, Pooling.PATCH_MEAN)
-        for each, subject in means.items()
-    }
+    wanted = {each.name: each.encoder for each in encoders.all}
+    wanted |= {str(subject): each.encoder.pooled_by(Pooling.PATCH_MEAN) for each, subject in means.items()}
+    embedded = embed_cohort(folders, wanted, "downstream", device)
+    features = {each.name: embedded[each.name] for each in encoders.all}
     ablated = {MAE: features[MAE], "full": features[PACX]}
-    for name in ABLATIONS:
-        encoder = encoder_from_folder(name, folders.run(name) / "encoder")
-        ablated[name] = embed_cohort(folders, encoder, "downstream", device)
+    others = {name: encoder_from_folder(name, folders.run(name) / "encoder").encoder for name in ABLATIONS}
+    ablated |= embed_cohort(folders, others, "downstream", device)
     subjects = {str(subject): subject for subject in means.values()}
     rows: list[ResultRow] = []
     for group in data:
         of_group = replace(comparison, dataset=group.dataset, subjects=subjects)
         rows += linear_probe(group, features, of_group, config=config)
-        rows += low_data(group, {**features, **by_mean}, of_group, config=config)
+        rows += low_data(group, embedded, of_group, config=config)
     for group in data:
         of_group = replace(comparison, dataset=group.dataset, baseline=None)
         found = low_data(group, ablated, of_group, config=config, fractions=(0.01, 1.0))
@@ -123,7 +123,8 @@ def _alignment_rows(
     targets = [FrozenTargets.open(folders.run(name) / "targets") for name in ("ecg", "labs")]
     data = AlignmentData.from_pack(pack, targets, dataset="triplets")
     known, device = rows_with_targets(pack, targets), comparison.device
-    features = {each.name: embed_cohort(folders, each, "triplets", device)[known] for each in encoders.all}
+    found = embed_cohort(folders, {each.name: each.encoder for each in encoders.all}, "triplets", device)
+    features = {name: values[known] for name, values in found.items()}
     return alignment(data, features, replace(comparison, dataset=data.dataset), config=config)
 
 

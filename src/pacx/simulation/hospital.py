@@ -16,6 +16,7 @@ not at all; cohorts of the same config are kept, a folder made with another conf
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -297,13 +298,14 @@ def _claim(root: Path, config: HospitalConfig, cohorts: tuple[_Cohort, ...]) -> 
     write_json(about, {"fingerprint": fingerprint, "config": asdict(config), "world": _WORLD_VERSION})
 
 
-def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1) -> None:
+def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1, workers: Workers | None = None) -> None:
     """Write the three cohorts of a simulated hospital under ``root``; what is there already, of the same config, stays.
 
     Args:
         root: folder to fill; made if missing.
         config: sizes, seed, visibility of the mechanisms and site.
         num_workers: processes to use; the bytes do not depend on it.
+        workers: processes of one thread each that are there already; they stay.
 
     Raises:
         UsageError: ``root`` holds something else, or there is no worker.
@@ -324,10 +326,10 @@ def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1) 
     _claim(root, config, cohorts)
     missing = [cohort for cohort in cohorts if not (root / cohort.name).exists()]
     if missing:
-        with Workers(num_workers, _use_one_thread) as workers:
+        with Workers(num_workers, _use_one_thread) if workers is None else nullcontext(workers) as at_work:
             for cohort in missing:
                 with staged_directory(root / cohort.name) as folder:
-                    _write_cohort(folder, cohort, config, workers)
+                    _write_cohort(folder, cohort, config, at_work)
     for cohort in cohorts:
         if cohort.has_signals:
             _add_vitals(root / cohort.name, cohort, config)
