@@ -52,10 +52,13 @@ class Flow(TypedJson, what="flow from rows to pairs"):
         for step in self.steps:
             lost = "; ".join(f"{loss.count:,} {loss.reason}{_rows(loss)}" for loss in step.losses)
             lines.append(
-                f"{step.of:<12} {step.count:>12,} of {step.patients:,} patients  {step.what}"
-                + (f" (out: {lost})" if lost else "")
+                f"{step.of:<12} {step.count:>12,}{_whose(step)}  {step.what}" + (f" (out: {lost})" if lost else "")
             )
         return tuple(lines)
+
+
+def _whose(step: Step) -> str:
+    return f" of {step.patients:,} patients" if step.patients else ""  # a table of labels names studies alone
 
 
 def _rows(loss: Loss) -> str:

@@ -104,7 +104,8 @@ def _read(database: "duckdb.DuckDBPyConnection", hospital: Hospital, staged: Sta
         losses.insert(0, Loss(hospital.tables[table].others, staged.num_others))
     if (num_blank := staged.num_rows - found[0] - sum(fault.count for fault in staged.faults)) > 0:
         losses.append(Loss("without a number", num_blank))
-    return Step(table.unit, "read", found[0], found[1], tuple(losses))
+    what = "studies read" if table is Table.LABELLED else "read"
+    return Step(table.unit, what, found[0], found[1], tuple(losses))
 
 
 def _content(pairs: "pd.DataFrame", items: Sequence[str]) -> Iterator[Step]:
