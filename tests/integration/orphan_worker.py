@@ -1,5 +1,6 @@
 """Parents to be killed while their workers work: ``python orphan_worker.py side-by-side|nested FOLDER``."""
 
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -48,4 +49,6 @@ def side_by_side(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    # a shell that starts the tests in the background lets them, and what they start, ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     {"side-by-side": side_by_side, "nested": nested}[sys.argv[1]](Path(sys.argv[2]))
