@@ -15,8 +15,8 @@ PLAIN = "file,age,note\na.png,61,x\nb.png,,y\n"
 CELLS = {"file": ["a.png", "b.png"], "age": ["61", ""], "note": ["x", "y"]}
 
 
-def read(path: Path, *columns: str) -> list[list[str]]:
-    return open_text_table(path).all(columns or ("a", "b")).to_numpy().tolist()
+def read(path: Path, *columns: str, **how: int) -> list[list[str]]:
+    return open_text_table(path, **how).all(columns or ("a", "b")).to_numpy().tolist()
 
 
 def cells(path: Path) -> dict[str, list[str]]:
@@ -133,15 +133,14 @@ def test_text_of_a_western_spreadsheet_is_read_and_said(tmp_path: Path) -> None:
         open_text_table(path, only_utf8=True)
 
 
-def test_bytes_that_only_look_like_windows_are_refused_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_only_look_like_windows_are_refused_by_line(tmp_path: Path) -> None:
     damaged = "a,b\r\nMüller,1\r\n".encode() + b"M\xfcller,2\r\n"
     for content, line in ((damaged, 3), (b"a,b\n1,\x81\n", 2), (b"a,b\n1,2\n\xc3\xbc,\xc3", 3)):
         with pytest.raises(DataError, match=f"is no text in UTF-8, as line {line} shows"):
             read(written(tmp_path, content))
-    monkeypatch.setattr(text_tables, "_BYTES_LOOKED_AT", 8)
-    assert read(written(tmp_path, "a,b\n1,xµ\n")) == [["1", "xµ"]], "the look ends within the letter"
+    assert read(written(tmp_path, "a,b\n1,xµ\n"), num_bytes=8) == [["1", "xµ"]], "the look ends within the letter"
     with pytest.raises(DataError, match="is not in one encoding from start to end"):
-        read(written(tmp_path, "a,b\n1,2\n3,µ\n".encode("cp1252")))
+        read(written(tmp_path, "a,b\n1,2\n3,µ\n".encode("cp1252")), num_bytes=8)
 
 
 @pytest.mark.parametrize(

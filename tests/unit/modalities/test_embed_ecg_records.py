@@ -29,7 +29,8 @@ def embed(here, out, *words):
     usual = {"--max-bad-fraction": "0.2", "--device": "cpu", "--num-workers": "1"}
     usual |= dict(zip(words[::2], map(str, words[1::2]), strict=True))
     main(["embed", str(here / "encoder"), str(here / "records"), "--out", str(out), *sum(usual.items(), ())])
-    return np.load(out)
+    with np.load(out) as stored:
+        return dict(stored)
 
 
 def refused(capsys, here, out, *words):
