@@ -15,6 +15,7 @@ from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.vit import random_vit
 from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.objectives.mixup import EmbeddingMixup
+from pacx.objectives.whitening_config import FilmWhitening
 from pacx.training.config import TrainingConfig
 from pacx.training.loop import train
 from pacx.training.task_config import DistillTaskConfig, MovingTeacher
@@ -28,7 +29,7 @@ CONFIG = TrainingConfig(
 
 
 def task(pack: Pack) -> DistillTask:
-    """What of Stage 2 keeps or draws something between steps: dropout, a teacher, a learned temperature, mixtures."""
+    """What of Stage 2 keeps or draws something between steps: dropout, teacher, temperature, mixtures, statistics."""
     targets = {}
     for name in ("ecg", "labs"):
         drawn = generator(0, name)
@@ -37,6 +38,7 @@ def task(pack: Pack) -> DistillTask:
         targets[name] = FrozenTargets(name, tuple(pack.sample_ids[has]), embeddings, name)
     config = replace(
         DistillTaskConfig(adaptation=Adapters(dropout=0.1), partial_pairs=True),
+        whitening=FilmWhitening(),
         mixup=EmbeddingMixup(),
         teacher=MovingTeacher(decay=0.9),
     )

@@ -21,7 +21,7 @@ class FilmFeatures(NamedTuple):
     """What the encoder makes of a batch of films.
 
     Attributes:
-        embedding: (B, D), what is released and probed.
+        embedding: (B, D), what is released and probed; objectives get it whitened where a run whitens.
         patches: (B, L, D), the tokens of the patches, row by row.
     """
 

@@ -13,6 +13,7 @@ from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.multilinear_config import MultilinearConfig
 from pacx.objectives.regression_config import RegressionConfig
 from pacx.objectives.token_regression_config import TokenRegressionConfig
+from pacx.objectives.whitening_config import FilmWhitening
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
 from pacx.training.task_config import MovingTeacher, PatchDropout, WeightedObjective
 
@@ -87,6 +88,19 @@ def distill_tiny_sparse() -> DistillRun:
     return replace(tiny, task=replace(tiny.task, patch_dropout=PatchDropout()), out=Path("runs/distill-tiny-sparse"))
 
 
+def distill_conditioned() -> DistillRun:
+    """Objectives read the embedding through a shrunk whitening, so that its weak directions count as well."""
+    paper = distill()
+    return replace(paper, task=replace(paper.task, whitening=FilmWhitening()), out=Path("runs/distill-conditioned"))
+
+
+def distill_tiny_conditioned() -> DistillRun:
+    """As distill-tiny, but objectives read the embedding through a shrunk whitening."""
+    tiny = distill_tiny()
+    task = replace(tiny.task, whitening=FilmWhitening())
+    return replace(tiny, task=task, out=Path("runs/distill-tiny-conditioned"))
+
+
 def distill_tokens() -> DistillRun:
     """Each target is also read from the patches by a cross-attention, which shows where (the paper's future work)."""
     paper = distill()
@@ -113,6 +127,8 @@ RECIPES = (
     distill_teacher_student,
     distill_sparse,
     distill_tiny_sparse,
+    distill_conditioned,
+    distill_tiny_conditioned,
     distill_tokens,
     distill_symile,
 )

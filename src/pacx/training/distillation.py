@@ -16,6 +16,7 @@ from pacx.models.ema import follow
 from pacx.models.vit import config_of, pooled, pooled_and_patches
 from pacx.objectives.objective import FilmFeatures, Objective, PairedTargets
 from pacx.objectives.regression_config import RegressionConfig
+from pacx.objectives.whitening import Whitening
 from pacx.training.task import StepLoss
 from pacx.training.task_config import DistillTaskConfig
 
@@ -38,6 +39,7 @@ class DistillModule(nn.Module):
         super().__init__()
         width = config_of(encoder).embed_dim
         self.pooling = config.pooling
+        self.whitening = None if config.whitening is None else Whitening(width)
         self.weights: dict[str, float] = {}
         self.vit = config.adaptation.adapted(encoder, seed=seed)
         self.objectives = nn.ModuleDict()
@@ -66,6 +68,10 @@ class DistillModule(nn.Module):
         """
         return FilmFeatures(*pooled_and_patches(cast("VisionTransformer", self.vit), images, self.pooling, seen))
 
+    def heard(self, embedding: Tensor) -> Tensor:
+        """What the objectives make of embeddings (B, D): whitened ones, where the run whitens, else the embeddings."""
+        return embedding if self.whitening is None else self.whitening(embedding)
+
     def reading(self, films: FilmFeatures) -> dict[str, Tensor]:
         """Where each target is read, by modality (B, L), as far as an objective can say."""
         maps: dict[str, Tensor] = {}
@@ -75,6 +81,7 @@ class DistillModule(nn.Module):
 
     def score(self, films: FilmFeatures, targets: PairedTargets) -> StepLoss:
         """The weighted loss of some films against their targets, and every term."""
+        films = films._replace(embedding=self.heard(films.embedding))
         total = films.embedding.new_zeros(())
         metrics: dict[str, Tensor] = {}
         for name, weight in self.weights.items():

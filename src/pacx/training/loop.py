@@ -98,6 +98,9 @@ class _Loop(Generic[B]):
         if decay is not None:
             self.task.weights_released = {"weights": f"moving average over the steps of training, decay {decay:g}"}
         state = self._resume()
+        if state.step == 0:
+            self.task.module.eval()
+            self.task.prepare()
         is_scaled = self.config.precision == "16-mixed"
         self.guard = Guard(self.optimizer.optimizer, self.fabric.device, is_scaled=is_scaled)
         self.is_watched_closely = is_scaled or looking_is_free(self.fabric.device)

@@ -86,6 +86,13 @@ class StageTask(ABC, Generic[B]):
     def release(self, out: Path) -> None:
         """Write what later stages and users load into the folder ``out``, through ``pacx.core.artifacts``."""
 
+    def prepare(self) -> None:
+        """Measure what the training needs to know of its data: once, on the device, before the first step of a run.
+
+        A resumed run is not prepared again: what is found out belongs into the module's buffers, which checkpoints
+        carry. Of several processes each prepares itself, alike.
+        """
+
     def compile(self) -> None:
         """Let torch.compile fuse the loss.
 

@@ -18,6 +18,7 @@ from pacx.objectives.config import ObjectiveConfig, objectives
 from pacx.objectives.contrastive_config import ContrastiveConfig
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.regression_config import RegressionConfig
+from pacx.objectives.whitening_config import FilmWhitening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +158,7 @@ class DistillTaskConfig:
         contrastive_weight: its share of the loss; 0 leaves the objective out (ablation).
         regression_weight: the same for the regression objective.
         further: objectives beyond the paper's; a recipe names them.
+        whitening: let the objectives read the embedding through a fixed whitening; None lets them read it as it is.
         mixup: train on mixtures of two films' embeddings and targets; None trains on the films.
         teacher: let the encoder agree with its own moving average too; None has no teacher.
         patch_dropout: leave out patches of the films in training, for speed; None looks at whole films, as the paper.
@@ -175,6 +177,7 @@ class DistillTaskConfig:
     contrastive_weight: float = 0.5
     regression_weight: float = 1.0
     further: tuple[WeightedObjective, ...] = ()
+    whitening: FilmWhitening | None = None
     mixup: EmbeddingMixup | None = None
     teacher: MovingTeacher | None = None
     patch_dropout: PatchDropout | None = None

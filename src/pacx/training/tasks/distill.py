@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.progress import announce
 from pacx.core.provenance import provenance
 from pacx.core.randomness import uniform
 from pacx.core.tables.ids import how_they_would_meet
@@ -34,16 +35,18 @@ from pacx.models.vit_config import Pooling
 from pacx.objectives.contrastive import ContrastiveObjective
 from pacx.objectives.objective import PairedTargets
 from pacx.objectives.regression import RegressionObjective
+from pacx.objectives.whitening import chosen_shrinkage
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig
 from pacx.training.distillation import DistillModule
+from pacx.training.engine import is_first_process
 from pacx.training.films import FilmStream
 from pacx.training.monitoring.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
 from pacx.training.monitoring.reading_maps import save_reading_sheet
 from pacx.training.task import ParameterGroup, StageTask, StepLoss, array_sha256, decay_matrices_only
 from pacx.training.task_config import DistillTaskConfig, Selection
 
-_VALIDATION_BATCH = 128
+_MEASURED_BATCH = 128
 _RECALLS = (1, 5)
 _NUM_ILLUSTRATED = 8
 
@@ -120,6 +123,31 @@ class DistillTask(StageTask[Batch]):
         """By which validation metric the released weights are chosen; None releases the last ones."""
         return self.config.selection
 
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """With a whitening: measure the training films under the Stage 1 encoder, which the adapters still are."""
+        if self.config.whitening is None or self.module.whitening is None:
+            return
+        parts = [self.module.features(images).embedding.double().cpu() for _, images in self._plain(self.train_rows)]
+        embeddings, source = torch.cat(parts).numpy(), "as told"
+        shrinkage = self.config.whitening.shrinkage
+        if shrinkage is None:
+            values = {name: each.double().numpy() for name, each in self._train_targets.values.items()}
+            observed = {name: each.numpy() for name, each in self._train_targets.observed.items()}
+            shrinkage, error = chosen_shrinkage(embeddings, values, observed, self._train_targets.patients.numpy())
+            source = (
+                f"chosen by leaving out patients, whose targets are then predicted with {error:.3f} of their variance"
+            )
+        self.module.whitening.set(embeddings, shrinkage)
+        if is_first_process():
+            effect = (
+                "next to nothing is whitened" if shrinkage >= 1 else "weak directions of the film are heard as well"
+            )
+            announce(
+                f"distill: film embeddings are whitened with shrinkage {shrinkage:.3g} over {len(embeddings)} films, "
+                f"{source}; {effect}"
+            )
+
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
         """Batches of this process's share of the epoch's films, on its device."""
         return self._films.batches(epoch, config, rank, world_size, self.device)
@@ -152,17 +180,14 @@ class DistillTask(StageTask[Batch]):
         """
         chunks: list[Tensor] = []
         sums: dict[str, float] = {}
-        for start in range(0, len(self.val_rows), _VALIDATION_BATCH):
-            part = np.arange(start, min(start + _VALIDATION_BATCH, len(self.val_rows)))
-            films = torch.from_numpy(self.pack.images[self.val_rows[part]]).to(self.device)
-            images = to_input(films, self.pack.preprocessing)
+        for part, images in self._plain(self.val_rows):
             features = self.module.features(images)
             chunks.append(features.embedding.float())
             targets = self._val_targets.at(torch.from_numpy(part), self.device)
             targets = self.module.with_teacher(targets, images)
             outcome = self.module.score(features, targets)
             for name, value in {"loss": outcome.loss, **outcome.metrics}.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(films)
+                sums[name] = sums.get(name, 0.0) + value.item() * len(images)
         values = {name: total / len(self.val_rows) for name, total in sums.items()}
         embeddings = torch.cat(chunks)  # (V, D)
         return values | self._alignment(embeddings) | {"embedding_spread": embedding_spread(embeddings)}
@@ -221,6 +246,13 @@ class DistillTask(StageTask[Batch]):
             provenance=origin,
         )
 
+    def _plain(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Films as the encoder takes them, without augmentation: positions within ``rows``, and (B, C, S, S)."""
+        for start in range(0, len(rows), _MEASURED_BATCH):
+            part = np.arange(start, min(start + _MEASURED_BATCH, len(rows)))
+            films = torch.from_numpy(self.pack.images[rows[part]]).to(self.device)
+            yield part, to_input(films, self.pack.preprocessing)
+
     def _joined(self, rows: NDArray[np.int64]) -> PairedTargets:
         """Targets of these rows, joined by sample id and never by position."""
         ids = self.pack.sample_ids[rows].tolist()
@@ -249,6 +281,7 @@ class DistillTask(StageTask[Batch]):
 
     def _alignment(self, embeddings: Tensor) -> dict[str, float]:
         values: dict[str, float] = {}
+        embeddings = self.module.heard(embeddings)
         for objective in self.module.objectives.values():
             if isinstance(objective, ContrastiveObjective):
                 values |= self._retrieval(objective, embeddings)
