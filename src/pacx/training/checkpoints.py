@@ -29,6 +29,7 @@ _FORMAT = 1
 _MODULE, _OPTIMIZER, _AVERAGE = "module.safetensors", "optimizer.safetensors", "average.safetensors"
 _STATE = "state.json"
 _NUM_KEPT = 2
+_TUPLES = {"betas", "ns_coefficients"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ def unflatten_optimizer(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) 
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
     groups = [
-        {name: tuple(value) if name == "betas" else value for name, value in group.items()}
+        {name: tuple(value) if name in _TUPLES else value for name, value in group.items()}
         for group in rest["param_groups"]
     ]
     return {"state": state, "param_groups": groups}

@@ -24,6 +24,13 @@ class Strategy(Enum):
     """A piece of each, the rest gathered block by block, for models that fill a device; not every stage has it."""
 
 
+class MatrixOptimizer(Enum):
+    """What steps weight matrices, where it is not AdamW as for all other parameters."""
+
+    MUON = "muon"
+    """Steps in which all directions of a matrix move alike; torch 2.9 or later has it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """The optimiser, its schedule and the machine.
@@ -41,6 +48,8 @@ class TrainingConfig:
         final_lr_fraction: where the cosine ends, as a fraction of ``learning_rate``, in [0, 1].
         weight_decay: AdamW's decoupled decay; each task says which parameters it applies to.
         betas: AdamW's two moments.
+        matrix_optimizer: what steps weight matrices (parameters of two axes, adapters' among them); None steps them
+            with AdamW, as all other parameters. Not together with FSDP.
         gradient_clip: largest L2 norm of all gradients together; None leaves them alone.
         ema_decay: release (and validate) a moving average of the trained weights, kept in 32 bit, of which this share
             stays at each step, such as 0.9999; None releases the weights themselves.
@@ -79,6 +88,7 @@ class TrainingConfig:
     final_lr_fraction: float = 0.0
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
+    matrix_optimizer: MatrixOptimizer | None = None
     gradient_clip: float | None = None
     ema_decay: float | None = None
     seed: int = 0
@@ -145,6 +155,8 @@ class TrainingConfig:
             raise UsageError("training: a compiled loss cannot be had with FSDP; leave out compile, or choose DDP")
         if self.strategy is Strategy.FSDP and self.precision == "16-mixed":
             raise UsageError("training: FSDP knows no gradient scaling; choose precision bf16-mixed, or DDP")
+        if self.strategy is Strategy.FSDP and self.matrix_optimizer is not None:
+            raise UsageError("training: Muon needs whole matrices, which FSDP cuts; choose AdamW (none), or DDP")
 
 
 MAY_CHANGE_ON_RESUME = frozenset(

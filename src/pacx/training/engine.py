@@ -14,13 +14,13 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
-from torch.optim import AdamW
 
 from pacx.core.errors import UsageError
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
 from pacx.training.config import Strategy, TrainingConfig
 from pacx.training.sharding import sharding_strategy
+from pacx.training.stepping.optimizers import build_optimizer
 from pacx.training.task import StageTask, StepLoss
 
 
@@ -121,14 +121,5 @@ def set_up(fabric: Fabric, task: StageTask, config: TrainingConfig) -> tuple[Any
     The optimiser comes second: where the module is sharded, its parameters are other ones afterwards.
     """
     module = fabric.setup_module(LossModule(task.module))
-    return module, fabric.setup_optimizers(_build_optimizer(task, config, fabric.device))
-
-
-def _build_optimizer(task: StageTask, config: TrainingConfig, device: torch.device) -> AdamW:
-    """AdamW over the task's parameter groups, in one fused kernel where gradient scaling allows it."""
-    groups = [
-        {"params": list(group.parameters), "weight_decay": group.weight_decay}
-        for group in task.parameter_groups(config.weight_decay)
-    ]
-    is_fused = device.type in {"cpu", "cuda"} and config.precision != "16-mixed"
-    return AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=is_fused)
+    groups = task.parameter_groups(config.weight_decay)
+    return module, fabric.setup_optimizers(build_optimizer(groups, config, fabric.device))

@@ -31,10 +31,11 @@ from pacx.training.monitoring.gpu_peak import share_of_peak
 from pacx.training.monitoring.journal import TRAIN, VALIDATION, JournalEntry, read_journal
 from pacx.training.monitoring.running_means import Meter, mean_outcome
 from pacx.training.monitoring.tracking import require_trackers, tracking
-from pacx.training.nonfinite import Guard, looking_is_free
 from pacx.training.run_folder import TrainingSummary, open_run
-from pacx.training.schedules import learning_rate
 from pacx.training.sharding import WholeModule, whole
+from pacx.training.stepping.nonfinite import Guard, looking_is_free
+from pacx.training.stepping.optimizers import require_optimizer
+from pacx.training.stepping.schedules import learning_rate
 from pacx.training.task import B, StageTask, StepLoss
 
 __all__ = ["TrainingConfig", "TrainingSummary", "train"]
@@ -72,6 +73,7 @@ class _Loop(Generic[B]):
                 f"{config.accumulate} parts; leave --training.accumulate out"
             )
         require_trackers(config)
+        require_optimizer(config)
         self.fabric = build_fabric(task, config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)
@@ -103,7 +105,9 @@ class _Loop(Generic[B]):
             self.task.prepare()
         is_scaled = self.config.precision == "16-mixed"
         self.guard = Guard(self.optimizer.optimizer, self.fabric.device, is_scaled=is_scaled)
-        self.is_watched_closely = is_scaled or looking_is_free(self.fabric.device)
+        # Muon has no hook that skips a step, so the host looks before each
+        can_skip = not is_scaled and self.config.matrix_optimizer is None
+        self.is_watched_closely = not can_skip or looking_is_free(self.fabric.device)
         samples_left = (self.config.epochs * self.num_batches - state.step) * self.batch_size
         title = f"training {self.task.name}"
         with StopRequest() as self.stop, self._tracking(), progress(title, samples_left, self.task.unit) as shown:

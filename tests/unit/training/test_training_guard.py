@@ -13,7 +13,7 @@ from torch.optim import AdamW
 from pacx.core.artifacts import read_json
 from pacx.core.errors import TrainingError
 from pacx.training.loop import train
-from pacx.training.nonfinite import Guard
+from pacx.training.stepping.nonfinite import Guard
 
 CPU = torch.device("cpu")
 

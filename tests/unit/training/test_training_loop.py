@@ -12,7 +12,7 @@ from pacx.core.artifacts import read_json
 from pacx.core.errors import TrainingError, UsageError
 from pacx.training.loop import train
 from pacx.training.monitoring.journal import TRAIN, VALIDATION, curve, read_journal
-from pacx.training.schedules import learning_rate
+from pacx.training.stepping.schedules import learning_rate
 from pacx.training.task import Selection
 
 

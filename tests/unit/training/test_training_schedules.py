@@ -10,7 +10,7 @@ from pacx.core.errors import UsageError
 from pacx.core.randomness import sample_keys
 from pacx.core.typed_json import plain
 from pacx.training.config import Strategy, TrainingConfig, changed_fields, config_sha256
-from pacx.training.schedules import learning_rate
+from pacx.training.stepping.schedules import learning_rate
 from pacx.training.task import Selection, decay_matrices_only, shuffled_rows
 
 LABS = TrainingConfig(epochs=50, batch_size=256, learning_rate=3e-4, warmup_steps=200, weight_decay=0.01)

@@ -1,0 +1,1 @@
+"""One step of a training: the optimiser, its rate, and no step on a number that is none."""

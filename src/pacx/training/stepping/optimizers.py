@@ -1,0 +1,94 @@
+"""The optimiser of a stage: AdamW, or Muon for weight matrices with AdamW for the rest.
+
+`parameter groups + TrainingConfig -> optimiser -> loop, checkpoints`. Muon is torch's own. The two are one optimiser to
+everybody else: one list of groups, one state, so that schedules, clipping, gradient scaling and checkpoints need not
+know of it.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch.optim import AdamW, Optimizer
+
+from pacx.core.errors import UsageError
+from pacx.training.config import MatrixOptimizer, TrainingConfig
+from pacx.training.task import ParameterGroup
+
+
+def require_optimizer(config: TrainingConfig) -> None:
+    """Refuse an optimiser that this torch does not have, before anything is written.
+
+    Raises:
+        UsageError: torch is older than 2.9.
+    """
+    if config.matrix_optimizer is MatrixOptimizer.MUON and not hasattr(torch.optim, "Muon"):
+        raise UsageError(
+            f"training: torch {torch.__version__} has no Muon, which came with 2.9; install a newer torch, or leave "
+            "--training.matrix-optimizer out"
+        )
+
+
+def build_optimizer(groups: Sequence[ParameterGroup], config: TrainingConfig, device: torch.device) -> Optimizer:
+    """The optimiser over a stage's parameter groups, AdamW in one fused kernel where gradient scaling allows it.
+
+    Raises:
+        UsageError: this torch has no Muon, or there is no matrix for it.
+    """
+    is_fused = device.type in {"cpu", "cuda"} and config.precision != "16-mixed"
+    settings: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "fused": is_fused}
+    if config.matrix_optimizer is None:
+        return AdamW([_as_torch(group.parameters, group.weight_decay) for group in groups], **settings)
+    require_optimizer(config)
+    return MuonWithAdamW(groups, **settings)
+
+
+class MuonWithAdamW(Optimizer):
+    """Muon for parameters of two axes, AdamW for all others, as one optimiser.
+
+    Muon steps along the nearest half-orthogonal matrix of the averaged gradient, so that all directions of a matrix
+    move alike, however strong. Its steps are scaled to the size of AdamW's (0.2 sqrt(max(rows, columns)) times the
+    rate), so that a rate and a decay found for AdamW keep their meaning.
+
+    Args:
+        groups: of a stage; each is divided, and keeps its decay.
+        lr: the rate of both.
+        betas: AdamW's.
+        fused: AdamW in one kernel.
+
+    Raises:
+        UsageError: no parameter has two axes.
+
+    Source: Jordan et al. 2024 (Muon); the scale from Liu et al. 2025 (arXiv:2502.16982).
+    """
+
+    def __init__(self, groups: Sequence[ParameterGroup], *, lr: float, betas: tuple[float, float], fused: bool) -> None:
+        matrices, others = [], []
+        for group in groups:
+            for is_matrix, part in ((True, matrices), (False, others)):
+                chosen = [each for each in group.parameters if (each.ndim == 2) is is_matrix]
+                if chosen:
+                    part.append(_as_torch(chosen, group.weight_decay))
+        if not matrices:
+            raise UsageError("training: no weight matrix trains here, so leave --training.matrix-optimizer out")
+        self._parts: list[Optimizer] = [torch.optim.Muon(matrices, lr=lr, adjust_lr_fn="match_rms_adamw")]
+        self._parts += [AdamW(others, lr=lr, betas=betas, fused=fused)] if others else []
+        self._sizes = [len(part.param_groups) for part in self._parts]
+        # the same dictionaries: whoever sets a rate here sets it there
+        super().__init__(list(chain(*(part.param_groups for part in self._parts))), {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take a step of both."""
+        assert closure is None
+        first = 0
+        for part, size in zip(self._parts, self._sizes, strict=True):
+            # anew in every step: loading a checkpoint replaces both
+            part.param_groups, part.state = self.param_groups[first : first + size], self.state
+            part.step()
+            first += size
+
+
+def _as_torch(parameters: Sequence[torch.nn.Parameter], weight_decay: float) -> dict[str, Any]:
+    return {"params": list(parameters), "weight_decay": weight_decay}
