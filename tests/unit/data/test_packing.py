@@ -185,7 +185,8 @@ with explained():
 
 
 def script(source: Path, out: Path, limit: int, num_workers: int, size_px: int = 24) -> list[str]:
-    return [sys.executable, "-W", "error", "-c", SCRIPT, *map(str, (source, out, limit, num_workers, size_px))]
+    """A process whose files may not grow beyond a limit, nor its bytecode: Python would keep a file cut short by it."""
+    return [sys.executable, "-B", "-W", "error", "-c", SCRIPT, *map(str, (source, out, limit, num_workers, size_px))]
 
 
 def test_a_full_disk_costs_nothing_of_what_was_decoded(records: Records, tmp_path: Path) -> None:
@@ -206,8 +207,9 @@ def test_a_full_disk_costs_nothing_of_what_was_decoded(records: Records, tmp_pat
 
 @pytest.mark.parametrize("limit", range(0, 41_000, 1000))
 def test_a_disk_that_is_full_at_any_moment_leaves_what_can_be_gone_on_with(
-    records: Records, tmp_path: Path, limit: int
+    records: Records, tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python would keep what the limit cuts short
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     whole = contents(packed(records, tmp_path / "whole", max_bad_fraction=1).path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))

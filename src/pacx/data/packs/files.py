@@ -2,19 +2,18 @@
 
 `decoded chunk -> images.npy, masks.npy, journal line`. A journal line says of which films a chunk is, how it ended and
 what its bytes sum to; whoever finds the folder again keeps the chunks whose bytes are there as the journal says, and
-goes on after them. The journal is removed last of all, by ``forget_journal``, when the pack has its name.
+goes on after them.
 """
 
 import hashlib
 import io
-import json
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.core.quarantine import Quarantined
 from pacx.data.images.decode import Decoding
 from pacx.data.packs.earlier import Earlier, aside, forget, set_aside
+from pacx.data.packs.journal import JOURNAL_FILE, begin_after, first_line, growing, whole_lines, write_line
 from pacx.data.packs.pack import IMAGES_FILE, MASKS_FILE, RECORDS_FILE, Manifest, Pack
 from pacx.data.packs.sources import hash_table
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-JOURNAL_FILE = "journal.jsonl"
 _FILES = (IMAGES_FILE, MASKS_FILE, JOURNAL_FILE)
 _ROWS_PER_GROUP = 4096
 _FILMS_AT_ONCE = 256
@@ -135,8 +134,7 @@ class PackFiles:
         line = {"films": chunk.films, "kept": chunk.kept, "bad": bad, "sum": _sum(chunk.images, chunk.masks)}
         for file in (self._images.file, self._masks.file):
             file.flush()
-        self._journal.write(json.dumps(line).encode() + b"\n")
-        self._journal.flush()
+        write_line(self._journal, line)
         self._count(chunk)
 
     def _count(self, chunk: Chunk) -> None:
@@ -148,7 +146,7 @@ class PackFiles:
 
     def resume(self, work: str) -> None:
         """Keep the whole chunks of this work; where there are none, begin."""
-        first = f"{work}\n".encode()
+        first = first_line(work)
         self._images.write_header()
         self._masks.write_header()
         end = len(first)
@@ -161,8 +159,7 @@ class PackFiles:
         else:
             self._journal.seek(0)
             self._journal.write(first)
-        self._journal.truncate(end)
-        self._journal.seek(end)
+        begin_after(self._journal, end)
         for array in (self._images, self._masks):
             array.write_header()
             array.file.seek(array.num_rows * int(np.prod(array.row_shape)), 1)
@@ -170,7 +167,7 @@ class PackFiles:
 
     def whole_chunks(self) -> Iterator[Chunk]:
         """The chunks that are wholly on the disk, from where the files stand."""
-        for entry in _entries(self._journal):
+        for entry in whole_lines(self._journal):
             num_kept = sum(entry["kept"])
             images, masks = self._images.read(num_kept), self._masks.read(num_kept)
             if len(images) < num_kept or len(masks) < num_kept or _sum(images, masks) != entry["sum"]:
@@ -196,7 +193,7 @@ class PackFiles:
     def _earlier_words(self, place: Path) -> list[str]:
         """The films whose pixels are whole there, row by row."""
         with ExitStack() as opened:
-            files = [opened.enter_context(_read_write(place / name)) for name in _FILES]
+            files = [opened.enter_context(growing(place / name)) for name in _FILES]
             there = PackFiles(files, self._images.row_shape[0], self._masks.row_shape[0])
             files[2].readline()
             for file, array in zip(files, (self._images, self._masks), strict=False):
@@ -223,15 +220,6 @@ def _mapped(path: Path, offset: int, shape: tuple[int, ...]) -> NDArray[np.uint8
 
 def _sum(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> int:
     return zlib.crc32(np.ascontiguousarray(masks).data, zlib.crc32(np.ascontiguousarray(images).data))
-
-
-def _entries(journal: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The lines of a journal that are whole, after the first."""
-    while (line := journal.readline()).endswith(b"\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:  # the power went, and the line's bytes never reached the disk
-            return
 
 
 @contextmanager
@@ -269,7 +257,7 @@ def pack_files(
     elif not _is_continued(folder, films, is_bearable):
         set_aside(folder, _FILES)
     with ExitStack() as opened:
-        files = PackFiles([opened.enter_context(_read_write(folder / name)) for name in _FILES], size_px, num_masks)
+        files = PackFiles([opened.enter_context(growing(folder / name)) for name in _FILES], size_px, num_masks)
         files.resume(work)
         files.take_earlier(folder)
         try:
@@ -287,18 +275,13 @@ def pack_files(
         (folder / MASKS_FILE).unlink()
 
 
-def forget_journal(folder: Path) -> None:
-    """Remove the journal of a pack that is whole and has its name."""
-    (folder / JOURNAL_FILE).unlink(missing_ok=True)
-
-
 def _other_work(folder: Path, work: str, *, is_anew: bool) -> bool:
     """Whether what the folder holds is worth nothing for this work; refuses to touch what is worth something."""
     try:
         with (folder / JOURNAL_FILE).open("rb") as journal:
-            if journal.readline() == f"{work}\n".encode():
+            if journal.readline() == first_line(work):
                 return False
-            num_kept = sum(sum(entry["kept"]) for entry in _entries(journal))
+            num_kept = sum(sum(entry["kept"]) for entry in whole_lines(journal))
     except FileNotFoundError:
         return True
     if num_kept and not is_anew:
@@ -315,15 +298,10 @@ def _is_continued(folder: Path, films: Sequence[str], is_bearable: Callable[[Seq
     bad: list[Quarantined] = []
     with (folder / JOURNAL_FILE).open("rb") as journal:
         journal.readline()
-        for entry in _entries(journal):
+        for entry in whole_lines(journal):
             written += entry["films"]
             bad += [Quarantined(**film) for film in entry["bad"]]
     return written == list(films[: len(written)]) and is_bearable(bad)
-
-
-def _read_write(path: Path) -> BinaryIO:
-    path.touch()
-    return path.open("r+b")
 
 
 def finished(folder: Path, origin: Origin, table: "pd.DataFrame", files: PackFiles) -> Manifest:

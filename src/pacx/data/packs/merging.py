@@ -14,7 +14,8 @@ from pacx.core.artifacts import read_json, resumable_directory, sha256_of, write
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.progress import progress
 from pacx.core.quarantine import require_few_bad
-from pacx.data.packs.files import Chunk, Origin, finished, forget_journal, pack_files
+from pacx.data.packs.files import Chunk, Origin, finished, pack_files
+from pacx.data.packs.journal import forget_journal
 from pacx.data.packs.pack import (
     IMAGES_FILE,
     MANIFEST_FILE,
@@ -55,10 +56,10 @@ class _ShardFolder:
         """Its pixels, a few rows at a time, and whom it left out."""
         size_px, num_masks = self.manifest.preprocessing.image_size_px, len(self.manifest.mask_names)
         num_rows = self.manifest.num_images
-        images = mapped(self.path / IMAGES_FILE, (num_rows, size_px, size_px))
+        images = mapped(self.path / IMAGES_FILE, (num_rows, size_px, size_px), np.uint8)
         masks: NDArray[np.uint8] = np.empty((num_rows, 0, size_px, size_px), np.uint8)
         if num_masks:
-            masks = mapped(self.path / MASKS_FILE, (num_rows, num_masks, size_px, size_px))
+            masks = mapped(self.path / MASKS_FILE, (num_rows, num_masks, size_px, size_px), np.uint8)
         yield Chunk([], images[:0], masks[:0], [], list(self.manifest.quarantined))
         words = self.words
         for start in range(0, num_rows, _ROWS_AT_ONCE):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,10 +124,12 @@ class Pack:
         self.manifest = manifest
         self.table = table
         size_px = manifest.preprocessing.image_size_px
-        self.images = mapped(path / IMAGES_FILE, (manifest.num_images, size_px, size_px))
+        self.images = mapped(path / IMAGES_FILE, (manifest.num_images, size_px, size_px), np.uint8)
         num_masks = len(manifest.mask_names)
         self.masks = (
-            mapped(path / MASKS_FILE, (manifest.num_images, num_masks, size_px, size_px)) if num_masks else None
+            mapped(path / MASKS_FILE, (manifest.num_images, num_masks, size_px, size_px), np.uint8)
+            if num_masks
+            else None
         )
 
     @classmethod
@@ -236,18 +238,27 @@ def read_records(folder: Path) -> "pd.DataFrame":
         return pd.read_parquet(file, use_threads=False, pre_buffer=False)
 
 
-def mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A uint8 array file as a memory map.
+Number = TypeVar("Number", bound=np.generic)
+
+
+def mapped(path: Path, shape: tuple[int, ...], kind: type[Number], *, of: str = "images") -> NDArray[Number]:
+    """An array file of a pack as a memory map.
+
+    Args:
+        path: the file.
+        shape: what the manifest says of it.
+        kind: the type of its numbers, such as ``np.uint8``.
+        of: what is to be packed again where the file is not so.
 
     Raises:
-        DataError: it is not there, or not of this shape.
+        DataError: it is not there, or not of this shape and type.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is missing or cut short; pack the images again") from error
-    if array.dtype != np.uint8 or array.shape != shape:
+        raise DataError(f"{path} is missing or cut short; pack the {of} again") from error
+    if array.dtype != kind or array.shape != shape:
         raise DataError(
-            f"{path} holds {array.dtype} {array.shape}, its manifest says uint8 {shape}; pack the images again"
+            f"{path} holds {array.dtype} {array.shape}, its manifest says {np.dtype(kind)} {shape}; pack the {of} again"
         )
-    return array
+    return cast("NDArray[Number]", array)

@@ -26,7 +26,8 @@ from pacx.core.progress import announce, progress
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.data.decoded_films import FILMS_AT_ONCE, DecodedFilm, batched, decoded_films
 from pacx.data.images.decode import Decoding
-from pacx.data.packs.files import Chunk, Origin, PackFiles, finished, forget_journal, pack_files
+from pacx.data.packs.files import Chunk, Origin, PackFiles, finished, pack_files
+from pacx.data.packs.journal import forget_journal
 from pacx.data.packs.pack import MANIFEST_FILE, Manifest, Pack
 from pacx.data.packs.sources import SourceStamps, films
 from pacx.data.records import Records

@@ -2,12 +2,11 @@
 
 `prepared block -> signals.npy, journal line`. A journal line says which recordings a block holds, what their bytes sum
 to, and whom it leaves out; whoever finds the folder again keeps the blocks whose bytes are there as the journal says,
-and goes on after them. The journal is removed last of all, when the pack has its name.
+and goes on after them.
 """
 
 import hashlib
 import io
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -20,13 +19,13 @@ from pacx.core.artifacts import sha256_of
 from pacx.core.errors import UsageError
 from pacx.core.quarantine import Quarantined
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.data.packs.journal import JOURNAL_FILE, begin_after, first_line, growing, whole_lines, write_line
 from pacx.modalities.ecg_signal.arrays import on_patients
 from pacx.modalities.ecg_signal.doubts import Doubt
 from pacx.modalities.ecg_signal.packs.pack import RECORDS_FILE, SIGNALS_FILE, EcgManifest
 from pacx.modalities.ecg_signal.prepared import PreparedBlock, PreparedEcg, digest_of
 from pacx.models.ecg.input import EcgPreprocessing
 
-JOURNAL_FILE = "journal.jsonl"
 _ROWS_PER_GROUP = 4096
 
 
@@ -54,8 +53,7 @@ class EcgPackFiles:
         self._signals.write(np.ascontiguousarray(block.signals).data)
         self._signals.flush()
         line = {"entries": block.entries, "bad": [[row, asdict(each)] for row, each in block.quarantined]}
-        self._journal.write(json.dumps(line).encode() + b"\n")
-        self._journal.flush()
+        write_line(self._journal, line)
         self._count(block.entries, block.quarantined)
 
     def _count(self, entries: list[PreparedEcg], bad: list[tuple[int, Quarantined]]) -> None:
@@ -73,15 +71,14 @@ class EcgPackFiles:
         else:
             self._journal.seek(0)
             self._journal.write(first)
-        self._journal.truncate(end)
-        self._journal.seek(end)
+        begin_after(self._journal, end)
         self._write_header()
         self._signals.seek(len(self.entries) * 4 * int(np.prod(self._row_shape)), io.SEEK_CUR)
         self._signals.truncate()
 
     def _whole_blocks(self) -> Iterator[tuple[list[PreparedEcg], list[tuple[int, Quarantined]]]]:
         row_bytes = 4 * int(np.prod(self._row_shape))
-        for line in _lines(self._journal):
+        for line in whole_lines(self._journal):
             entries = [_entry(values) for values in line["entries"]]
             for entry in entries:
                 if digest_of(self._signals.read(row_bytes)) != entry.digest:
@@ -163,15 +160,6 @@ def _entry(values: Any) -> PreparedEcg:  # noqa: ANN401 - of a table or of JSON
     return entry._replace(derived=derived, doubts=doubts)
 
 
-def _lines(journal: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The lines of a journal that are whole, after the first."""
-    while (line := journal.readline()).endswith(b"\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:  # the power went, and the line's bytes never reached the disk
-            return
-
-
 @contextmanager
 def ecg_pack_files(folder: Path, source: str, num_samples: int, *, is_anew: bool = False) -> Iterator[EcgPackFiles]:
     """Open the growing files of a pack in ``folder``, and go on where an earlier call ended.
@@ -187,7 +175,7 @@ def ecg_pack_files(folder: Path, source: str, num_samples: int, *, is_anew: bool
     Raises:
         UsageError: the folder holds recordings of other work.
     """
-    first, names = f"{source}\n".encode(), (SIGNALS_FILE, JOURNAL_FILE)
+    first, names = first_line(source), (SIGNALS_FILE, JOURNAL_FILE)
     begun = (folder / JOURNAL_FILE).read_bytes() if (folder / JOURNAL_FILE).is_file() else b""
     if not begun.startswith(first):
         if begun.count(b"\n") > 1 and not is_anew:
@@ -198,7 +186,7 @@ def ecg_pack_files(folder: Path, source: str, num_samples: int, *, is_anew: bool
         for name in names:
             (folder / name).unlink(missing_ok=True)
     with ExitStack() as opened:
-        signals, journal = (opened.enter_context(_read_write(folder / name)) for name in names)
+        signals, journal = (opened.enter_context(growing(folder / name)) for name in names)
         files = EcgPackFiles(signals, journal, num_samples)
         files.resume(first)
         try:
@@ -210,13 +198,3 @@ def ecg_pack_files(folder: Path, source: str, num_samples: int, *, is_anew: bool
                 for name in names:
                     (folder / name).unlink()
             raise
-
-
-def forget_journal(folder: Path) -> None:
-    """Remove the journal of a pack that is whole and has its name."""
-    (folder / JOURNAL_FILE).unlink(missing_ok=True)
-
-
-def _read_write(path: Path) -> BinaryIO:
-    path.touch()
-    return path.open("r+b")

@@ -5,7 +5,6 @@ map; ``records.parquet`` one row per recording in the same order; ``manifest.jso
 was left out and why, and carries the fingerprint that embeddings are tied to. Knows no torch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.quarantine import Quarantined
 from pacx.core.typed_json import TypedJson
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.data.packs.pack import mapped
 from pacx.modalities.ecg_signal.filters import baseline_window, scaled, without_baseline
 from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
@@ -76,7 +76,7 @@ class EcgPack:
     def __init__(self, path: Path, manifest: EcgManifest, table: "pd.DataFrame") -> None:
         self.path, self.manifest, self.table = path, manifest, table
         shape = manifest.num_recordings, len(ECG_LEADS), manifest.preprocessing.num_samples
-        self.signals = mapped_signals(path / SIGNALS_FILE, shape)
+        self.signals = mapped(path / SIGNALS_FILE, shape, np.float32, of="ECGs")
 
     @classmethod
     def open(cls, path: Path) -> "EcgPack":
@@ -204,25 +204,3 @@ def read_table(path: Path, manifest: EcgManifest) -> "pd.DataFrame":
         raise DataError(f"{records} is missing or was changed after packing; pack the ECGs again")
     with records.open("rb") as file:  # by name, pyarrow takes paths of valid text only
         return pd.read_parquet(file, use_threads=False, pre_buffer=False)
-
-
-def mapped_signals(path: Path, shape: Sequence[int]) -> NDArray[np.float32]:
-    """A pack's samples as a memory map.
-
-    Raises:
-        DataError: they are not there, or not of this shape.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is missing or cut short; pack the ECGs again") from error
-    if array.dtype != np.float32 or array.shape != tuple(shape):
-        raise DataError(
-            f"{path} holds {array.dtype} {array.shape}, its manifest says float32 {tuple(shape)}; pack the ECGs again"
-        )
-    return array
-
-
-def packed_as(config: EcgPreprocessing) -> EcgPreprocessing:
-    """The part of an input contract that a pack carries out: its filters, on all leads, and no scale."""
-    return replace(config, leads=ECG_LEADS, scale=EcgScale.AS_RECORDED, millivolts_per_unit=1.0)

@@ -20,12 +20,13 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.data.packs.journal import forget_journal
+from pacx.data.packs.pack import mapped
 from pacx.data.packs.packing import SHARD_FILE, Shard
 from pacx.modalities.ecg_signal.packs.files import (
     EcgPackFiles,
     ecg_pack_files,
     entries_of,
-    forget_journal,
 )
 from pacx.modalities.ecg_signal.packs.pack import (
     MANIFEST_FILE,
@@ -33,7 +34,6 @@ from pacx.modalities.ecg_signal.packs.pack import (
     EcgManifest,
     EcgPack,
     is_ecg_pack,
-    mapped_signals,
     packed_as,
     read_manifest,
     read_table,
@@ -233,7 +233,9 @@ def merge_ecg_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: fl
 def _blocks(about: dict[str, Any], place: Path, manifest: EcgManifest) -> Iterator[PreparedBlock]:
     """A shard's recordings, a few at a time, with those left out where they stood."""
     entries = entries_of(read_table(place, manifest))
-    signals = mapped_signals(place / SIGNALS_FILE, (len(entries), len(ECG_LEADS), manifest.preprocessing.num_samples))
+    signals = mapped(
+        place / SIGNALS_FILE, (len(entries), len(ECG_LEADS), manifest.preprocessing.num_samples), np.float32, of="ECGs"
+    )
     bad: dict[int, Quarantined] = dict(zip(about["rows"], manifest.quarantined, strict=True))
     rows = Shard(about["index"], about["of"]).rows(about["num_all"])
     done = 0
