@@ -121,6 +121,8 @@ def calls() -> dict[str, str]:
         "audit class-token": f"--pack packs/films --baseline mae=mae --encoder pacx=pacx {PROBE}",
         "audit threshold": f"--pack packs/films --encoders mae=mae {PROBE}",
         "audit pre-masked": f"--pack packs/films --encoders mae=mae {DECODER}",
+        "audit illness": "--pack packs/films --encoder mae=mae --targets ecg-targets labs-targets --alike view "
+        f"--labelled packs/films {PROBE}",
         "audit mask-ratio-tiny": f"--labelled packs/films --mae.pack packs/films --mae.out runs/ratios {PROBE} "
         + words_below("mae.", TRAINING) + " " + words_below("mae.task.model.", MODEL),
         "audit shuffled-pairs-tiny": "--labelled packs/films --distill.pack packs/films --distill.encoder mae "
