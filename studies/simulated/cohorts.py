@@ -1,12 +1,10 @@
 """The study's patients: simulated, packed, divided; nobody is in two cohorts, which is checked and not assumed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
@@ -15,19 +13,17 @@ from pacx.data.datasets.folder import DATASET as FOLDER
 from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
-from pacx.data.packs.splitting import UNTESTED, with_splits
+from pacx.data.packs.splitting import with_splits
 from pacx.data.records import Records
 from pacx.recipes.side_by_side import in_processes
 from pacx.simulation.hospital import HospitalConfig, write_hospital
-from pacx.simulation.patients.population import draw_physiology
 from pacx.simulation.patients.sites import COMMUNITY_HOSPITAL
-from studies.simulated.design import ACUITY_TENTH, IN_LIFE, WORLDS, StudyFolders, StudySizes
+from studies.simulated.design import IN_LIFE, WORLDS, StudyFolders, StudySizes
+from studies.stepwise.cohorts import DOWNSTREAM, PRETRAINING, TRIPLETS, cohort_records, first_patients
 
-PRETRAINING, TRIPLETS, DOWNSTREAM, MASKED = "pretraining", "triplets", "downstream", "masked"
-ELSEWHERE = "elsewhere"
-_PROBED = SplitPlan(fractions=(0.5, 0.1, 0.4))
+MASKED, ELSEWHERE = "masked", "elsewhere"
 _DECODED = SplitPlan(fractions=(0.4, 0.1, 0.5))
-"""Large test splits: the question is how small a difference can be told."""
+"""A large test split: the question is how small a difference can be told."""
 
 
 def simulate(folders: StudyFolders, sizes: StudySizes, *, seed: int, num_processes: int) -> None:
@@ -72,7 +68,8 @@ def pack_cohorts(folders: StudyFolders, sizes: StudySizes, seed: int) -> None:
     wanted = [(PRETRAINING, IN_LIFE.name), (MASKED, IN_LIFE.name), (DOWNSTREAM, ELSEWHERE)]
     wanted += [(cohort, world.name) for world in WORLDS for cohort in (TRIPLETS, DOWNSTREAM)]
     for cohort, name in wanted:
-        records = _records(folders.hospital(name), cohort, sizes, seed)
+        hospital = folders.hospital(name)
+        records = _masked_records(hospital, sizes, seed) if cohort == MASKED else cohort_records(hospital, cohort, seed)
         if name == ELSEWHERE:
             records = replace(records, table=records.table.assign(split="test"))
         pack_records(
@@ -80,26 +77,10 @@ def pack_cohorts(folders: StudyFolders, sizes: StudySizes, seed: int) -> None:
         )
 
 
-def _records(hospital: Path, cohort: str, sizes: StudySizes, seed: int) -> Records:
-    """A cohort's films with splits: some masks without labels for the decoder, labels without masks for the probes."""
-    if cohort == MASKED:
-        records = FOLDER.read(hospital / DOWNSTREAM, FolderOptions())
-        patients = records.table["patient_id"].unique()[: sizes.num_masked_patients]
-        kept = records.table[records.table["patient_id"].isin(patients)]
-        return with_splits(replace(records, table=kept), seed, _DECODED)
-    labels = ("*",) if cohort == DOWNSTREAM else ()
-    records = replace(FOLDER.read(hospital / cohort, FolderOptions(label_columns=labels)), mask_names=())
-    if cohort == TRIPLETS:
-        tenths = _acuity_tenths(records.table["patient_id"].tolist(), seed)
-        records = replace(records, table=records.table.assign(**{ACUITY_TENTH: tenths}))
-    return with_splits(records, seed, _PROBED if cohort == DOWNSTREAM else UNTESTED)
-
-
-def _acuity_tenths(patient_ids: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """How ill each patient is, from 0, the least ill tenth, to 9; no file of the hospital says it."""
-    acuity = draw_physiology(patient_ids, seed=seed, site=HospitalConfig().site).acuity
-    ranks = np.argsort(np.argsort(acuity, kind="stable"))
-    return ranks * 10 // len(ranks)
+def _masked_records(hospital: Path, sizes: StudySizes, seed: int) -> Records:
+    """Some films with masks and without labels, for the decoder."""
+    records = FOLDER.read(hospital / DOWNSTREAM, FolderOptions())
+    return with_splits(first_patients(records, sizes.num_masked_patients), seed, _DECODED)
 
 
 def require_strangers(folders: StudyFolders) -> dict[str, int]:

@@ -30,9 +30,8 @@ from pacx.simulation.patients.physiology import Visibility
 from pacx.training.config import TrainingConfig
 from studies.simulated import names
 from studies.simulated.names import AGE_AND_SEX, RANDOM_TARGETS, SHUFFLED, WITHIN_ACUITY, WITHIN_VIEW
-
-ACUITY_TENTH = "acuity_tenth"
-"""Column of the triplets' packs: how ill a patient is, in tenths."""
+from studies.stepwise.cohorts import ACUITY_TENTH
+from studies.stepwise.folders import Folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,22 +262,8 @@ SIZES: Mapping[Preset, Callable[[], StudySizes]] = {Preset.TINY: _tiny, Preset.B
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyFolders:
-    """Where a study keeps what."""
-
-    out: Path
-
-    def hospital(self, name: str) -> Path:
-        """The files of one world, or of the other site."""
-        return self.out / "hospitals" / name.replace(" ", "-").replace(",", "")
-
-    def pack(self, cohort: str, name: str) -> Path:
-        """The pack of a cohort of one world, or of the other site."""
-        return self.out / "packs" / f"{cohort}-{name}".replace(" ", "-").replace(",", "")
-
-    def run(self, name: str) -> Path:
-        """The folder of one training run, by its name."""
-        return self.out / "runs" / name.replace(" ", "-").translate(str.maketrans("", "", "(),"))
+class StudyFolders(Folders):
+    """Where the study keeps what."""
 
     @property
     def mae(self) -> Path:
@@ -288,7 +273,3 @@ class StudyFolders:
     def stage_2(self, condition: Condition, seed: int) -> Path:
         """The run of a condition."""
         return self.run(f"{condition.subject}-seed-{seed}")
-
-    def scores(self, name: str) -> Path:
-        """The file of draws, or of pixel counts, that a finished step leaves."""
-        return self.out / "scores" / f"{name.replace(' ', '-').translate(str.maketrans('', '', '(),'))}.npz"

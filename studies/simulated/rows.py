@@ -5,10 +5,8 @@ another training too, as far as so few seeds can tell. A condition of which only
 which say how many; one that is not done has none.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ from pacx.evaluation.statistics.bootstrap import (
 from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
 from studies.simulated import names
-from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED
+from studies.simulated.cohorts import ELSEWHERE, MASKED
 from studies.simulated.design import BLIND, CONDITIONS, IN_LIFE, NO_WIRES, NOT_VISIBLE, World
 from studies.simulated.names import (
     HOSPITAL,
@@ -43,20 +41,12 @@ from studies.simulated.names import (
     WITHIN_ACUITY,
     WITHIN_VIEW,
 )
-from studies.simulated.steps import (
-    ABOUT,
-    AWAY,
-    GROUPS,
-    PROBE_SEEDS,
-    BaselineStep,
-    MaskStep,
-    Stage2Step,
-    Study,
-    StudyStep,
-    view,
-)
+from studies.simulated.steps import AWAY, BaselineStep, HospitalStudy, MaskStep, Stage2Step, view
+from studies.stepwise.cohorts import DOWNSTREAM
+from studies.stepwise.finished import Finished, cost_rows, macro, origin
+from studies.stepwise.probing import GROUPS, PROBE_SEEDS
+from studies.stepwise.step import StudyStep
 
-COST = "study-cost"
 WITHOUT_WIRES = Subject(PACX, condition=names.WITHOUT_WIRES)
 _TOKEN, _MEAN = Pooling.CLASS_TOKEN, Pooling.PATCH_MEAN
 _BY_LABEL = ((Subject(PACX), Subject(MAE)), (Subject(PACX), Subject(WITHIN_ACUITY)))
@@ -80,22 +70,8 @@ class _Scored:
     abouts: tuple[Mapping[str, object], ...]
 
 
-class _Done:
-    """The steps that are done, read once."""
-
-    def __init__(self, study: Study, steps: Sequence[StudyStep]) -> None:
-        self.study = study
-        self.steps = [step for step in steps if step.file.exists()]
-
-    @cached_property
-    def files(self) -> dict[str, dict[str, NDArray[np.generic]]]:
-        """The arrays that each finished step left, by the step's name."""
-        return {step.name: dict(np.load(step.file)) for step in self.steps}
-
-    def about(self, step: StudyStep) -> Mapping[str, object]:
-        """What a step says of itself."""
-        found: Mapping[str, object] = json.loads(str(self.files[step.name][ABOUT]))
-        return found
+class _Done(Finished[HospitalStudy]):
+    """The steps that are done, and the mean over some of them."""
 
     def scored(self, steps: Iterable[StudyStep], key: str) -> _Scored | None:
         """The mean over some steps that have this view; None if none has."""
@@ -104,7 +80,7 @@ class _Done:
             return None
         each = np.stack([self.files[step.name][key].astype(np.float64) for step in having])  # (S, F, R, L)
         return _Scored(
-            draws=self._over_seeds(np.stack(list(map(_macro, each)))[..., None])[..., 0],
+            draws=self._over_seeds(np.stack(list(map(macro, each)))[..., None])[..., 0],
             by_label=self._over_seeds(each),
             num_trainings=sum(isinstance(step, Stage2Step) for step in having),
             abouts=tuple(map(self.about, having)),
@@ -114,12 +90,6 @@ class _Done:
         """(S, F, R, K) to (F, R, K)."""
         seed = seed_of(self.study.seed, "stage 2")
         return np.stack([mean_over_seeds(values[:, part], seed=seed) for part in range(values.shape[1])])
-
-
-def _macro(draws: Float) -> Float:
-    """Mean over the labels that are defined, (F, R, L) to (F, R)."""
-    known = ~np.isnan(draws)
-    return ratio(np.where(known, draws, 0.0).sum(axis=2), known.sum(axis=2))
 
 
 def _columns(done: _Done, group: str) -> dict[Subject, _Scored]:
@@ -227,7 +197,7 @@ class _Writer:
             protocol=STUDY,
             dataset=self.dataset,
             seed=self.done.study.seed,
-            provenance=_origin(self.remark, [about for each in scored for about in each.abouts]),
+            provenance=origin(self.remark, [about for each in scored for about in each.abouts]),
             subjects={str(subject): subject for subject in behind},
             num_trainings=most,
         )
@@ -240,12 +210,6 @@ def _stage_2(num_trainings: int) -> str:
     return f"{num_trainings} Stage 2 seed{'s' * (num_trainings > 1)}" if num_trainings else "no Stage 2"
 
 
-def _origin(remark: str, abouts: Sequence[Mapping[str, object]]) -> str:
-    """Command, commits and chips behind a row."""
-    commits, chips = (" + ".join(sorted({str(about[name]) for about in abouts})) for name in ("commit", "chip"))
-    return f"{remark}; commit {commits}; {chips}"
-
-
 def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
     steps = [step for step in done.steps if isinstance(step, MaskStep)]
     if not steps:
@@ -253,7 +217,7 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
     study = done.study
     pack = Pack.open(study.folders.pack(MASKED, IN_LIFE.name))
     test = pack.rows("test")
-    draws = patient_bootstrap(pack.patient_ids[test], num_draws=study.sizes.num_draws, seed=study.seed)
+    draws = patient_bootstrap(pack.patient_ids[test], num_draws=study.num_draws, seed=study.seed)
     decoded = {
         encoder: {
             seed: _overlap(done.files[step.name], place)
@@ -275,7 +239,7 @@ def _mask_rows(done: _Done, remark: str) -> list[ResultRow]:
         protocol=SEGMENTATION,
         dataset=HOSPITAL,
         seed=study.seed,
-        provenance=_origin(remark, [done.about(step) for step in steps]),
+        provenance=origin(remark, [done.about(step) for step in steps]),
         num_trainings=sum(step.encoder == PACX for step in steps),
     )
     remark = f"{_stage_2(maker.num_trainings)}, {len(common)} decoder seeds"
@@ -291,23 +255,9 @@ def _overlap(arrays: Mapping[str, NDArray[np.generic]], place: int) -> MaskOverl
     return MaskOverlap(**{name: arrays[name][place].astype(np.int64) for name in names})
 
 
-def _cost_rows(done: _Done, remark: str, num_steps: int) -> list[ResultRow]:
-    """Processor and wall seconds of the finished steps together."""
-    abouts = [done.about(step) for step in done.steps]
-    maker = RowMaker(protocol=COST, dataset=HOSPITAL, seed=done.study.seed, provenance=_origin(remark, abouts))
-    return [
-        replace(
-            maker.row(Column("all", name, total), total, label="steps", n=len(abouts)),
-            ci_low=np.nan,
-            ci_high=np.nan,
-            provenance=f"{maker.provenance}; {len(abouts)} of {num_steps} steps are done",
-        )
-        for name in ("processor_seconds", "seconds")
-        for total in [np.array([sum(float(str(about[name])) for about in abouts)])]
-    ]
-
-
-def study_rows(study: Study, steps: Sequence[StudyStep], *, command: str, is_rehearsal: bool) -> list[ResultRow]:
+def study_rows(
+    study: HospitalStudy, steps: Sequence[StudyStep], *, command: str, is_rehearsal: bool
+) -> list[ResultRow]:
     """Rows of everything that is done.
 
     Args:
@@ -319,7 +269,7 @@ def study_rows(study: Study, steps: Sequence[StudyStep], *, command: str, is_reh
     done = _Done(study, steps)
     if not done.steps:
         return []
-    remark = f"{'REHEARSAL, no result; ' * is_rehearsal}{command}; {study.sizes.num_draws} draws"
+    remark = f"{'REHEARSAL, no result; ' * is_rehearsal}{command}; {study.num_draws} draws"
     home = len(Pack.open(study.folders.pack(DOWNSTREAM, IN_LIFE.name)).rows("test"))
     away = len(Pack.open(study.folders.pack(DOWNSTREAM, ELSEWHERE)))
     rows: list[ResultRow] = []
@@ -333,4 +283,4 @@ def study_rows(study: Study, steps: Sequence[StudyStep], *, command: str, is_reh
                 remark=remark,
                 columns=_columns(done, name),
             ).rows()
-    return rows + _mask_rows(done, remark) + _cost_rows(done, remark, len(steps))
+    return rows + _mask_rows(done, remark) + cost_rows(done, remark, HOSPITAL)

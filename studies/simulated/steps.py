@@ -5,53 +5,31 @@ test patients, (F, R, L) for F shares of the labels, R draws and L labels, alrea
 subsets drawn anew in every draw. Equal seeds draw equally for every encoder, so whatever is subtracted is paired.
 """
 
-import json
-import resource
-import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pacx.core.artifacts import staged_file
-from pacx.core.host import processor_lines
-from pacx.core.provenance import provenance
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
 from pacx.evaluation.masks.segmentation import decode_test_films
 from pacx.evaluation.probes.classification import ClassificationData
-from pacx.evaluation.probes.linear_heads import ProbeConfig
-from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data
-from pacx.evaluation.statistics.bootstrap import mean_over_seeds, patient_bootstrap
-from pacx.evaluation.statistics.metrics import auroc
 from pacx.models.device import chosen_device
 from pacx.models.encoders.by_name import NamedEncoder, random_like
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
-from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
-from studies.simulated.cohorts import DOWNSTREAM, ELSEWHERE, MASKED, TRIPLETS
+from studies.simulated.cohorts import ELSEWHERE, MASKED
 from studies.simulated.design import CONDITIONS, IN_LIFE, NO_WIRES, WORLDS, Condition, StudyFolders, StudySizes, World
 from studies.simulated.names import STANDARDIZED
+from studies.stepwise.cohorts import DOWNSTREAM, TRIPLETS
+from studies.stepwise.probing import GROUPS, probe_draws
+from studies.stepwise.step import Study, StudyStep
 
-GROUPS: Mapping[str, tuple[str, ...]] = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
 AWAY = "at the other site"
-PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
-"""Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
-ABOUT = "about"
-
-
-def chip() -> str:
-    """The processor that does the arithmetic, by name."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    named = processor_lines("model name")
-    return f"{named[0].partition(':')[2].strip()}, CPU" if named else "CPU"
 
 
 def view(pooling: Pooling, *, standardize: bool = False) -> str:
@@ -73,31 +51,31 @@ def _carried(home: ClassificationData, away: Pack, dataset: str) -> Classificati
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
-    """What all steps share."""
+class HospitalStudy(Study):
+    """What all steps share, with the sizes that the steps are of."""
 
     folders: StudyFolders
     sizes: StudySizes
-    seed: int
 
 
-def probe_draws(
-    study: Study, data: ClassificationData, features: NDArray[np.float32], *, standardize: bool
-) -> NDArray[np.float32]:
-    """AUROC of the probes on each share of the labels, (F, 1 + num_draws, L)."""
-    seed, num_draws = study.seed, study.sizes.num_draws
-    draws = patient_bootstrap(data.patient_ids[data.test], num_draws=num_draws, seed=seed)
-    found = []
-    for fraction in FRACTIONS:
-        config = ProbeConfig(seed=seed, num_seeds=PROBE_SEEDS[fraction], standardize=standardize)
-        heads = train_low_data(data, features, (fraction,), config=config, device=chosen_device())
-        scores = [auroc(chance, data.labels[data.test], draws) for chance in heads.probabilities(features[data.test])]
-        found.append(mean_over_seeds(np.stack(scores), seed=seed))
-    return np.stack(found).astype(np.float32)
+@dataclass(frozen=True, kw_only=True)
+class HospitalStep(StudyStep):
+    """A step about one encoder."""
+
+    study: HospitalStudy
+
+    @property
+    @abstractmethod
+    def named(self) -> str:
+        """The encoder it is about, as in result rows."""
+
+    def is_of(self, encoders: Sequence[str]) -> bool:
+        """Whether it is about one of these encoders, or about the MAE; about anything if none is named."""
+        return not encoders or self.named.startswith(MAE) or self.named in encoders
 
 
 def probed(
-    study: Study,
+    study: HospitalStudy,
     encoder: LoadedEncoder,
     world: World,
     *,
@@ -116,64 +94,16 @@ def probed(
             data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
             for standardize in (False, True) if is_followed else (False,):
                 key = f"{group}|{view(pooling, standardize=standardize)}"
-                found[key] = probe_draws(study, data, home, standardize=standardize)
+                found[key] = probe_draws(study, data, home, standardize=standardize)["auroc"]
             if away is not None and both is not None:
                 carried = _carried(data, away, f"{group} {AWAY}")
                 key = f"{carried.dataset}|{view(pooling)}"
-                found[key] = probe_draws(study, carried, both, standardize=False)
+                found[key] = probe_draws(study, carried, both, standardize=False)["auroc"]
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyStep(ABC):
-    """Something that leaves one file of arrays; done once."""
-
-    name: str
-    study: Study
-
-    @property
-    def file(self) -> Path:
-        """Where its arrays are."""
-        return self.study.folders.scores(self.name)
-
-    def is_of(self, encoders: Sequence[str]) -> bool:
-        """Whether it is about one of these encoders, or about the MAE; about anything if none is named."""
-        return not encoders or self.named.startswith(MAE) or self.named in encoders
-
-    @property
-    @abstractmethod
-    def named(self) -> str:
-        """The encoder it is about, as in result rows."""
-
-    @abstractmethod
-    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Do the step's work and return the arrays to keep."""
-
-    def run(self) -> str:
-        """Do it unless it is done, in one thread; returns its name."""
-        if self.file.exists():
-            return self.name
-        began, used = time.monotonic(), _processor_seconds()
-        arrays = self.arrays()
-        about = {
-            "seconds": round(time.monotonic() - began, 1),
-            "processor_seconds": round(_processor_seconds() - used, 1),
-            "commit": provenance("study", self.study.seed).commit,
-            "chip": chip(),
-        }
-        with staged_file(self.file) as partial, partial.open("wb") as stream:
-            kept: dict[str, Any] = {**arrays, ABOUT: np.array(json.dumps(about))}
-            np.savez(stream, **kept)
-        return self.name
-
-
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselineStep(StudyStep):
+class BaselineStep(HospitalStep):
     """Probe an encoder that no Stage 2 has seen, on both poolings, in one world."""
 
     encoder: str
@@ -195,7 +125,7 @@ class BaselineStep(StudyStep):
         )
 
 
-def open_baseline(study: Study, name: str) -> LoadedEncoder:
+def open_baseline(study: HospitalStudy, name: str) -> LoadedEncoder:
     """The Stage 1 encoder, or one of its shape that has seen nothing."""
     stage_1 = load_encoder(study.folders.mae)
     if name == MAE:
@@ -206,7 +136,7 @@ def open_baseline(study: Study, name: str) -> LoadedEncoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage2Step(StudyStep):
+class Stage2Step(HospitalStep):
     """Train one condition with one seed and probe what it releases."""
 
     condition_number: int
@@ -234,7 +164,7 @@ class Stage2Step(StudyStep):
             sizes.distill,
             encoder=folders.mae,
             pack=folders.pack(TRIPLETS, condition.world.name),
-            targets=tuple(folders.run(name) / "targets" for name in ("ecg", "labs")),
+            targets=tuple(map(folders.targets, ("ecg", "labs"))),
             out=self.out,
             training=replace(sizes.distill.training, seed=self.seed),
             resume=True,
@@ -251,7 +181,7 @@ class Stage2Step(StudyStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskStep(StudyStep):
+class MaskStep(HospitalStep):
     """Train decoders on an encoder's patch tokens and count pixels on the test films.
 
     Args:
@@ -288,13 +218,13 @@ class MaskStep(StudyStep):
         return {name: np.stack([getattr(count, name) for count in counts]) for name in names}
 
 
-def all_steps(study: Study, stage_2_seeds: tuple[int, ...]) -> list[StudyStep]:
+def all_steps(study: HospitalStudy, stage_2_seeds: tuple[int, ...]) -> list[HospitalStep]:
     """Every step, what decides most first; a step of masks comes after the run it decodes.
 
     The MAE and random weights get every decoder seed; PaCX's runs share them out, so that pairs of equal decoder seed
     resample decoders and Stage 2 at once.
     """
-    steps: list[StudyStep] = [
+    steps: list[HospitalStep] = [
         BaselineStep(name=str(world.subject(MAE)), encoder=MAE, world=world, study=study) for world in WORLDS
     ]
     steps += [BaselineStep(name=RANDOM, encoder=RANDOM, world=IN_LIFE, study=study)]

@@ -5,26 +5,23 @@ that is whole is kept. Steps run side by side, each in a process with one thread
 since the last checkpoints of the steps at work.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from pacx.core.artifacts import read_json, write_json
-from pacx.core.errors import UsageError
-from pacx.core.progress import announce, progress
+from pacx.core.artifacts import write_json
 from pacx.evaluation.results import ResultRow, write_rows
 from pacx.models.encoders.names import MAE
 from pacx.recipes.run import Run
-from pacx.recipes.side_by_side import in_processes, one_thread_each, run_side_by_side
-from studies.simulated.cohorts import PRETRAINING, TRIPLETS, pack_cohorts, require_strangers, simulate
+from pacx.recipes.side_by_side import one_thread_each, run_side_by_side
+from studies.simulated.cohorts import pack_cohorts, require_strangers, simulate
 from studies.simulated.design import IN_LIFE, SIZES, Preset, StudyFolders, StudySizes
 from studies.simulated.rows import study_rows
-from studies.simulated.steps import Study, StudyStep, all_steps
+from studies.simulated.steps import HospitalStudy, all_steps
+from studies.stepwise.cohorts import PRETRAINING, TRIPLETS
+from studies.stepwise.step import require_same_study, run_steps, timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +71,6 @@ class StudyConfig:
         return f"python -m studies.simulated_hospital --preset {self.preset.value}{seed}{' --rehearse' * self.rehearse}"
 
 
-def _require_same_study(config: StudyConfig) -> None:
-    path = config.folders.out / "study.json"
-    asked = {"preset": config.preset.value, "seed": config.seed, "rehearse": config.rehearse}
-    if path.exists() and {key: read_json(path).get(key) for key in asked} != asked:
-        raise UsageError(f"{config.folders.out} holds another study ({path} says which); give another --out")
-    write_json(path, asked)
-
-
-@contextmanager
-def _timed(config: StudyConfig, name: str) -> Iterator[None]:
-    """Announce a part, and keep the seconds it took: a later call that has nothing to do adds next to none."""
-    path = config.folders.out / "seconds.json"
-    announce(f"study: {name}")
-    began = time.monotonic()
-    yield
-    known = read_json(path) if path.exists() else {}
-    write_json(path, {**known, name: round(known.get(name, 0.0) + time.monotonic() - began, 1)})
-
-
 def _stage_1(config: StudyConfig) -> list[Run]:
     """Films, ECGs, labs; none needs another."""
     folders, sizes = config.folders, config.sizes
@@ -109,17 +87,6 @@ def _stage_1(config: StudyConfig) -> list[Run]:
     ]
 
 
-def _run(step: StudyStep) -> str:
-    return step.run()
-
-
-def _run_steps(steps: Sequence[StudyStep], num_processes: int) -> None:
-    missing = [step for step in steps if not step.file.exists()]
-    with progress("study", len(missing), "steps") as shown:
-        for name in in_processes(_run, missing, num_processes):
-            shown.advance(note=name)
-
-
 def run_study(config: StudyConfig) -> list[ResultRow]:
     """Do what is missing; returns the rows that OUT/results.json holds.
 
@@ -128,19 +95,19 @@ def run_study(config: StudyConfig) -> list[ResultRow]:
         DataError: a patient would be in two cohorts.
     """
     folders, sizes = config.folders, config.sizes
-    _require_same_study(config)
-    study = Study(folders=folders, sizes=sizes, seed=config.seed)
+    require_same_study(folders.out, {"preset": config.preset.value, "seed": config.seed, "rehearse": config.rehearse})
+    study = HospitalStudy(folders=folders, sizes=sizes, seed=config.seed, num_draws=sizes.num_draws)
     steps = all_steps(study, config.stage_2_seeds)
     if not config.rows_only:
-        with _timed(config, "simulate"):
+        with timed(folders.out, "simulate"):
             simulate(folders, sizes, seed=config.seed, num_processes=config.num_processes)
-        with _timed(config, "pack"):
+        with timed(folders.out, "pack"):
             pack_cohorts(folders, sizes, config.seed)
         write_json(folders.out / "patients.json", require_strangers(folders))
-        with _timed(config, "stage 1"), one_thread_each(config.num_processes) as workers:
+        with timed(folders.out, "stage 1"), one_thread_each(config.num_processes) as workers:
             run_side_by_side(_stage_1(config), workers)
-        with _timed(config, "steps"):
-            _run_steps([step for step in steps if step.is_of(config.only)], config.num_processes)
+        with timed(folders.out, "steps"):
+            run_steps([step for step in steps if step.is_of(config.only)], config.num_processes)
     rows = study_rows(study, steps, command=config.command, is_rehearsal=config.rehearse)
     write_rows(folders.out / "results.json", rows)
     return rows

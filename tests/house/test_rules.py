@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(path for room in ("src/pacx", "studies/simulated") for path in (ROOT / room).rglob("*.py"))
+SOURCES = sorted(
+    path for room in ("src/pacx", "studies/simulated", "studies/stepwise") for path in (ROOT / room).rglob("*.py")
+)
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "misc", "common", "base", "manager", "v2", "new"}
 FORBIDDEN_TEXT = {
     r"strict\s*=\s*False.*load|load.*strict\s*=\s*False": "a checkpoint is loaded strictly or refused",

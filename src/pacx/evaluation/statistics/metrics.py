@@ -104,6 +104,67 @@ def auroc(scores: ArrayLike, labels: ArrayLike, draws: PatientDraws) -> Float:
     return np.stack(columns, axis=1)
 
 
+def _auroc_within_of_label(
+    scores: Float, labels: Float, strata: NDArray[np.int64], num_strata: int, draws: PatientDraws
+) -> Float:
+    is_positive, is_negative = labels == 1, labels == 0
+    has_fewer_positives = is_positive.sum() <= is_negative.sum()
+    few, many = (is_positive, is_negative) if has_fewer_positives else (is_negative, is_positive)
+    if not few.any():
+        return np.full(draws.num_draws, np.nan)
+    distinct, rank = np.unique(scores, return_inverse=True)
+    place = (strata * len(distinct) + rank).astype(np.float64)  # stratum by stratum, each from its lowest score on
+    num_patients = draws.counts.shape[0]
+    order = _place(place[few], draws.patient[few], place[many], draws.patient[many], num_patients)
+    belongs = np.unique(place[few]).astype(np.int64) // len(distinct)  # (G,) the stratum of each score
+    few_of, many_of = (
+        sparse.csr_array((np.ones(part.sum()), (strata[part], draws.patient[part])), shape=(num_strata, num_patients))
+        for part in (few, many)
+    )
+    parts = []
+    for counts in _blocks(draws, order.gaps.shape[0]):
+        gaps, members = order.gaps @ counts, many_of @ counts  # (2G + 1, r), (S, r)
+        before = np.cumsum(members, axis=0) - members  # (S, r) the other class in earlier strata
+        below = np.cumsum(gaps, axis=0)[:-1:2] + gaps[1::2] / 2 - before[belongs]
+        ordered = ((order.groups @ counts) * below).sum(axis=0)
+        parts.append(ratio(ordered, ((few_of @ counts) * members).sum(axis=0)))
+    share = np.concatenate(parts)
+    return share if has_fewer_positives else 1 - share
+
+
+def auroc_within(scores: ArrayLike, labels: ArrayLike, strata: ArrayLike, draws: PatientDraws) -> Float:
+    """AUROC among samples that are alike: the chance that a positive scores above a negative *of its own stratum*.
+
+    What the stratum itself tells of the label is worth nothing here: scores that only know the stratum have 0.5.
+
+    Args:
+        scores: (N, L) any monotone score.
+        labels: (N, L) 1 / 0 / NaN = unknown.
+        strata: (N,) what the samples of a stratum have in common, such as the tenth of how ill their patients are.
+        draws: patient draws over the N samples.
+
+    Returns:
+        (R, L): the mean over strata of their AUROC, each weighted by its pairs of a positive and a negative in the
+        draw. A stratum that lacks a class has no pairs, hence no weight; NaN where no stratum has both.
+
+    Raises:
+        ModelError: a score is not finite.
+        ValueError: strata are not one per sample.
+
+    Source: the stratified Mann-Whitney statistic (van Elteren 1960) with pairs as weights; compare the
+    covariate-adjusted AUROC of Janes and Pepe 2009.
+    """
+    score_array, label_array = _checked(scores, labels)
+    names, stratum = np.unique(np.asarray(strata), return_inverse=True)
+    if stratum.shape != (len(score_array),):
+        raise ValueError(f"strata {np.shape(strata)} must be one per sample of scores {score_array.shape}")
+    columns = [
+        _auroc_within_of_label(score_array[:, k], label_array[:, k], stratum, len(names), draws)
+        for k in range(label_array.shape[1])
+    ]
+    return np.stack(columns, axis=1)
+
+
 def _drawn(
     scores: Float, positive: NDArray[np.bool_], negative: NDArray[np.bool_], draws: PatientDraws
 ) -> Iterator[tuple[Float, Float]]:
