@@ -10,6 +10,7 @@ table of where its rows come from.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,18 @@ from pacx.cli.terminal import explained, say
 from pacx.core.artifacts import staged_file, write_text
 from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.results import ResultRow, Subject, difference_metric, read_rows
+from pacx.models.encoders.names import MAE
 from pacx.reporting.exports import to_markdown
 from pacx.reporting.result_rows import Rows
-from pacx.reporting.tables import is_distinguishable
+from pacx.reporting.tables import Table, is_distinguishable
 from studies.gain_figure import draw_gains
+from studies.illness import names as illness_names
+from studies.illness import tables as illness_tables
+from studies.illness.figure import draw_beyond
 from studies.simulated import bars as study_bars
 from studies.simulated import tables as study_tables
 from studies.simulated.names import STUDY
+from studies.stepwise.cells import origin_table
 
 _HEADER = """# Results
 
@@ -126,9 +132,52 @@ class Numbers:
         """Segmentation of the study."""
         return to_markdown(study_tables.mask_table(self.rows))
 
+    def illness(self, kind: str, measure: str = illness_names.AREA, *, standardized: bool = False) -> str:
+        """A table of the study of illness: "scores", "gains", "beyond", "over random", "reached"."""
+        makers: Mapping[str, Callable[..., Table]] = {
+            "scores": illness_tables.score_table,
+            "gains": illness_tables.gain_table,
+            "beyond": illness_tables.beyond_table,
+            "over random": partial(illness_tables.beyond_table, control=illness_names.RANDOM_VECTORS),
+            "reached": illness_tables.reached_table,
+        }
+        return to_markdown(makers[kind](self.rows, measure, is_standardized=standardized))
+
+    def illness_labels(self) -> str:
+        """Own minus equally ill of single labels."""
+        return to_markdown(illness_tables.label_table(self.rows))
+
+    def knowledge(self) -> str:
+        """What films, ECG and labs know beyond acuity."""
+        return to_markdown(illness_tables.knowledge_table(self.rows))
+
+    def beyond(
+        self, method: str, pairs: int, fraction: float, measure: str = illness_names.AREA, minus: str = "equally ill"
+    ) -> str:
+        """Own pairs minus something in points: a control's name, "mae", or another method with as many own pairs."""
+        other = (
+            illness_names.baseline()
+            if minus == MAE
+            else illness_names.subject(method, pairs, minus)
+            if minus in (illness_names.EQUALLY_ILL, illness_names.RANDOM_VECTORS)
+            else illness_names.subject(minus, pairs, illness_names.OWN)
+        )
+        own = illness_names.subject(method, pairs, illness_names.OWN)
+        row = self.row(
+            protocol=illness_names.ILLNESS,
+            dataset=f"{illness_names.HOSPITAL}, {illness_tables.GROUPS[0]}",
+            subject=str(own),
+            contrast=str(other),
+            metric=difference_metric(measure),
+            fraction=fraction,
+            label="macro",
+        )
+        low, high = (f"{100 * end:.1f}" for end in (row.ci_low, row.ci_high))
+        return f"{100 * row.value:+.1f} [{low}, {high}]"
+
     def origins(self) -> str:
         """Where all rows come from."""
-        return to_markdown(study_tables.origin_table(self.rows.rows))
+        return to_markdown(origin_table(self.rows.rows))
 
 
 def _with_interval(row: ResultRow, digits: int, sign: str = "") -> str:
@@ -182,17 +231,22 @@ class PageCall:
     picture: Path | None = None
     """A PNG of the gains of the study among the rows."""
 
+    illness_picture: Path | None = None
+    """A PNG of what own pairs add to those of equally ill patients."""
+
 
 def main(words: Sequence[str] | None = None) -> None:
     """Write the page and, if asked for, its picture."""
     call = tyro.cli(PageCall, args=words)
     with explained():
         write_text(call.out, results_page(call.results, call.out))
-        if call.picture is not None:
-            every = tuple(row for file in call.results for row in read_rows(file))
-            with staged_file(call.picture) as partial:
-                partial.write_bytes(draw_gains(Rows(rows=every)))
-    say(f"page written to {call.out}{f' and picture to {call.picture}' if call.picture else ''}")
+        every = Rows(rows=tuple(row for file in call.results for row in read_rows(file)))
+        for path, draw in ((call.picture, draw_gains), (call.illness_picture, draw_beyond)):
+            if path is not None:
+                with staged_file(path) as staged:
+                    staged.write_bytes(draw(every))
+                say(f"picture written to {path}")
+    say(f"page written to {call.out}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from studies.simulated.names import (
     WITHIN_ACUITY,
     WITHIN_VIEW,
 )
-from studies.simulated.tables import DENSE, FRACTIONS, NOT_MEASURED, points, share, study_row
+from studies.simulated.tables import DENSE, FRACTIONS, study_row
+from studies.stepwise.cells import NOT_MEASURED, points, share
 
 _QUARTER, _POINT, _HALF_A_POINT = 0.25, 0.01, 0.005
 _EMPTY = Cell(text="", is_quiet=True)

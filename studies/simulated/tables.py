@@ -3,20 +3,19 @@
 Every function takes rows and says "not measured" where there is none; none knows how the rows were made.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.models.encoders.names import CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, RANDOM, REGRESSION_ONLY
 from pacx.reporting.result_rows import Rows
-from pacx.reporting.tables import Cell, Table, format_interval, is_distinguishable
+from pacx.reporting.tables import Cell, Table, format_interval
 from studies.simulated import names
 from studies.simulated.names import HOSPITAL, SHARE, STANDARDIZED, STUDY
+from studies.stepwise.cells import NOT_MEASURED, points, share
 
 DENSE, ANATOMICAL = f"{HOSPITAL}, physiology-dense", f"{HOSPITAL}, anatomical"
 AWAY = " at the other site"
 FRACTIONS = (0.01, 0.1, 1.0)
-NOT_MEASURED = Cell(text="not measured", is_quiet=True)
 _GAIN = difference_metric("auroc")
 _DATASETS = {DENSE: "physiology-dense", ANATOMICAL: "anatomical"}
 _HEADS = tuple(f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS)
@@ -69,16 +68,6 @@ def study_row(
         fraction=fraction,
         label=label,
     )
-
-
-def points(row: ResultRow | None) -> Cell:
-    """A difference in points; quiet and named where it cannot be told from 0."""
-    if row is None or math.isnan(row.value):
-        return NOT_MEASURED
-    text, small = f"{100 * row.value:+.1f}", format_interval(row, digits=1, scale=100)
-    if is_distinguishable(row):
-        return Cell(text=text, small=small)
-    return Cell(text=text, small=f"{small} n. d.", is_quiet=True)
 
 
 def baseline_of(subject: Subject, pooling: str = "") -> Subject:
@@ -193,11 +182,6 @@ def share_table(rows: Rows) -> Table:
     )
 
 
-def share(row: ResultRow) -> Cell:
-    """A share of the full method's gain."""
-    return Cell(text=f"{row.value:.2f}", small=format_interval(row, digits=2))
-
-
 def mask_table(rows: Rows) -> Table:
     """Segmentation: IoU of random, MAE and PaCX tokens, and PaCX minus MAE."""
     query: dict[str, object] = {"protocol": "segmentation", "dataset": HOSPITAL, "fraction": 1.0}
@@ -217,22 +201,4 @@ def mask_table(rows: Rows) -> Table:
         caption="IoU, mean over films and decoders, on frozen patch tokens; differences are in points.",
         header=("mask", "random weights", "MAE", "PaCX", "PaCX - MAE", "random - MAE", "n"),
         rows=tuple(body),
-    )
-
-
-def origin_table(rows: Sequence[ResultRow]) -> Table:
-    """Where the numbers come from: each distinct provenance with what was measured so."""
-    groups: dict[tuple[str, str], list[ResultRow]] = {}
-    for row in rows:
-        groups.setdefault((row.protocol, row.provenance), []).append(row)
-    body = []
-    for (protocol, provenance), members in groups.items():
-        ns = sorted({row.n for row in members})
-        shown = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]} to {ns[-1]}"
-        seeds = ", ".join(map(str, sorted({row.seed for row in members})))
-        body.append((protocol, str(len(members)), shown, seeds, provenance))
-    return Table(
-        caption="Each group of rows with how it was made.",
-        header=("protocol", "rows", "n", "seed", "command, commit, chip"),
-        rows=tuple(tuple(Cell(text=text) for text in line) for line in body),
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(
-    path for room in ("src/pacx", "studies/simulated", "studies/stepwise") for path in (ROOT / room).rglob("*.py")
-)
+ROOMS = ("src/pacx", "studies/simulated", "studies/stepwise", "studies/illness")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "misc", "common", "base", "manager", "v2", "new"}
 FORBIDDEN_TEXT = {
     r"strict\s*=\s*False.*load|load.*strict\s*=\s*False": "a checkpoint is loaded strictly or refused",

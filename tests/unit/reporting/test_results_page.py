@@ -13,7 +13,8 @@ from pacx.reporting.result_rows import Rows
 from studies.gain_figure import draw_gains
 from studies.page import main, results_page
 from studies.simulated.bars import bar_table, bars
-from studies.simulated.tables import DENSE, NOT_MEASURED
+from studies.simulated.tables import DENSE
+from studies.stepwise.cells import NOT_MEASURED
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = ("docs/results/simulated-hospital.json", "docs/results/real-films.json")

@@ -1,0 +1,48 @@
+"""What the rows of this study call methods, what they are taught, and measures: steps write it, pages read it."""
+
+from pacx.evaluation.results import Subject
+from pacx.models.encoders.names import MAE
+
+ILLNESS, KNOWLEDGE, HOSPITAL = "illness", "illness-knowledge", "simulated hospital"
+"""Protocols and dataset."""
+
+CLOSED_FORM = "closed form"
+ORACLE = "oracle"
+"""The closed form towards the true physiology, which only a simulation knows: the ceiling of what pairs could teach."""
+READ_ACUITY = "acuity read from films"
+"""The closed form towards how ill the paired patients are, and nothing else."""
+ACUITY = "acuity"
+"""How ill a test patient truly is, as the only feature of the probe."""
+PAPER, CONDITIONED = "Stage 2", "conditioned Stage 2"
+
+OWN, EQUALLY_ILL, RANDOM_VECTORS = "own", "equally ill", "random vectors"
+"""Whose targets a film is given: its patient's, another patient's of the same tenth of acuity, or nobody's."""
+
+STANDARDIZED, BOTH = "standardized", "both"
+"""A condition (features as probes see them), and a pooling: class token beside the mean of patches."""
+AREA, WITHIN = "auroc", "auroc_within_tenths"
+"""Measures: over all pairs of patients, and over those who are equally ill."""
+MEASURES = (AREA, WITHIN)
+SHARE, SHARE_OF_ORACLE = "share_of_gain", "share_of_oracle"
+R2 = "r2_beyond_acuity"
+
+
+def subject(method: str, num_pairs: int, taught: str, *, standardize: bool = False) -> Subject:
+    """An encoder that was taught something by some number of pairs."""
+    parts = [f"{num_pairs:,} pairs", taught, *([STANDARDIZED] if standardize else [])]
+    return Subject(method, condition=", ".join(parts))
+
+
+def untaught(name: str, pooling: str = "", *, standardize: bool = False) -> Subject:
+    """What no pair has taught: the MAE, or acuity itself."""
+    return Subject(name, pooling, STANDARDIZED if standardize else "")
+
+
+def baseline(*, standardize: bool = False) -> Subject:
+    """The MAE as it is released, which gains are over."""
+    return untaught(MAE, standardize=standardize)
+
+
+def share_of(kind: str, measure: str) -> str:
+    """The metric of a share, of scores by this measure."""
+    return kind if measure == AREA else f"{kind}_within_tenths"

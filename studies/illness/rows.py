@@ -1,0 +1,292 @@
+"""From the draws that steps left to result rows: scores, paired gains, what a patient's own pair adds, shares of it.
+
+Stage 1 seeds are drawn anew in every draw, each with the mean over its Stage 2 seeds: to draw the outermost is to draw
+what is nested in it (Davison and Hinkley 1997, section 3.8). With a single Stage 1 its Stage 2 seeds are drawn instead,
+and the row says so. What is compared is compared over the Stage 1 seeds that all sides have.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from pacx.core.randomness import seed_of
+from pacx.data.packs.pack import Pack
+from pacx.evaluation.probes.low_data import FRACTIONS
+from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
+from pacx.evaluation.statistics.bootstrap import Column, Float, RowMaker, mean_over_seeds, ratio
+from pacx.models.encoders.names import MAE
+from studies.illness.cohorts import variables
+from studies.illness.design import METHODS, TRAINED
+from studies.illness.names import (
+    ACUITY,
+    BOTH,
+    CLOSED_FORM,
+    EQUALLY_ILL,
+    HOSPITAL,
+    ILLNESS,
+    KNOWLEDGE,
+    MEASURES,
+    ORACLE,
+    OWN,
+    R2,
+    RANDOM_VECTORS,
+    READ_ACUITY,
+    SHARE,
+    SHARE_OF_ORACLE,
+    STANDARDIZED,
+    baseline,
+    share_of,
+    subject,
+    untaught,
+)
+from studies.illness.steps import IllnessStep, IllnessStudy, KnowledgeStep, ProbedStep, key, views
+from studies.stepwise.cohorts import physiology_of
+from studies.stepwise.finished import Finished, cost_rows, origin
+from studies.stepwise.probing import GROUPS
+
+_POINT = 0.01
+"""Shares of a smaller gain say nothing."""
+_CONTROLS = (EQUALLY_ILL, RANDOM_VECTORS)
+Trainings = Mapping[tuple[int | None, int], Float]
+"""Draws by (Stage 1 seed, Stage 2 seed)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """What one encoder's probes scored, training by training.
+
+    Args:
+        draws: by training, (F, R, L).
+        abouts: of the steps behind it.
+        num_trainings: how many.
+    """
+
+    draws: Trainings
+    abouts: tuple[Mapping[str, object], ...]
+    num_trainings: int
+
+    @property
+    def stage_1_seeds(self) -> frozenset[int] | None:
+        """Which it has; None = it needs none, hence goes with any."""
+        found = {one for one, _ in self.draws}
+        return None if None in found else frozenset(one for one in found if one is not None)
+
+
+def _shared(behind: Sequence[_Scored]) -> list[int]:
+    """Stage 1 seeds that all have; empty where none needs one."""
+    sets = [each.stage_1_seeds for each in behind if each.stage_1_seeds is not None]
+    return sorted(frozenset.intersection(*sets)) if sets else []
+
+
+def _over_trainings(scored: _Scored, common: Sequence[int], part: int, seed: int) -> Float:
+    """Draws (R, L) of one share of the labels, trainings drawn anew."""
+
+    def stage_2(one: int | None) -> Float:
+        return np.stack([draws[part] for (first, _), draws in sorted(scored.draws.items()) if first == one])
+
+    if scored.stage_1_seeds is None:
+        return stage_2(None).mean(axis=0)
+    if len(common) == 1:
+        return mean_over_seeds(stage_2(common[0]).astype(np.float64), seed=seed_of(seed, "stage 2"))
+    each = np.stack([stage_2(one).mean(axis=0) for one in common])  # (A, R, L)
+    return mean_over_seeds(each.astype(np.float64), seed=seed_of(seed, "stage 1"))
+
+
+def _macro(draws: Float) -> Float:
+    """Mean over the labels that are defined, (R, L) to (R,)."""
+    known = ~np.isnan(draws)
+    return ratio(np.where(known, draws, 0.0).sum(axis=1), known.sum(axis=1))
+
+
+class _Done(Finished[IllnessStudy]):
+    """The steps that are done, by what their rows are called."""
+
+    @cached_property
+    def probed(self) -> Mapping[Subject, list[tuple[ProbedStep, str]]]:
+        """Per subject of plain features its steps, and the pooling that its arrays are named by."""
+        found: dict[Subject, list[tuple[ProbedStep, str]]] = {}
+        for step in self.steps:
+            if isinstance(step, ProbedStep):
+                for pooling in ("", BOTH) if step.method == MAE else ("",):
+                    plain = untaught(step.method, pooling)
+                    name = subject(step.method, step.num_pairs, step.taught) if step.taught else plain
+                    found.setdefault(name, []).append((step, pooling))
+        return found
+
+    def scored(self, group: str, called: str, measure: str) -> dict[Subject, _Scored]:
+        """Every encoder's draws in one group of labels, as probes see its features, by one measure."""
+        return {
+            name: _Scored(
+                draws={
+                    (step.stage_1, step.seed): np.asarray(
+                        self.files[step.name][key(group, called, measure, pooling)], np.float64
+                    )
+                    for step, pooling in steps
+                },
+                abouts=tuple(self.about(step) for step, _ in steps),
+                num_trainings=0 if steps[0][0].stage_1 is None else len(steps),
+            )
+            for name, steps in self.probed.items()
+        }
+
+
+def _kept(equal: Float, own: Float, base: Float) -> Float:
+    return ratio(equal - base, own - base)
+
+
+def _reached(own: Float, equal: Float, oracle_own: Float, oracle_equal: Float) -> Float:
+    return ratio(own - equal, oracle_own - oracle_equal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Writer:
+    """Rows of one group of labels, of features seen in one way, by one measure."""
+
+    done: _Done
+    group: str
+    is_standardized: bool
+    measure: str
+    remark: str
+    n: int
+    scored: Mapping[Subject, _Scored]
+
+    def rows(self) -> list[ResultRow]:
+        """Scores, differences and shares, for each share of the labels; controls have no scores of their own."""
+        found: list[ResultRow] = []
+        for part in range(len(FRACTIONS)):
+            found += [self._score(name, part) for name in self.scored if not name.condition.endswith(_CONTROLS)]
+            found += self._differences([(untaught(MAE, BOTH), baseline()), (untaught(ACUITY), baseline())], part)
+            for method in METHODS:
+                for number in self.done.study.sizes.pairs:
+                    found += self._of_pairs(method, number, part)
+        return found
+
+    def _of_pairs(self, method: str, number: int, part: int) -> list[ResultRow]:
+        """What one method gains from one number of pairs; of plain features more is asked."""
+        own, equal, none = (subject(method, number, each) for each in (OWN, EQUALLY_ILL, RANDOM_VECTORS))
+        pairs = [(own, baseline()), (equal, baseline()), (own, equal), (own, none)]
+        if not self.is_standardized:
+            pairs += [(none, baseline())]
+            if method not in (ORACLE, READ_ACUITY):
+                pairs += [(own, untaught(MAE, BOTH)), (own, subject(READ_ACUITY, number, OWN))]
+            if method in TRAINED:
+                pairs += [(own, subject(CLOSED_FORM, number, OWN))]
+        found = self._differences(pairs, part)
+        if not self.is_standardized and {own, equal, baseline()} <= self.scored.keys():
+            found += self._shares(own, equal, number, part)
+            if number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1:
+                found += [self._difference(own, equal, part, label) for label in GROUPS[self.group]]
+        return found
+
+    def _shares(self, own: Subject, equal: Subject, number: int, part: int) -> list[ResultRow]:
+        """What equally ill patients' pairs keep of the gain, and how much of the oracle's is reached; of gains only."""
+        gained, base, kept = self._macros([own, baseline(), equal], part)
+        found = []
+        if gained[0] - base[0] > _POINT:
+            found.append(self._row(share_of(SHARE, self.measure), _kept(kept, gained, base), [equal, own], part))
+        oracle = [subject(ORACLE, number, each) for each in (OWN, EQUALLY_ILL)]
+        if own not in oracle and set(oracle) <= self.scored.keys():
+            four = self._macros([own, equal, *oracle], part)
+            if four[2][0] - four[3][0] > _POINT:
+                name = share_of(SHARE_OF_ORACLE, self.measure)
+                found.append(self._row(name, _reached(*four), [own, oracle[0]], part))
+        return found
+
+    def _differences(self, pairs: Sequence[tuple[Subject, Subject]], part: int) -> list[ResultRow]:
+        return [self._difference(*pair, part) for pair in pairs if set(pair) <= self.scored.keys()]
+
+    def _difference(self, first: Subject, second: Subject, part: int, label: str = MACRO) -> ResultRow:
+        ours, theirs = self._drawn([first, second], part)
+        gain = _macro(ours) - _macro(theirs)
+        if label != MACRO:
+            gain = (ours - theirs)[:, GROUPS[self.group].index(label)]
+        return self._row(difference_metric(self.measure), gain, [first, second], part, label)
+
+    def _score(self, name: Subject, part: int) -> ResultRow:
+        return self._row(self.measure, np.clip(self._macros([name], part)[0], 0.0, 1.0), [name], part)
+
+    def _macros(self, behind: Sequence[Subject], part: int) -> list[Float]:
+        """Draws (R,) of the macro score of each."""
+        return list(map(_macro, self._drawn(behind, part)))
+
+    def _drawn(self, behind: Sequence[Subject], part: int) -> list[Float]:
+        """Draws (R, L) of each, over the Stage 1 seeds that all have."""
+        scored = [self.scored[name] for name in behind]
+        common = _shared(scored)
+        return [_over_trainings(each, common, part, self.done.study.seed) for each in scored]
+
+    def _row(self, metric: str, draws: Float, behind: Sequence[Subject], part: int, label: str = MACRO) -> ResultRow:
+        """One number of the first subject, against the second where there is one."""
+        scored = [self.scored[name] for name in behind]
+        names = [_seen(name, is_standardized=self.is_standardized) for name in behind]
+        maker = RowMaker(
+            protocol=ILLNESS,
+            dataset=f"{HOSPITAL}, {self.group}",
+            seed=self.done.study.seed,
+            provenance=origin(self.remark, [about for one in scored for about in one.abouts]),
+            subjects={str(name): name for name in names},
+            num_trainings=max(one.num_trainings for one in scored),
+        )
+        column = Column(str(names[0]), metric, draws, str(names[1]) if names[1:] else "")
+        num_probes = self.done.study.sizes.num_probe_seeds[FRACTIONS[part]]
+        said = f"{len(_shared(scored))} Stage 1 seeds, {num_probes} probe seeds"
+        return maker.row(column, draws, label=label, n=self.n, fraction=FRACTIONS[part], remark=said)
+
+
+def _seen(name: Subject, *, is_standardized: bool) -> Subject:
+    """A subject as rows call it, by how probes see its features."""
+    return replace(name, condition=", ".join(filter(None, (name.condition, STANDARDIZED * is_standardized))))
+
+
+def _knowledge_rows(done: _Done, remark: str) -> list[ResultRow]:
+    """What films, ECG and labs know of each variable beyond acuity."""
+    names = list(variables(physiology_of(["anybody"], done.study.seed)))
+    by_source: dict[str, list[KnowledgeStep]] = {}
+    for step in done.steps:
+        if isinstance(step, KnowledgeStep):
+            by_source.setdefault(step.source, []).append(step)
+    found = []
+    for source, steps in by_source.items():
+        each = np.stack([np.asarray(done.files[step.name][R2], np.float64) for step in steps])  # (A, R, V)
+        draws = mean_over_seeds(each, seed=seed_of(done.study.seed, "stage 1"))
+        maker = RowMaker(
+            protocol=KNOWLEDGE,
+            dataset=HOSPITAL,
+            seed=done.study.seed,
+            provenance=origin(remark, list(map(done.about, steps))),
+        )
+        n = int(done.files[steps[0].name]["n"])
+        column = Column(source, R2, draws)
+        found += [maker.row(column, draws[:, place], label=name, n=n) for place, name in enumerate(names)]
+    return found
+
+
+def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: str) -> list[ResultRow]:
+    """Rows of everything that is done.
+
+    Args:
+        study: what the steps share.
+        steps: all that leave draws, done or not.
+        command: what makes these numbers again.
+    """
+    done = _Done(study, steps)
+    if not done.steps:
+        return []
+    remark = f"{'REHEARSAL, no result; ' * study.sizes.is_rehearsal}{command}; {study.num_draws} draws"
+    n = len(Pack.open(study.folders.downstream).rows("test"))
+    rows: list[ResultRow] = []
+    for group in GROUPS:
+        for is_standardized, called in views():
+            for measure in MEASURES:
+                rows += _Writer(
+                    done=done,
+                    group=group,
+                    is_standardized=is_standardized,
+                    measure=measure,
+                    remark=remark,
+                    n=n,
+                    scored=done.scored(group, called, measure),
+                ).rows()
+    return rows + _knowledge_rows(done, remark) + cost_rows(done, remark, HOSPITAL)

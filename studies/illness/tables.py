@@ -1,0 +1,203 @@
+"""Result rows of the study of illness as tables; "not measured" where there is none; none knows how rows were made."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pacx.evaluation.results import ResultRow, Subject, difference_metric
+from pacx.models.encoders.names import MAE
+from pacx.reporting.result_rows import Rows
+from pacx.reporting.tables import Cell, Table, format_interval
+from studies.illness import names
+from studies.illness.names import EQUALLY_ILL, OWN, RANDOM_VECTORS
+from studies.stepwise.cells import NOT_MEASURED, points, share
+
+FRACTIONS = (0.01, 0.1, 1.0)
+GROUPS = ("physiology-dense", "anatomical")
+_HEADS = tuple(f"{group}, {100 * part:g} %" for group in GROUPS for part in FRACTIONS)
+
+SHOWN: Mapping[str, str] = {
+    names.READ_ACUITY: "closed form towards acuity alone",
+    names.CLOSED_FORM: "closed form",
+    names.PAPER: "Stage 2 as in the paper",
+    names.CONDITIONED: "Stage 2, conditioned",
+    names.ORACLE: "oracle: closed form towards the true physiology",
+}
+"""Methods in words; also the order of a table."""
+_CONTROLS: Mapping[str, str] = {
+    EQUALLY_ILL: "pairs of equally ill patients",
+    RANDOM_VECTORS: "random vectors",
+}
+
+
+def illness_row(
+    rows: Rows,
+    metric: str,
+    first: Subject,
+    second: Subject | None,
+    *,
+    group: str = GROUPS[0],
+    fraction: float = 1.0,
+    label: str = "macro",
+) -> ResultRow | None:
+    """One row of the study."""
+    return rows.find(
+        protocol=names.ILLNESS,
+        dataset=f"{names.HOSPITAL}, {group}",
+        subject=str(first),
+        contrast="" if second is None else str(second),
+        metric=metric,
+        fraction=fraction,
+        label=label,
+    )
+
+
+def measured_pairs(rows: Rows, method: str) -> list[int]:
+    """By how many pairs a method was taught, ascending."""
+    conditions = rows.values_of("condition", protocol=names.ILLNESS, encoder=method)
+    return sorted({int(each.partition(" pairs")[0].replace(",", "")) for each in conditions})
+
+
+def _line(
+    rows: Rows,
+    metric: str,
+    first: Subject,
+    second: Subject | None,
+    called: str,
+    cell: Callable[[ResultRow | None], Cell],
+) -> list[tuple[Cell, ...]]:
+    """A line of a table with a cell for each group and share of the labels; none where nothing was measured."""
+    found = [
+        illness_row(rows, metric, first, second, group=group, fraction=part) for group in GROUPS for part in FRACTIONS
+    ]
+    known = [row for row in found if row is not None]
+    if not known:
+        return []
+    return [(Cell(text=called), *map(cell, found), Cell(text=str(known[0].num_trainings or "")))]
+
+
+def _score(row: ResultRow | None) -> Cell:
+    return NOT_MEASURED if row is None else Cell(text=f"{row.value:.3f}", small=format_interval(row))
+
+
+def _share(row: ResultRow | None) -> Cell:
+    return Cell(text="", is_quiet=True) if row is None else share(row)
+
+
+def _taught(rows: Rows) -> list[tuple[str, int, str]]:
+    """Every method with every number of pairs, and what to call them."""
+    return [
+        (method, number, f"{called}, {number:,} pairs")
+        for method, called in SHOWN.items()
+        for number in measured_pairs(rows, method)
+    ]
+
+
+def _table(rows: Rows, body: Sequence[tuple[Cell, ...]], first: str, caption: str) -> Table:
+    n = "/".join(rows.values_of("n", protocol=names.ILLNESS))
+    return Table(caption=f"{caption}, n = {n} test films.", header=(first, *_HEADS, "trainings"), rows=tuple(body))
+
+
+def _of(measure: str, *, is_standardized: bool) -> str:
+    where = " among equally ill patients" if measure == names.WITHIN else ""
+    return f"macro AUROC{where}{', features standardized' * is_standardized}"
+
+
+def score_table(rows: Rows, measure: str, *, is_standardized: bool) -> Table:
+    """What probes score: acuity itself, the MAE, what own pairs taught, the oracle."""
+
+    def line(first: Subject, called: str) -> list[tuple[Cell, ...]]:
+        return _line(rows, measure, first, None, called, _score)
+
+    untaught = {
+        "acuity itself, no film": names.untaught(names.ACUITY, standardize=is_standardized),
+        "MAE": names.baseline(standardize=is_standardized),
+        "MAE, class token beside mean of patches": names.untaught(MAE, names.BOTH, standardize=is_standardized),
+    }
+    body = [one for called, first in untaught.items() for one in line(first, called)]
+    for method, number, called in _taught(rows):
+        body += line(names.subject(method, number, OWN, standardize=is_standardized), called)
+    return _table(rows, body, "features", _of(measure, is_standardized=is_standardized).capitalize())
+
+
+def gain_table(rows: Rows, measure: str, *, is_standardized: bool) -> Table:
+    """Gain of own pairs, and of controls, over the MAE."""
+    base = names.baseline(standardize=is_standardized)
+    body: list[tuple[Cell, ...]] = []
+    for method, number, called in _taught(rows):
+        for taught in (OWN, *_CONTROLS):
+            first = names.subject(method, number, taught, standardize=is_standardized)
+            said = called if taught == OWN else f"{called}, control: {_CONTROLS[taught]}"
+            body += _line(rows, difference_metric(measure), first, base, said, points)
+    said = _of(measure, is_standardized=is_standardized)
+    return _table(rows, body, "taught", f"Gain over the MAE in points of {said}")
+
+
+def beyond_table(rows: Rows, measure: str, *, is_standardized: bool, control: str = EQUALLY_ILL) -> Table:
+    """What a patient's own pair adds to a control: the headline where the control is equally ill patients' pairs."""
+    body: list[tuple[Cell, ...]] = []
+    for method, number, called in _taught(rows):
+        own, other = (names.subject(method, number, each, standardize=is_standardized) for each in (OWN, control))
+        body += _line(rows, difference_metric(measure), own, other, called, points)
+    said = _of(measure, is_standardized=is_standardized)
+    return _table(rows, body, "taught", f"Own pairs minus {_CONTROLS[control]}, in points of {said}")
+
+
+def reached_table(rows: Rows, measure: str, *, is_standardized: bool) -> Table:
+    """Which share of what the oracle learns beyond severity is reached."""
+    body: list[tuple[Cell, ...]] = []
+    for method, number, called in _taught(rows):
+        own, best = (names.subject(each, number, OWN, standardize=is_standardized) for each in (method, names.ORACLE))
+        body += _line(rows, names.share_of(names.SHARE_OF_ORACLE, measure), own, best, called, _share)
+    said = _of(measure, is_standardized=is_standardized)
+    return _table(
+        rows,
+        body,
+        "taught",
+        f"Own minus equally ill as a share of the oracle's, where that is above a point, in {said}",
+    )
+
+
+def label_table(rows: Rows) -> Table:
+    """Own minus equally ill, label by label, with most pairs and all labels."""
+    methods = [name for name in (names.CLOSED_FORM, names.ORACLE) if measured_pairs(rows, name)]
+    body = []
+    for group in GROUPS:
+        for label in rows.values_of("label", protocol=names.ILLNESS, dataset=f"{names.HOSPITAL}, {group}"):
+            if label == "macro":
+                continue
+            cells = []
+            for method in methods:
+                most = measured_pairs(rows, method)[-1]
+                own, equal = (names.subject(method, most, each) for each in (OWN, EQUALLY_ILL))
+                for measure in names.MEASURES:
+                    metric = difference_metric(measure)
+                    cells.append(points(illness_row(rows, metric, own, equal, group=group, label=label)))
+            body.append((Cell(text=label.replace("_", " ")), Cell(text=group), *cells))
+    heads = [f"{method}{where}" for method in methods for where in ("", ", among equally ill")]
+    return Table(
+        caption="Own pairs minus pairs of equally ill patients in points of AUROC of single labels, most pairs, all "
+        "labels; intervals are not corrected for the number of labels.",
+        header=("label", "kind", *heads),
+        rows=tuple(body),
+    )
+
+
+def knowledge_table(rows: Rows) -> Table:
+    """R2 beyond acuity of every variable, by what knows it."""
+    sources = rows.values_of("encoder", protocol=names.KNOWLEDGE)
+    body = []
+    for variable in rows.values_of("label", protocol=names.KNOWLEDGE):
+        found = [
+            rows.find(protocol=names.KNOWLEDGE, dataset=names.HOSPITAL, subject=source, metric=names.R2, label=variable)
+            for source in sources
+        ]
+        cells = [
+            NOT_MEASURED if row is None else Cell(text=f"{row.value:.2f}", small=format_interval(row, digits=2))
+            for row in found
+        ]
+        body.append((Cell(text=variable), *cells))
+    n = "/".join(rows.values_of("n", protocol=names.KNOWLEDGE))
+    return Table(
+        caption=f"R2 beyond acuity for patients left out, n = {n}; 0 = no more than acuity tells.",
+        header=("variable", *sources),
+        rows=tuple(body),
+    )

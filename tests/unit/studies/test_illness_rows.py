@@ -1,0 +1,158 @@
+"""Rows of made-up draws: what is compared over which trainings, which shares are told, and how sure an interval is."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pacx.evaluation.results import ResultRow, write_rows
+from pacx.evaluation.statistics.bootstrap import interval, mean_over_seeds
+from pacx.reporting.exports import to_markdown
+from pacx.reporting.result_rows import Rows
+from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
+from studies.illness import rows as illness_rows_module
+from studies.illness.design import IllnessFolders, sizes
+from studies.illness.figure import draw_beyond
+from studies.illness.names import BOTH, CLOSED_FORM, EQUALLY_ILL, MEASURES, ORACLE, OWN, R2, baseline, subject
+from studies.illness.rows import illness_rows
+from studies.illness.steps import IllnessStudy, all_steps, key, views
+from studies.illness.tables import beyond_table, illness_row, knowledge_table, label_table, reached_table, score_table
+from studies.page import main
+from studies.stepwise.step import ABOUT
+
+LABELS = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
+SHARES_OF_LABELS, NUM_DRAWS = 3, 20
+ROUGH = {"mae": 0.60, "acuity": 0.70, OWN: 0.68, EQUALLY_ILL: 0.66, "random vectors": 0.55}
+
+
+def draws(level: float, num_labels: int, random: np.random.Generator) -> np.ndarray:
+    return level + 0.01 * random.standard_normal((SHARES_OF_LABELS, NUM_DRAWS + 1, num_labels))
+
+
+def leave(study: IllnessStudy, name: str, arrays: dict[str, np.ndarray]) -> None:
+    path = study.folders.scores(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = json.dumps({"seconds": 1, "processor_seconds": 1, "commit": "abc", "chip": "a chip"})
+    np.savez(path, **arrays, **{ABOUT: np.array(about)})
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IllnessStudy:
+    told = SimpleNamespace(rows=lambda _: np.arange(77))
+    monkeypatch.setattr(illness_rows_module, "Pack", SimpleNamespace(open=lambda _: told))
+    folders = IllnessFolders(out=tmp_path, most_pairs=60)
+    return IllnessStudy(folders=folders, sizes=sizes(is_rehearsal=True), seed=0, num_draws=NUM_DRAWS)
+
+
+def probed(level: float, seed: int, names: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {
+        key(group, called, measure, name): draws(level, len(labels), random)
+        for group, labels in LABELS.items()
+        for _, called in views()
+        for measure in MEASURES
+        for name in names
+    }
+
+
+def of(rows: list[ResultRow], metric: str, first: object, second: object, **more: object) -> ResultRow | None:
+    return illness_row(Rows(rows=tuple(rows)), metric, first, second, **more)
+
+
+@pytest.fixture
+def done(study: IllnessStudy) -> list[ResultRow]:
+    """Own pairs with three Stage 1 seeds, equally ill ones with the first two and two exchanges each, and an oracle."""
+    leave(study, "acuity", probed(ROUGH["acuity"], 5))
+    for one in range(3):
+        leave(study, f"mae {one}", probed(ROUGH["mae"], 10 + one, ("", BOTH)))
+        leave(study, f"closed form 60 own mae {one} seed 0", probed(ROUGH[OWN] + 0.1 * (one == 2), 20 + one))
+        leave(study, f"oracle 60 own mae {one} seed 0", probed(0.75, 50 + one))
+        leave(study, f"oracle 60 equally ill mae {one} seed 0", probed(0.70, 60 + one))
+        leave(study, f"knowledge films {one}", {R2: np.full((NUM_DRAWS + 1, 28), 0.1 * one), "n": np.array(60)})
+    for one in range(2):
+        for seed in range(2):
+            level = ROUGH[EQUALLY_ILL] + 0.02 * seed
+            leave(study, f"closed form 60 equally ill mae {one} seed {seed}", probed(level, 30 + 2 * one + seed))
+    leave(study, "closed form 40 own mae 0 seed 0", probed(0.605, 70))
+    for seed in range(2):
+        leave(study, f"closed form 40 equally ill mae 0 seed {seed}", probed(0.6, 80 + seed))
+    return illness_rows(study, all_steps(study, (0, 1, 2), (0, 1)), command="python -m studies.illness")
+
+
+def test_a_difference_is_over_the_stage_1_seeds_that_both_sides_have(done: list[ResultRow]) -> None:
+    own, equal = (subject(CLOSED_FORM, 60, taught) for taught in (OWN, EQUALLY_ILL))
+    found = of(done, "auroc_difference", own, equal)
+    seeds = [probed(ROUGH[OWN], 20 + one)["physiology-dense|plain|auroc"] for one in range(2)]
+    others = [
+        np.mean(
+            [
+                probed(ROUGH[EQUALLY_ILL] + 0.02 * seed, 30 + 2 * one + seed)["physiology-dense|plain|auroc"]
+                for seed in range(2)
+            ],
+            axis=0,
+        )
+        for one in range(2)
+    ]
+    expected = np.mean(seeds, axis=0)[2, 0].mean() - np.mean(others, axis=0)[2, 0].mean()
+    assert found is not None
+    assert found.value == pytest.approx(expected, abs=1e-9)
+    assert "2 Stage 1 seeds" in found.provenance
+    over_mae = of(done, "auroc_difference", own, baseline())
+    assert over_mae is not None
+    assert over_mae.value > 0.1  # here the third Stage 1, which is better, counts
+    assert over_mae.num_trainings == 3
+
+
+def test_with_a_single_stage_1_its_stage_2_seeds_are_drawn(done: list[ResultRow]) -> None:
+    own, equal = (subject(CLOSED_FORM, 40, taught) for taught in (OWN, EQUALLY_ILL))
+    found = of(done, "auroc_difference", own, equal)
+    assert found is not None
+    assert "1 Stage 1 seeds" in found.provenance
+
+
+def test_shares_are_told_of_gains_only(done: list[ResultRow]) -> None:
+    own, equal, oracle = subject(CLOSED_FORM, 60, OWN), subject(CLOSED_FORM, 60, EQUALLY_ILL), subject(ORACLE, 60, OWN)
+    kept, reached = of(done, "share_of_gain", equal, own), of(done, "share_of_oracle", own, oracle)
+    assert kept is not None
+    assert reached is not None
+    assert reached.value == pytest.approx(0.01 / 0.05, abs=0.15)
+    little = of(done, "share_of_gain", subject(CLOSED_FORM, 40, EQUALLY_ILL), subject(CLOSED_FORM, 40, OWN))
+    gain = of(done, "auroc_difference", subject(CLOSED_FORM, 40, OWN), baseline())
+    assert gain is not None
+    assert (little is None) == (gain.value <= 0.01)
+
+
+def test_tables_picture_and_page_are_made_of_rows(done: list[ResultRow], tmp_path: Path) -> None:
+    rows = Rows(rows=tuple(done))
+    assert "closed form, 60 pairs" in to_markdown(beyond_table(rows, MEASURES[1], is_standardized=True))
+    assert "acuity itself, no film" in to_markdown(score_table(rows, MEASURES[0], is_standardized=False))
+    assert "closed form, 60 pairs" in to_markdown(reached_table(rows, MEASURES[0], is_standardized=False))
+    assert "| heart failure |" in to_markdown(label_table(rows))
+    assert "0.10 [" in to_markdown(knowledge_table(rows))
+    assert draw_beyond(rows) == draw_beyond(rows)
+    write_rows(tmp_path / "rows.json", done)
+    (tmp_path / "rows.md.j2").write_text(
+        '{{ illness("beyond", "auroc_within_tenths") }}{{ beyond("closed form", 60, 1.0) }} {{ knowledge() }}'
+    )
+    picture = tmp_path / "picture.png"
+    main([str(tmp_path / "rows.json"), "--out", str(tmp_path / "page.md"), "--illness-picture", str(picture)])
+    assert "closed form, 60 pairs" in (tmp_path / "page.md").read_text()
+    assert picture.read_bytes() == draw_beyond(rows)
+
+
+def test_rows_without_steps_are_none_and_tables_say_so(study: IllnessStudy) -> None:
+    assert illness_rows(study, all_steps(study, (0,), (0,)), command="x") == []
+    assert beyond_table(Rows(rows=()), MEASURES[0], is_standardized=False).rows == ()
+
+
+def test_drawing_stage_1_alone_holds_for_what_is_nested_in_it() -> None:
+    """Nominal 95 % over three Stage 1, three Stage 2 each, both of equal spread; patients have none."""
+    random, held = np.random.default_rng(0), 0
+    for _ in range(300):
+        outer = random.standard_normal((3, 1)) + random.standard_normal((3, 3))  # (A, B) about 0
+        each = np.repeat(outer.mean(axis=1)[:, None, None], 201, axis=1)
+        low, high = interval(mean_over_seeds(each, seed=1)[:, 0])[1:]
+        held += low <= 0 <= high
+    assert held / 300 > 0.9
