@@ -64,7 +64,8 @@ class MuonWithAdamW(Optimizer):
     """
 
     def __init__(self, groups: Sequence[ParameterGroup], *, lr: float, betas: tuple[float, float], fused: bool) -> None:
-        matrices, others = [], []
+        matrices: list[dict[str, Any]] = []
+        others: list[dict[str, Any]] = []
         for group in groups:
             for is_matrix, part in ((True, matrices), (False, others)):
                 chosen = [each for each in group.parameters if (each.ndim == 2) is is_matrix]
