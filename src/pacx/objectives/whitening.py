@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pacx.core.errors import DataError
+from pacx.models.linear.ridge import design, left_out_errors
 
 SHRINKAGES = tuple(float(value) for value in 10.0 ** np.arange(-4, 2.01, 0.5))
 """What is tried: from next to full whitening to next to none."""
@@ -58,32 +59,13 @@ def left_out_error(embeddings: Array, targets: Array, patients: NDArray[np.int64
     Returns:
         (K,): the sum of squared errors over that of the mean target; 1 where nothing is predicted.
 
-    Source: the identity of left-out residuals of linear smoothers, ``(I - H_gg)^-1 r_g`` for the rows g left out
-    (Hastie, Tibshirani, Friedman 2009, equation 7.64, for one row).
+    Raises:
+        DataError: there are fewer than two patients.
     """
-    count = len(embeddings)
-    centred, wanted = embeddings - embeddings.mean(0), targets - targets.mean(0)
-    vectors, strengths, _ = np.linalg.svd(centred, full_matrices=False)  # (N, R), (R,)
-    penalties = shrinkages * np.square(centred).mean() * count
-    scores = vectors.T @ wanted  # (R, T)
-    errors = np.zeros(len(shrinkages))
-    groups = _groups_by_size(patients)
-    for number, penalty in enumerate(penalties):
-        kept = strengths**2 / (strengths**2 + penalty)  # (R,)
-        residuals = wanted - vectors @ (kept[:, None] * scores)
-        for rows in groups:  # (G, k): patients of k films each
-            basis = vectors[rows]  # (G, k, R)
-            influence = (basis * kept) @ basis.transpose(0, 2, 1) + 1 / count  # (G, k, k)
-            left_out = np.linalg.solve(np.eye(rows.shape[1]) - influence, residuals[rows])
-            errors[number] += np.square(left_out).sum()
-    return errors / np.square(wanted).sum()
-
-
-def _groups_by_size(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Rows of equal label, together with those of labels that occur as often: one (G, k) for each k."""
-    rows = np.argsort(labels, kind="stable")
-    _, starts, counts = np.unique(labels[rows], return_index=True, return_counts=True)
-    return [rows[starts[counts == size][:, None] + np.arange(size)] for size in np.unique(counts)]
+    films = design(embeddings, patients, standardize=False)
+    level = np.square(films.singular).sum() / embeddings.size
+    errors = [np.square(left_out_errors(films, targets, float(each * level))).sum() for each in shrinkages]
+    return np.array(errors) / np.square(targets - targets.mean(0)).sum()
 
 
 def chosen_shrinkage(

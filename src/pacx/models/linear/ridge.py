@@ -55,12 +55,13 @@ class Design:
         return square / (square + penalty * self.num_films)
 
 
-def design(features: ArrayLike, patient_ids: ArrayLike) -> Design:
+def design(features: ArrayLike, patient_ids: ArrayLike, *, standardize: bool = True) -> Design:
     """Standardize and decompose.
 
     Args:
         features: (N, D), of any rank.
         patient_ids: (N,), whose films are left out together.
+        standardize: bring features to variance 1; otherwise they keep theirs, and penalties are in their square.
 
     Raises:
         DataError: a feature is not finite, lengths differ, or there are fewer than two patients.
@@ -75,7 +76,8 @@ def design(features: ArrayLike, patient_ids: ArrayLike) -> Design:
         raise DataError(f"{len(values)} films of {len(counts)} patients: to leave one out there must be two at least")
     mean, deviation = values.mean(axis=0), values.std(axis=0)
     varies = deviation > _CONSTANT_BELOW * np.sqrt((values**2).mean(axis=0))
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    divisor = deviation if standardize else np.ones_like(deviation)
+    scale = np.divide(1.0, divisor, out=np.zeros_like(deviation), where=varies)
     left, singular, right = _decomposed((values - mean) * scale)
     by_patient = np.split(np.argsort(patient, kind="stable"), np.cumsum(counts)[:-1])
     groups = tuple(
