@@ -204,3 +204,8 @@ def read_table(path: Path, manifest: EcgManifest) -> "pd.DataFrame":
         raise DataError(f"{records} is missing or was changed after packing; pack the ECGs again")
     with records.open("rb") as file:  # by name, pyarrow takes paths of valid text only
         return pd.read_parquet(file, use_threads=False, pre_buffer=False)
+
+
+def packed_as(config: EcgPreprocessing) -> EcgPreprocessing:
+    """The part of an input contract that a pack carries out: its filters, on all leads, and no scale."""
+    return replace(config, leads=ECG_LEADS, scale=EcgScale.AS_RECORDED, millivolts_per_unit=1.0)
