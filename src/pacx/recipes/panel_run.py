@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from pacx.modalities.modality import EmbeddingSettings, embed_once
+from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings, embed_once
 from pacx.modalities.panel.panels import Missing, PanelPercentiles, PanelTable
 from pacx.modalities.patients import Patients
 from pacx.recipes.run import Run
@@ -16,6 +16,7 @@ from pacx.training.config import TrainingConfig
 from pacx.training.task_config import PanelTaskConfig
 
 if TYPE_CHECKING:
+    from pacx.modalities.panel.encoder import PanelEncoder
     from pacx.training.run_folder import TrainingSummary
 
 
@@ -52,11 +53,22 @@ class PanelRun(Run):
     def read(self) -> PanelTable | PanelPercentiles:
         """Read every sample's measurements, as values or as percentiles, with sample and patient ids."""
 
+    def job(self, encoder: "PanelEncoder", measured: PanelTable | PanelPercentiles) -> EmbeddingJob:
+        """What embeds everybody who was read with the encoder that was trained."""
+        from pacx.modalities.panel.encoder import PanelJob
+
+        return PanelJob(encoder, measured, self.missing)
+
+    @property
+    def embedding(self) -> EmbeddingSettings:
+        """How that is done."""
+        return EmbeddingSettings()
+
     def run(self) -> "TrainingSummary":
         """Fit percentiles and train on the training patients, embed all."""
         measured, seed = self.read(), self.training.seed
 
-        from pacx.modalities.panel.encoder import PanelEncoder, PanelJob  # not before there are values
+        from pacx.modalities.panel.encoder import PanelEncoder  # not before there are values
         from pacx.training.engine import is_first_process
         from pacx.training.loop import train
         from pacx.training.tasks.panel import PanelTask
@@ -68,6 +80,5 @@ class PanelRun(Run):
         summary = train(task, self.training, self.out, resume=self.resume)
         if is_first_process():  # several at once would replace each other's half of the folder
             encoder = PanelEncoder.load(self.out / measured.panel.name, measured.panel)
-            job = PanelJob(encoder, measured, self.missing)
-            embed_once(job, self.out / "targets", EmbeddingSettings(), overwrite=True)
+            embed_once(self.job(encoder, measured), self.out / "targets", self.embedding, overwrite=True)
         return summary

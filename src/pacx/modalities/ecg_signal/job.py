@@ -156,28 +156,46 @@ class EcgJob(EmbeddingJob):
         ids: list[str] = []
         rows: list[NDArray[np.float32]] = []
         bad: list[Quarantined] = []
-        for sample_ids, signals in self._batches(settings, bad):
+        for sample_ids, signals in prepared_batches(
+            self.recordings, model.preprocessing, settings, bad, batch_size=self.batch_size
+        ):
             ids += sample_ids
             rows.append(model.embed(torch.from_numpy(signals).to(settings.device)).float().cpu().numpy())
         return FrozenTargets("ecg", tuple(ids), np.concatenate(rows), self.fingerprint, tuple(bad), self.notes)
 
-    def _batches(
-        self, settings: EmbeddingSettings, bad: list[Quarantined]
-    ) -> Iterator[tuple[Sequence[str], NDArray[np.float32]]]:
-        """Ids and signals as the model takes them; ``bad`` takes what is left out."""
-        config, recordings = self.model.preprocessing, self.recordings
-        if isinstance(recordings, EcgPack):
-            bad += recordings.manifest.quarantined
-            require_few_bad(WHAT, bad, len(recordings) + len(bad), settings.max_bad_fraction)
-            prepared = recordings.prepared_for(config)
-            with progress("embedding ECGs", len(recordings), "recordings") as bar:
-                for start in range(0, len(recordings), self.batch_size):
-                    some = slice(start, start + self.batch_size)
-                    yield recordings.sample_ids[some], prepared[some]
-                    bar.advance(len(recordings.sample_ids[some]))
-            return
-        source = source_of(recordings)
-        for block in _usable_blocks(source, config, settings.num_workers, settings.max_bad_fraction, bad):
-            for start in range(0, len(block.entries), self.batch_size):
-                some = slice(start, start + self.batch_size)
-                yield block.sample_ids[some], block.signals[some]
+
+def prepared_batches(
+    recordings: EcgSource | EcgRecordings | EcgPack,
+    config: EcgPreprocessing,
+    settings: EmbeddingSettings,
+    bad: list[Quarantined],
+    *,
+    batch_size: int,
+) -> Iterator[tuple[Sequence[str], NDArray[np.float32]]]:
+    """Ids and signals (n, leads, samples) float32 of usable recordings, in order, at most ``batch_size`` at a time.
+
+    Args:
+        recordings: a pack, or recordings that are read, checked and filtered on the way.
+        config: an encoder's input contract.
+        settings: how many processes filter, and how many recordings may be bad.
+        bad: takes what is left out.
+        batch_size: recordings at once, at least 1.
+
+    Raises:
+        DataError: more recordings than allowed are unusable, or a pack was filtered for another encoder.
+    """
+    if isinstance(recordings, EcgPack):
+        bad += recordings.manifest.quarantined
+        require_few_bad(WHAT, bad, len(recordings) + len(bad), settings.max_bad_fraction)
+        prepared = recordings.prepared_for(config)
+        with progress("embedding ECGs", len(recordings), "recordings") as bar:
+            for start in range(0, len(recordings), batch_size):
+                some = slice(start, start + batch_size)
+                yield recordings.sample_ids[some], prepared[some]
+                bar.advance(len(recordings.sample_ids[some]))
+        return
+    source = source_of(recordings)
+    for block in _usable_blocks(source, config, settings.num_workers, settings.max_bad_fraction, bad):
+        for start in range(0, len(block.entries), batch_size):
+            some = slice(start, start + batch_size)
+            yield block.sample_ids[some], block.signals[some]

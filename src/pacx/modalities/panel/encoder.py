@@ -121,7 +121,7 @@ class PanelJob(EmbeddingJob):
             return ()
         unranked = np.flatnonzero(~self._scaler.can_rank(self.measured))
         ids, reason = self.measured.sample_ids, "has no value that can be ranked"
-        return tuple(Quarantined(sample_id=ids[row], reason=reason) for row in unranked)
+        return self.measured.quarantined + tuple(Quarantined(sample_id=ids[row], reason=reason) for row in unranked)
 
     @cached_property
     def _ready(self) -> PanelPercentiles:
@@ -142,7 +142,9 @@ class PanelJob(EmbeddingJob):
     def run(self, settings: EmbeddingSettings) -> FrozenTargets:
         """Embed every sample that has a value, (N, D)."""
         name = self.measured.panel.name
-        require_few_bad(f"samples of {name}", self._bad, len(self.measured), settings.max_bad_fraction)
+        num_unread = len(self.measured.quarantined) if isinstance(self.measured, PanelTable) else 0
+        total = len(self.measured) + num_unread
+        require_few_bad(f"samples of {name}", self._bad, total, settings.max_bad_fraction)
         model, ready = self.encoder.model.eval().to(settings.device), self._ready
         rows: list[NDArray[np.float32]] = []
         for start in range(0, len(ready), _BATCH):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
+from pacx.core.quarantine import Quarantined
 from pacx.core.tables.ids import persons
 from pacx.modalities.targets import named
 from pacx.models.panel.config import Panel
@@ -65,6 +66,7 @@ class PanelTable:
         patient_ids: whose each sample is, so that no patient is on both sides of a split; one that is not known (None,
             "", NA) is a person of its own; () = all different people.
         notes: what a reader should know of how the table came about, one sentence each.
+        quarantined: samples that are not among the rows because nothing could be measured, and why.
 
     Raises:
         DataError: shapes do not match, an id occurs twice, or a value is infinite.
@@ -75,6 +77,7 @@ class PanelTable:
     values: NDArray[np.float64]
     patient_ids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sample_ids", tuple(map(str, self.sample_ids)))
@@ -149,7 +152,8 @@ def joined(parts: Sequence[PanelTable | PanelPercentiles]) -> PanelTable | Panel
         raise DataError(f"some tables of {panel.name} hold raw values and others percentiles; give one kind")
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     if raw:
-        return PanelTable(panel, ids, np.concatenate([part.values for part in raw]), patients, notes)
+        quarantined = tuple(entry for part in raw for entry in part.quarantined)
+        return PanelTable(panel, ids, np.concatenate([part.values for part in raw]), patients, notes, quarantined)
     percentiles, observed = (np.concatenate([getattr(part, name) for part in ranked]) for name in _RANKED)
     return PanelPercentiles(panel, ids, percentiles, observed, patients, notes)
 
