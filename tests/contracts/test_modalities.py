@@ -5,7 +5,9 @@ A new modality adds one entry to ``CASES``: how to write recordings of some pati
 
 import ast
 import importlib
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,14 @@ from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
 from pacx.modalities.ecg import EcgOptions
+from pacx.modalities.ecg_measurements.job import measured_table
+from pacx.modalities.ecg_measurements.measures import ECG_MEASURES
+from pacx.modalities.ecg_measures import EcgMeasuresOptions
+from pacx.modalities.ecg_signal.readers import open_recordings
 from pacx.modalities.labs import LabsOptions
 from pacx.modalities.modality import EmbeddingSettings, Modality, embed_once, modalities
 from pacx.modalities.panel.encoder import PanelEncoder
-from pacx.modalities.panel.panels import PercentileScaler
+from pacx.modalities.panel.panels import PanelTable, PercentileScaler
 from pacx.modalities.panel.wide_tables import read_wide_csv
 from pacx.modalities.targets import FrozenTargets
 from pacx.modalities.vitals import VITALS_PANEL, VitalsOptions
@@ -54,12 +60,17 @@ def patients(ids: list[str]):
     return draw_physiology(ids, seed=5, site=UNIVERSITY_HOSPITAL)
 
 
-def ecg_files(folder: Path, ids: list[str], seed: int) -> EcgOptions:
+def write_ecgs(folder: Path, ids: list[str]) -> Path:
     np.save(folder / "ecg.npy", simulate_ecg(patients(ids), ids, seed=5).astype(np.float32))
     about = {"sample_ids": ids, "leads": list(ECG_LEADS), "sample_rate_hz": 500, "unit": "mV"}
     write_json(folder / "ecg.json", about)
+    return folder / "ecg.npy"
+
+
+def ecg_files(folder: Path, ids: list[str], seed: int) -> EcgOptions:
+    recordings = write_ecgs(folder, ids)
     save_ecg_mae(EcgMaskedAutoencoder(TINY_ECG_MAE, seed=seed), folder / "encoder", provenance={})
-    return EcgOptions(encoder=folder / "encoder", recordings=folder / "ecg.npy")
+    return EcgOptions(encoder=folder / "encoder", recordings=recordings)
 
 
 def panel_encoder(panel: Panel, folder: Path, seed: int) -> Path:
@@ -95,7 +106,26 @@ def vitals_files(folder: Path, ids: list[str], seed: int) -> VitalsOptions:
     return VitalsOptions(encoder=panel_encoder(VITALS_PANEL, folder, seed), table=folder / "vitals.csv")
 
 
-CASES: dict[str, Callable[[Path, list[str], int], Any]] = {"ecg": ecg_files, "labs": labs_files, "vitals": vitals_files}
+@cache
+def others_measured() -> PanelTable:
+    """Measures of people who are not among the samples."""
+    with tempfile.TemporaryDirectory() as folder:
+        return measured_table(open_recordings(write_ecgs(Path(folder), OTHERS[:30])), SETTINGS)
+
+
+def ecg_measures_files(folder: Path, ids: list[str], seed: int) -> EcgMeasuresOptions:
+    recordings = write_ecgs(folder, ids)
+    model = PanelAutoencoder(ECG_MEASURES, hidden_dim=32, embedding_dim=16, seed=seed)
+    PanelEncoder(model, PercentileScaler(others_measured())).save(folder / "encoder", provenance={})
+    return EcgMeasuresOptions(encoder=folder / "encoder", recordings=recordings)
+
+
+CASES: dict[str, Callable[[Path, list[str], int], Any]] = {
+    "ecg": ecg_files,
+    "ecg-measures": ecg_measures_files,
+    "labs": labs_files,
+    "vitals": vitals_files,
+}
 
 
 def opened(name: str, folder: Path, ids: list[str] = IDS, seed: int = 0):
@@ -107,7 +137,7 @@ by_name = pytest.mark.parametrize("name", sorted(FOUND))
 
 
 def test_every_modality_that_is_found_has_a_case():
-    assert set(CASES) == set(FOUND) >= {"ecg", "labs", "vitals"}
+    assert set(CASES) == set(FOUND) >= {"ecg", "ecg-measures", "labs", "vitals"}
 
 
 @by_name
@@ -122,9 +152,10 @@ def test_it_says_what_it_is(name):
 
 @by_name
 def test_it_knows_no_other_modality(name):
-    tree = ast.parse(Path(importlib.import_module(f"pacx.modalities.{name}").__file__).read_text())
+    modules = {each: f"pacx.modalities.{each.replace('-', '_')}" for each in FOUND}
+    tree = ast.parse(Path(importlib.import_module(modules[name]).__file__).read_text())
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not imported & {f"pacx.modalities.{other}" for other in set(FOUND) - {name}}
+    assert not imported & {modules[other] for other in set(FOUND) - {name}}
 
 
 @by_name

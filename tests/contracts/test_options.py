@@ -85,6 +85,8 @@ def calls() -> dict[str, str]:
         "embed labs": "embed labs --encoder labs/encoder --table labs/labs.csv --out labs-targets",
         "embed labs, long": "embed labs --encoder labs/encoder --table long.csv --out long-targets "
         "--reading.samples samples.csv",
+        "embed ecg-measures": "embed ecg-measures --encoder ecg-measures/encoder --recordings ecg/ecg.npy "
+        "--out measures-targets",
         "embed vitals": "embed vitals --encoder vitals/encoder --table vitals/vitals.csv --out vitals-targets",
     }
     ready |= {

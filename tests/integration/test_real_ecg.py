@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from pacx.core.errors import DataError
+from pacx.modalities.ecg_measurements.job import measured_table
 from pacx.modalities.ecg_signal.ecg_file import EcgRef
 from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.job import EcgJob, prepare_usable
 from pacx.modalities.ecg_signal.readers import ecg_sources
 from pacx.modalities.ecg_signal.recordings import EcgRecordings, check_lead_order, check_voltage
+from pacx.modalities.ecg_signal.sources import source_of
 from pacx.modalities.modality import EmbeddingSettings
 from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT
@@ -102,3 +104,31 @@ def test_flat_leads_and_a_recording_under_two_names_are_left_out_and_nothing_els
     millivolts = EcgRecordings(everything.sample_ids, everything.signals, unit=EcgUnit.MILLIVOLT)
     with pytest.raises(DataError, match="far too large"):
         check_voltage(millivolts, "real recordings")
+
+
+def test_measures_are_a_persons_and_agree_with_what_physicians_called_the_rhythm(everything, shared):
+    """Rates, intervals and order by diagnosis; PR is measured where there is a P wave, and hardly in fibrillation."""
+    with (shared / "data/ecg/index.csv").open(newline="") as file:
+        called = {row["record"]: set(row["dx_abbrev"].split("|")) for row in csv.DictReader(file)}
+    table = measured_table(source_of(everything), EmbeddingSettings(max_bad_fraction=0.03))
+    assert len(table) >= 0.97 * len(everything)
+    taken = dict(zip(table.panel.keys, table.values.T, strict=True))
+    bounds = {"heart_rate": (30, 220), "qrs_duration": (50, 200), "qtc_fridericia": (280, 600), "qrs_limb": (0.2, 4)}
+    for key, (low, high) in bounds.items():
+        known = taken[key][np.isfinite(taken[key])]
+        assert len(known) > 0.95 * len(table), key
+        assert np.quantile(known, [0.01, 0.99]).tolist() == pytest.approx(
+            np.quantile(known, [0.01, 0.99]).clip(low, high)
+        )
+
+    def those(name):
+        return np.array([name in called[sample.partition("/")[2]] for sample in table.sample_ids])
+
+    normal, fibrillating, slow, fast, block = map(those, ("NSR", "AF", "SB", "STach", "RBBB"))
+    assert np.median(taken["heart_rate"][slow]) < 60 < 100 < np.median(taken["heart_rate"][fast])
+    assert np.median(taken["rr_rmssd"][fibrillating]) > 4 * np.median(taken["rr_rmssd"][normal])
+    assert (
+        np.isnan(taken["pr_interval"][normal]).mean() < 0.1 < 0.8 < np.isnan(taken["pr_interval"][fibrillating]).mean()
+    )
+    assert np.median(taken["qrs_duration"][normal]) < 100 < 110 < np.median(taken["qrs_duration"][block])
+    assert 120 < np.nanmedian(taken["pr_interval"][normal]) < 200

@@ -25,7 +25,7 @@ _VERBS = {
     "look": "one ECG of any format on paper of millimetres, with what is wrong with it",
     "data": "list datasets, check a copy, pack its images once for everything that follows",
     "convert": "published weights to safetensors: ECGFounder",
-    "train": "run a recipe: mae, labs, ecg, vitals, distill and their variants",
+    "train": "run a recipe: mae, labs, ecg, ecg-measures, vitals, distill and their variants",
     "embed": "images to embeddings; ECGs, labs, vital signs to frozen targets",
     "predict": "findings and read-outs with intervals, for films, by an exported or trained encoder with heads",
     "evaluate": "everything at once with a certificate (all), or one protocol: result rows with intervals",

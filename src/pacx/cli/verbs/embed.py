@@ -30,7 +30,7 @@ class EmbedCall:
 
     The file holds `paths` (N), `embeddings` (N, D) float32, row i for path i, and of films `precision` (fp32 or int8).
     Killed among films, it goes on where it stopped when called again. Frozen targets for distillation have words of
-    their own: pacx embed ecg|labs|vitals --help.
+    their own: pacx embed ecg|ecg-measures|labs|vitals --help.
     """
 
     encoder: Annotated[Path, tyro.conf.Positional]

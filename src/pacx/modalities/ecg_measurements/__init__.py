@@ -1,0 +1,1 @@
+"""What a cardiologist measures on a recording: heartbeats, one averaged beat, its waves, and their measures."""
