@@ -132,7 +132,7 @@ class Numbers:
         """Segmentation of the study."""
         return to_markdown(study_tables.mask_table(self.rows))
 
-    def illness(self, kind: str, measure: str = illness_names.AREA, *, standardized: bool = False) -> str:
+    def illness(self, kind: str, measure: str = illness_names.AREA, *, papers: bool = False) -> str:
         """A table of the study of illness: "scores", "gains", "beyond", "over random", "reached"."""
         makers: Mapping[str, Callable[..., Table]] = {
             "scores": illness_tables.score_table,
@@ -141,7 +141,7 @@ class Numbers:
             "over random": partial(illness_tables.beyond_table, control=illness_names.RANDOM_VECTORS),
             "reached": illness_tables.reached_table,
         }
-        return to_markdown(makers[kind](self.rows, measure, is_standardized=standardized))
+        return to_markdown(makers[kind](self.rows, measure, by_papers_probe=papers))
 
     def illness_labels(self) -> str:
         """Own minus equally ill of single labels."""

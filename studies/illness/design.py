@@ -99,7 +99,7 @@ def sizes(*, is_rehearsal: bool) -> IllnessSizes:
         mae=tiny.mae,
         ecg=tiny.ecg,
         labs=tiny.labs,
-        num_probe_seeds=dict(zip(FRACTIONS, (2, 2, 2) if is_rehearsal else (8, 5, 3), strict=True)),
+        num_probe_seeds=dict(zip(FRACTIONS, (2, 2, 2) if is_rehearsal else (20, 10, 3), strict=True)),
         num_draws=20 if is_rehearsal else 500,
         is_rehearsal=is_rehearsal,
     )

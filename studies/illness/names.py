@@ -18,8 +18,8 @@ PAPER, CONDITIONED = "Stage 2", "conditioned Stage 2"
 OWN, EQUALLY_ILL, RANDOM_VECTORS = "own", "equally ill", "random vectors"
 """Whose targets a film is given: its patient's, another patient's of the same tenth of acuity, or nobody's."""
 
-STANDARDIZED, BOTH = "standardized", "both"
-"""A condition (features as probes see them), and a pooling: class token beside the mean of patches."""
+PAPERS_PROBE, BOTH = "paper's probe", "both"
+"""A condition (features are read by ridge unless by that), and a pooling: class token beside the mean of patches."""
 AREA, WITHIN = "auroc", "auroc_within_tenths"
 """Measures: over all pairs of patients, and over those who are equally ill."""
 MEASURES = (AREA, WITHIN)
@@ -27,20 +27,20 @@ SHARE, SHARE_OF_ORACLE = "share_of_gain", "share_of_oracle"
 R2 = "r2_beyond_acuity"
 
 
-def subject(method: str, num_pairs: int, taught: str, *, standardize: bool = False) -> Subject:
+def subject(method: str, num_pairs: int, taught: str, *, by_papers_probe: bool = False) -> Subject:
     """An encoder that was taught something by some number of pairs."""
-    parts = [f"{num_pairs:,} pairs", taught, *([STANDARDIZED] if standardize else [])]
+    parts = [f"{num_pairs:,} pairs", taught, *([PAPERS_PROBE] if by_papers_probe else [])]
     return Subject(method, condition=", ".join(parts))
 
 
-def untaught(name: str, pooling: str = "", *, standardize: bool = False) -> Subject:
+def untaught(name: str, pooling: str = "", *, by_papers_probe: bool = False) -> Subject:
     """What no pair has taught: the MAE, or acuity itself."""
-    return Subject(name, pooling, STANDARDIZED if standardize else "")
+    return Subject(name, pooling, PAPERS_PROBE if by_papers_probe else "")
 
 
-def baseline(*, standardize: bool = False) -> Subject:
+def baseline(*, by_papers_probe: bool = False) -> Subject:
     """The MAE as it is released, which gains are over."""
-    return untaught(MAE, standardize=standardize)
+    return untaught(MAE, by_papers_probe=by_papers_probe)
 
 
 def share_of(kind: str, measure: str) -> str:

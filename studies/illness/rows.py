@@ -30,18 +30,18 @@ from studies.illness.names import (
     MEASURES,
     ORACLE,
     OWN,
+    PAPERS_PROBE,
     R2,
     RANDOM_VECTORS,
     READ_ACUITY,
     SHARE,
     SHARE_OF_ORACLE,
-    STANDARDIZED,
     baseline,
     share_of,
     subject,
     untaught,
 )
-from studies.illness.steps import IllnessStep, IllnessStudy, KnowledgeStep, ProbedStep, key, views
+from studies.illness.steps import READERS, AcuityStep, IllnessStep, IllnessStudy, KnowledgeStep, ProbedStep, key
 from studies.stepwise.cohorts import physiology_of
 from studies.stepwise.finished import Finished, cost_rows, origin
 from studies.stepwise.probing import GROUPS
@@ -104,32 +104,35 @@ class _Done(Finished[IllnessStudy]):
     """The steps that are done, by what their rows are called."""
 
     @cached_property
-    def probed(self) -> Mapping[Subject, list[tuple[ProbedStep, str]]]:
-        """Per subject of plain features its steps, and the pooling that its arrays are named by."""
-        found: dict[Subject, list[tuple[ProbedStep, str]]] = {}
+    def probed(self) -> Mapping[Subject, list[tuple[ProbedStep | AcuityStep, str]]]:
+        """Per subject its steps, and the pooling that its arrays are named by."""
+        found: dict[Subject, list[tuple[ProbedStep | AcuityStep, str]]] = {}
         for step in self.steps:
-            if isinstance(step, ProbedStep):
+            if isinstance(step, AcuityStep):
+                found[untaught(ACUITY)] = [(step, "")]
+            elif isinstance(step, ProbedStep):
                 for pooling in ("", BOTH) if step.method == MAE else ("",):
                     plain = untaught(step.method, pooling)
                     name = subject(step.method, step.num_pairs, step.taught) if step.taught else plain
                     found.setdefault(name, []).append((step, pooling))
         return found
 
-    def scored(self, group: str, called: str, measure: str) -> dict[Subject, _Scored]:
-        """Every encoder's draws in one group of labels, as probes see its features, by one measure."""
-        return {
-            name: _Scored(
-                draws={
-                    (step.stage_1, step.seed): np.asarray(
-                        self.files[step.name][key(group, called, measure, pooling)], np.float64
-                    )
-                    for step, pooling in steps
-                },
-                abouts=tuple(self.about(step) for step, _ in steps),
-                num_trainings=0 if steps[0][0].stage_1 is None else len(steps),
-            )
-            for name, steps in self.probed.items()
-        }
+    def scored(self, group: str, reader: str, measure: str) -> dict[Subject, _Scored]:
+        """Every encoder's draws in one group of labels, by one kind of probe and one measure."""
+        found = {}
+        for name, steps in self.probed.items():
+            arrays = {
+                (step.stage_1, step.seed) if isinstance(step, ProbedStep) else (None, 0): self.files[step.name][wanted]
+                for step, pooling in steps
+                if (wanted := key(group, reader, measure, pooling)) in self.files[step.name]
+            }
+            if arrays:
+                found[name] = _Scored(
+                    draws={training: np.asarray(each, np.float64) for training, each in arrays.items()},
+                    abouts=tuple(self.about(step) for step, _ in steps),
+                    num_trainings=sum(isinstance(step, ProbedStep) for step, _ in steps),
+                )
+        return found
 
 
 def _kept(equal: Float, own: Float, base: Float) -> Float:
@@ -142,11 +145,11 @@ def _reached(own: Float, equal: Float, oracle_own: Float, oracle_equal: Float) -
 
 @dataclass(frozen=True, kw_only=True)
 class _Writer:
-    """Rows of one group of labels, of features seen in one way, by one measure."""
+    """Rows of one group of labels, read by one kind of probe, by one measure."""
 
     done: _Done
     group: str
-    is_standardized: bool
+    by_papers_probe: bool
     measure: str
     remark: str
     n: int
@@ -164,17 +167,17 @@ class _Writer:
         return found
 
     def _of_pairs(self, method: str, number: int, part: int) -> list[ResultRow]:
-        """What one method gains from one number of pairs; of plain features more is asked."""
+        """What one method gains from one number of pairs; of what ridge reads more is asked."""
         own, equal, none = (subject(method, number, each) for each in (OWN, EQUALLY_ILL, RANDOM_VECTORS))
         pairs = [(own, baseline()), (equal, baseline()), (own, equal), (own, none)]
-        if not self.is_standardized:
+        if not self.by_papers_probe:
             pairs += [(none, baseline())]
             if method not in (ORACLE, READ_ACUITY):
                 pairs += [(own, untaught(MAE, BOTH)), (own, subject(READ_ACUITY, number, OWN))]
             if method in TRAINED:
                 pairs += [(own, subject(CLOSED_FORM, number, OWN))]
         found = self._differences(pairs, part)
-        if not self.is_standardized and {own, equal, baseline()} <= self.scored.keys():
+        if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
             found += self._shares(own, equal, number, part)
             if number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1:
                 found += [self._difference(own, equal, part, label) for label in GROUPS[self.group]]
@@ -220,7 +223,7 @@ class _Writer:
     def _row(self, metric: str, draws: Float, behind: Sequence[Subject], part: int, label: str = MACRO) -> ResultRow:
         """One number of the first subject, against the second where there is one."""
         scored = [self.scored[name] for name in behind]
-        names = [_seen(name, is_standardized=self.is_standardized) for name in behind]
+        names = [_seen(name, by_papers_probe=self.by_papers_probe) for name in behind]
         maker = RowMaker(
             protocol=ILLNESS,
             dataset=f"{HOSPITAL}, {self.group}",
@@ -235,9 +238,9 @@ class _Writer:
         return maker.row(column, draws, label=label, n=self.n, fraction=FRACTIONS[part], remark=said)
 
 
-def _seen(name: Subject, *, is_standardized: bool) -> Subject:
-    """A subject as rows call it, by how probes see its features."""
-    return replace(name, condition=", ".join(filter(None, (name.condition, STANDARDIZED * is_standardized))))
+def _seen(name: Subject, *, by_papers_probe: bool) -> Subject:
+    """A subject as rows call it, by which probe reads it."""
+    return replace(name, condition=", ".join(filter(None, (name.condition, PAPERS_PROBE * by_papers_probe))))
 
 
 def _knowledge_rows(done: _Done, remark: str) -> list[ResultRow]:
@@ -278,15 +281,15 @@ def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: 
     n = len(Pack.open(study.folders.downstream).rows("test"))
     rows: list[ResultRow] = []
     for group in GROUPS:
-        for is_standardized, called in views():
+        for reader in READERS:
             for measure in MEASURES:
                 rows += _Writer(
                     done=done,
                     group=group,
-                    is_standardized=is_standardized,
+                    by_papers_probe=reader == PAPERS_PROBE,
                     measure=measure,
                     remark=remark,
                     n=n,
-                    scored=done.scored(group, called, measure),
+                    scored=done.scored(group, reader, measure),
                 ).rows()
     return rows + _knowledge_rows(done, remark) + cost_rows(done, remark, HOSPITAL)

@@ -5,7 +5,7 @@ draws, label subsets and probe seeds, so every difference is paired.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_each, embed_pack
 from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.statistics.bootstrap import patient_bootstrap
 from pacx.evaluation.statistics.metrics import auroc, auroc_within
 from pacx.modalities.controls import random_targets, with_shuffled_pairs
@@ -35,13 +36,13 @@ from studies.illness.names import (
     EQUALLY_ILL,
     ORACLE,
     OWN,
+    PAPERS_PROBE,
     R2,
     RANDOM_VECTORS,
-    STANDARDIZED,
     WITHIN,
 )
 from studies.stepwise.cohorts import ACUITY_TENTH, physiology_of
-from studies.stepwise.probing import GROUPS, Measure, probe_draws
+from studies.stepwise.probing import GROUPS, Measure, Reader, papers_probe, probe_draws, ridge_probe
 from studies.stepwise.step import Study, StudyStep
 
 MODALITIES = ("ecg", "labs")
@@ -59,46 +60,53 @@ class IllnessStudy(Study):
     sizes: IllnessSizes
 
 
-def view(*, standardize: bool) -> str:
-    """How a probe sees features."""
-    return STANDARDIZED if standardize else "plain"
+RIDGE = "ridge"
+READERS: Mapping[str, Reader] = {RIDGE: ridge_probe, PAPERS_PROBE: papers_probe()}
 
 
-def views() -> Iterator[tuple[bool, str]]:
-    """Both ways."""
-    return ((standardize, view(standardize=standardize)) for standardize in (False, True))
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """The labelled films, and what probes are asked of them."""
+
+    data: Mapping[str, ClassificationData]
+    measures: Mapping[str, Measure]
 
 
-def probed(study: IllnessStudy, features: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Draws of features of the labelled films, (N, D) by name, in which "" is a single one."""
+def _asked(study: IllnessStudy) -> _Asked:
     pack = Pack.open(study.folders.downstream)
-    test = pack.rows("test")
-    tenths = tenths_of_films(pack.patient_ids.tolist(), study.seed)[test]
-    num_seeds = study.sizes.num_probe_seeds
-    measures: Mapping[str, Measure] = {
-        AREA: auroc,
-        WITHIN: lambda scores, labels, draws: auroc_within(scores, labels, tenths, draws),
-    }
-    found: dict[str, NDArray[np.float32]] = {}
-    for group, names in GROUPS.items():
-        data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
+    tenths = tenths_of_films(pack.patient_ids.tolist(), study.seed)[pack.rows("test")]
+    return _Asked(
+        data={
+            group: ClassificationData.from_pack(pack, dataset=group, label_names=names)
+            for group, names in GROUPS.items()
+        },
+        measures={AREA: auroc, WITHIN: lambda scores, labels, draws: auroc_within(scores, labels, tenths, draws)},
+    )
+
+
+def probed(
+    study: IllnessStudy, features: Mapping[str, NDArray[np.float32]], readers: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Draws of features of the labelled films, (N, D) by name, in which "" is a single one."""
+    asked, found = _asked(study), {}
+    for group, data in asked.data.items():
         for name, array in features.items():
-            for standardize, called in views():
+            for reader in readers:
                 draws = probe_draws(
                     study,
                     data,
                     array,
-                    standardize=standardize,
-                    measures=measures,
-                    num_seeds=num_seeds,
+                    read=READERS[reader],
+                    measures=asked.measures,
+                    num_seeds=study.sizes.num_probe_seeds,
                 )
-                found |= {key(group, called, measure, name): values for measure, values in draws.items()}
+                found |= {key(group, reader, measure, name): values for measure, values in draws.items()}
     return found
 
 
-def key(group: str, called: str, measure: str, name: str = "") -> str:
+def key(group: str, reader: str, measure: str, name: str = "") -> str:
     """The name of an array of draws."""
-    return "|".join([group, called, measure, *([name] if name else [])])
+    return "|".join([group, reader, measure, *([name] if name else [])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +152,21 @@ class ProbedStep(IllnessStep):
         method: in the words of ``names``.
         taught: what by.
         num_pairs: how many; 0 where there are none.
-        stage_1: seed of the MAE behind it; None where there is none.
+        stage_1: seed of the MAE behind it.
         seed: of Stage 2, of the exchange and of random vectors.
+        readers: by which probes it is read; the paper's is for embeddings of encoders.
     """
 
     method: str
     taught: str = ""
     num_pairs: int = 0
-    stage_1: int | None
+    stage_1: int
     seed: int = 0
+    readers: tuple[str, ...] = (RIDGE,)
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """The bootstrap draws of every probe."""
-        return probed(self.study, self.features())
+        return probed(self.study, self.features(), self.readers)
 
     @abstractmethod
     def features(self) -> Mapping[str, NDArray[np.float32]]:
@@ -167,7 +177,7 @@ class ProbedStep(IllnessStep):
 class BaselineStep(ProbedStep):
     """A Stage 1 encoder, and both its poolings beside each other, which is what closed forms read."""
 
-    stage_1: int
+    readers: tuple[str, ...] = tuple(READERS)
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """By pooling; "" = the class token, as it is released."""
@@ -176,21 +186,26 @@ class BaselineStep(ProbedStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcuityStep(ProbedStep):
-    """How ill a patient truly is, as the only feature."""
+class AcuityStep(IllnessStep):
+    """How ill a test patient truly is, as the score of every label: a number that no probe has to read."""
 
-    def features(self) -> Mapping[str, NDArray[np.float32]]:
-        """Acuity (N, 1), centred."""
-        patients = Pack.open(self.study.folders.downstream).patient_ids.tolist()
-        acuity = physiology_of(patients, self.study.seed).acuity[:, None]
-        return {"": (acuity - acuity.mean()).astype(np.float32)}
+    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
+        """Draws as of probes, the same for every share of the labels."""
+        asked, found = _asked(self.study), {}
+        for group, data in asked.data.items():
+            patients, truth = data.patient_ids[data.test], data.labels[data.test]
+            acuity = physiology_of(patients.tolist(), self.study.seed).acuity
+            scores = np.repeat(acuity[:, None], truth.shape[1], axis=1)
+            draws = patient_bootstrap(patients, num_draws=self.study.num_draws, seed=self.study.seed)
+            for name, measure in asked.measures.items():
+                values = measure(scores, truth, draws).astype(np.float32)
+                found[key(group, RIDGE, name)] = np.stack([values] * len(FRACTIONS))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedFormStep(ProbedStep):
     """Ridge from frozen films to targets, penalties by leaving patients out; probes see the targets it predicts."""
-
-    stage_1: int
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """Predicted targets of the labelled films."""
@@ -224,7 +239,7 @@ class ClosedFormStep(ProbedStep):
 class TrainedStep(ProbedStep):
     """Train Stage 2 and probe what it releases."""
 
-    stage_1: int
+    readers: tuple[str, ...] = tuple(READERS)
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """Embeddings of the labelled films, class token."""
@@ -286,7 +301,7 @@ def all_steps(study: IllnessStudy, stage_1_seeds: Sequence[int], stage_2_seeds: 
     What is exchanged has every seed of Stage 2 with every Stage 1, random vectors have one, a closed form of own pairs
     needs none. What is trained takes every seed with another Stage 1 first: trainings differ by both.
     """
-    steps: list[IllnessStep] = [AcuityStep(name=ACUITY, study=study, method=ACUITY, stage_1=None)]
+    steps: list[IllnessStep] = [AcuityStep(name=ACUITY, study=study)]
     for one in stage_1_seeds:
         steps.append(BaselineStep(name=f"{MAE} {one}", study=study, method=MAE, stage_1=one))
     steps += [

@@ -96,58 +96,60 @@ def _table(rows: Rows, body: Sequence[tuple[Cell, ...]], first: str, caption: st
     return Table(caption=f"{caption}, n = {n} test films.", header=(first, *_HEADS, "trainings"), rows=tuple(body))
 
 
-def _of(measure: str, *, is_standardized: bool) -> str:
+def _of(measure: str, *, by_papers_probe: bool) -> str:
     where = " among equally ill patients" if measure == names.WITHIN else ""
-    return f"macro AUROC{where}{', features standardized' * is_standardized}"
+    return f"macro AUROC{where}" + ", read by the paper's probe" * by_papers_probe
 
 
-def score_table(rows: Rows, measure: str, *, is_standardized: bool) -> Table:
+def score_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
     """What probes score: acuity itself, the MAE, what own pairs taught, the oracle."""
 
     def line(first: Subject, called: str) -> list[tuple[Cell, ...]]:
         return _line(rows, measure, first, None, called, _score)
 
     untaught = {
-        "acuity itself, no film": names.untaught(names.ACUITY, standardize=is_standardized),
-        "MAE": names.baseline(standardize=is_standardized),
-        "MAE, class token beside mean of patches": names.untaught(MAE, names.BOTH, standardize=is_standardized),
+        "acuity itself, no film": names.untaught(names.ACUITY, by_papers_probe=by_papers_probe),
+        "MAE": names.baseline(by_papers_probe=by_papers_probe),
+        "MAE, class token beside mean of patches": names.untaught(MAE, names.BOTH, by_papers_probe=by_papers_probe),
     }
     body = [one for called, first in untaught.items() for one in line(first, called)]
     for method, number, called in _taught(rows):
-        body += line(names.subject(method, number, OWN, standardize=is_standardized), called)
-    return _table(rows, body, "features", _of(measure, is_standardized=is_standardized).capitalize())
+        body += line(names.subject(method, number, OWN, by_papers_probe=by_papers_probe), called)
+    return _table(rows, body, "features", _of(measure, by_papers_probe=by_papers_probe).capitalize())
 
 
-def gain_table(rows: Rows, measure: str, *, is_standardized: bool) -> Table:
+def gain_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
     """Gain of own pairs, and of controls, over the MAE."""
-    base = names.baseline(standardize=is_standardized)
+    base = names.baseline(by_papers_probe=by_papers_probe)
     body: list[tuple[Cell, ...]] = []
     for method, number, called in _taught(rows):
         for taught in (OWN, *_CONTROLS):
-            first = names.subject(method, number, taught, standardize=is_standardized)
+            first = names.subject(method, number, taught, by_papers_probe=by_papers_probe)
             said = called if taught == OWN else f"{called}, control: {_CONTROLS[taught]}"
             body += _line(rows, difference_metric(measure), first, base, said, points)
-    said = _of(measure, is_standardized=is_standardized)
+    said = _of(measure, by_papers_probe=by_papers_probe)
     return _table(rows, body, "taught", f"Gain over the MAE in points of {said}")
 
 
-def beyond_table(rows: Rows, measure: str, *, is_standardized: bool, control: str = EQUALLY_ILL) -> Table:
+def beyond_table(rows: Rows, measure: str, *, by_papers_probe: bool, control: str = EQUALLY_ILL) -> Table:
     """What a patient's own pair adds to a control: the headline where the control is equally ill patients' pairs."""
     body: list[tuple[Cell, ...]] = []
     for method, number, called in _taught(rows):
-        own, other = (names.subject(method, number, each, standardize=is_standardized) for each in (OWN, control))
+        own, other = (names.subject(method, number, each, by_papers_probe=by_papers_probe) for each in (OWN, control))
         body += _line(rows, difference_metric(measure), own, other, called, points)
-    said = _of(measure, is_standardized=is_standardized)
+    said = _of(measure, by_papers_probe=by_papers_probe)
     return _table(rows, body, "taught", f"Own pairs minus {_CONTROLS[control]}, in points of {said}")
 
 
-def reached_table(rows: Rows, measure: str, *, is_standardized: bool) -> Table:
+def reached_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
     """Which share of what the oracle learns beyond severity is reached."""
     body: list[tuple[Cell, ...]] = []
     for method, number, called in _taught(rows):
-        own, best = (names.subject(each, number, OWN, standardize=is_standardized) for each in (method, names.ORACLE))
+        own, best = (
+            names.subject(each, number, OWN, by_papers_probe=by_papers_probe) for each in (method, names.ORACLE)
+        )
         body += _line(rows, names.share_of(names.SHARE_OF_ORACLE, measure), own, best, called, _share)
-    said = _of(measure, is_standardized=is_standardized)
+    said = _of(measure, by_papers_probe=by_papers_probe)
     return _table(
         rows,
         body,

@@ -26,7 +26,7 @@ from studies.simulated.cohorts import ELSEWHERE, MASKED
 from studies.simulated.design import CONDITIONS, IN_LIFE, NO_WIRES, WORLDS, Condition, StudyFolders, StudySizes, World
 from studies.simulated.names import STANDARDIZED
 from studies.stepwise.cohorts import DOWNSTREAM, TRIPLETS
-from studies.stepwise.probing import GROUPS, probe_draws
+from studies.stepwise.probing import GROUPS, papers_probe, probe_draws
 from studies.stepwise.step import Study, StudyStep
 
 AWAY = "at the other site"
@@ -94,11 +94,11 @@ def probed(
             data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
             for standardize in (False, True) if is_followed else (False,):
                 key = f"{group}|{view(pooling, standardize=standardize)}"
-                found[key] = probe_draws(study, data, home, standardize=standardize)["auroc"]
+                found[key] = probe_draws(study, data, home, read=papers_probe(standardize=standardize))["auroc"]
             if away is not None and both is not None:
                 carried = _carried(data, away, f"{group} {AWAY}")
                 key = f"{carried.dataset}|{view(pooling)}"
-                found[key] = probe_draws(study, carried, both, standardize=False)["auroc"]
+                found[key] = probe_draws(study, carried, both, read=papers_probe())["auroc"]
     return found
 
 

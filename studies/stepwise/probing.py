@@ -6,16 +6,18 @@ whatever is subtracted is paired.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_heads import ProbeConfig
-from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data
+from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data, training_subsets
 from pacx.evaluation.statistics.bootstrap import Float, PatientDraws, mean_over_seeds, patient_bootstrap
 from pacx.evaluation.statistics.metrics import auroc
 from pacx.models.device import chosen_device
+from pacx.models.linear.ridge import PENALTIES, design, explained_left_out
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.stepwise.step import Study
 
@@ -27,12 +29,53 @@ Measure = Callable[[Float, NDArray[np.float32], PatientDraws], Float]
 AREA: Mapping[str, Measure] = {"auroc": auroc}
 
 
+class Reader(Protocol):
+    """Probes that learn from some shares of the labels and then answer."""
+
+    def __call__(
+        self, data: ClassificationData, features: NDArray[np.float32], fraction: float, *, num_seeds: int, seed: int
+    ) -> Float:
+        """Scores (S, N, L) of the N test films by S probes; features are float32 (films, D) of the whole pack."""
+
+
+def papers_probe(*, standardize: bool = False) -> Reader:
+    """The paper's: Adam, few steps, so that part of what it says is how fast features are read."""
+
+    def read(
+        data: ClassificationData, features: NDArray[np.float32], fraction: float, *, num_seeds: int, seed: int
+    ) -> Float:
+        config = ProbeConfig(seed=seed, num_seeds=num_seeds, standardize=standardize)
+        heads = train_low_data(data, features, (fraction,), config=config, device=chosen_device())
+        return heads.probabilities(features[data.test])
+
+    return read
+
+
+def ridge_probe(
+    data: ClassificationData, features: NDArray[np.float32], fraction: float, *, num_seeds: int, seed: int
+) -> Float:
+    """Ridge on standardized features, each label with the penalty that is best for patients left out: converged.
+
+    Whatever the number and the scale of features. With all labels every probe is the same and one is fitted.
+    """
+    subsets = training_subsets(data, (fraction,), ProbeConfig(seed=seed, num_seeds=num_seeds))
+    scores = []
+    for subset in np.unique(subsets, axis=0) if fraction == 1.0 else subsets:
+        rows = data.training[subset]
+        films, labels = design(features[rows], data.patient_ids[rows]), data.labels[rows].astype(np.float64)
+        penalties = np.asarray(PENALTIES)[explained_left_out(films, labels).r2.argmax(axis=0)]  # (L,)
+        shrunk = films.singular[:, None] / (films.singular[:, None] ** 2 + penalties * films.num_films)  # (r, L)
+        weight = films.scale[:, None] * (films.right.T @ (shrunk * (films.left.T @ (labels - labels.mean(axis=0)))))
+        scores.append(features[data.test] @ weight)
+    return np.stack(scores)
+
+
 def probe_draws(
     study: Study,
     data: ClassificationData,
     features: NDArray[np.float32],
     *,
-    standardize: bool,
+    read: Reader,
     measures: Mapping[str, Measure] = AREA,
     num_seeds: Mapping[float, int] = PROBE_SEEDS,
 ) -> dict[str, NDArray[np.float32]]:
@@ -42,7 +85,7 @@ def probe_draws(
         study: seed and number of draws.
         data: labels and splits.
         features: float32 (N, D) of the whole pack.
-        standardize: probes see standardized features.
+        read: the probes.
         measures: what is scored, by name.
         num_seeds: probes on each share of the labels, each with a subset of its own.
     """
@@ -50,10 +93,8 @@ def probe_draws(
     draws = patient_bootstrap(data.patient_ids[data.test], num_draws=study.num_draws, seed=seed)
     found: dict[str, list[Float]] = {name: [] for name in measures}
     for fraction in FRACTIONS:
-        config = ProbeConfig(seed=seed, num_seeds=num_seeds[fraction], standardize=standardize)
-        heads = train_low_data(data, features, (fraction,), config=config, device=chosen_device())
-        chances = heads.probabilities(features[data.test])
+        answers = read(data, features, fraction, num_seeds=num_seeds[fraction], seed=seed)
         for name, measure in measures.items():
-            scores = np.stack([measure(chance, truth, draws) for chance in chances])
+            scores = np.stack([measure(each, truth, draws) for each in answers])
             found[name].append(mean_over_seeds(scores, seed=seed))
     return {name: np.stack(values).astype(np.float32) for name, values in found.items()}

@@ -17,7 +17,7 @@ from studies.illness.design import IllnessFolders, sizes
 from studies.illness.figure import draw_beyond
 from studies.illness.names import BOTH, CLOSED_FORM, EQUALLY_ILL, MEASURES, ORACLE, OWN, R2, baseline, subject
 from studies.illness.rows import illness_rows
-from studies.illness.steps import IllnessStudy, all_steps, key, views
+from studies.illness.steps import READERS, IllnessStudy, all_steps, key
 from studies.illness.tables import beyond_table, illness_row, knowledge_table, label_table, reached_table, score_table
 from studies.page import main
 from studies.stepwise.step import ABOUT
@@ -49,9 +49,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IllnessStudy:
 def probed(level: float, seed: int, names: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
     return {
-        key(group, called, measure, name): draws(level, len(labels), random)
+        key(group, reader, measure, name): draws(level, len(labels), random)
         for group, labels in LABELS.items()
-        for _, called in views()
+        for reader in READERS
         for measure in MEASURES
         for name in names
     }
@@ -84,11 +84,11 @@ def done(study: IllnessStudy) -> list[ResultRow]:
 def test_a_difference_is_over_the_stage_1_seeds_that_both_sides_have(done: list[ResultRow]) -> None:
     own, equal = (subject(CLOSED_FORM, 60, taught) for taught in (OWN, EQUALLY_ILL))
     found = of(done, "auroc_difference", own, equal)
-    seeds = [probed(ROUGH[OWN], 20 + one)["physiology-dense|plain|auroc"] for one in range(2)]
+    seeds = [probed(ROUGH[OWN], 20 + one)["physiology-dense|ridge|auroc"] for one in range(2)]
     others = [
         np.mean(
             [
-                probed(ROUGH[EQUALLY_ILL] + 0.02 * seed, 30 + 2 * one + seed)["physiology-dense|plain|auroc"]
+                probed(ROUGH[EQUALLY_ILL] + 0.02 * seed, 30 + 2 * one + seed)["physiology-dense|ridge|auroc"]
                 for seed in range(2)
             ],
             axis=0,
@@ -126,9 +126,9 @@ def test_shares_are_told_of_gains_only(done: list[ResultRow]) -> None:
 
 def test_tables_picture_and_page_are_made_of_rows(done: list[ResultRow], tmp_path: Path) -> None:
     rows = Rows(rows=tuple(done))
-    assert "closed form, 60 pairs" in to_markdown(beyond_table(rows, MEASURES[1], is_standardized=True))
-    assert "acuity itself, no film" in to_markdown(score_table(rows, MEASURES[0], is_standardized=False))
-    assert "closed form, 60 pairs" in to_markdown(reached_table(rows, MEASURES[0], is_standardized=False))
+    assert "closed form, 60 pairs" in to_markdown(beyond_table(rows, MEASURES[1], by_papers_probe=True))
+    assert "acuity itself, no film" in to_markdown(score_table(rows, MEASURES[0], by_papers_probe=False))
+    assert "closed form, 60 pairs" in to_markdown(reached_table(rows, MEASURES[0], by_papers_probe=False))
     assert "| heart failure |" in to_markdown(label_table(rows))
     assert "0.10 [" in to_markdown(knowledge_table(rows))
     assert draw_beyond(rows) == draw_beyond(rows)
@@ -144,7 +144,7 @@ def test_tables_picture_and_page_are_made_of_rows(done: list[ResultRow], tmp_pat
 
 def test_rows_without_steps_are_none_and_tables_say_so(study: IllnessStudy) -> None:
     assert illness_rows(study, all_steps(study, (0,), (0,)), command="x") == []
-    assert beyond_table(Rows(rows=()), MEASURES[0], is_standardized=False).rows == ()
+    assert beyond_table(Rows(rows=()), MEASURES[0], by_papers_probe=False).rows == ()
 
 
 def test_drawing_stage_1_alone_holds_for_what_is_nested_in_it() -> None:
