@@ -1,30 +1,33 @@
 """How fast a hospital is linked, and in how much memory, against the rule written with pandas as its text says.
 
-    python benchmarks/linking.py compare                 # 2,000 admissions, a million laboratory rows: ours and plain
+    python benchmarks/linking.py compare --rounds 3      # 2,000 admissions, a million laboratory rows: ours and plain
+    python benchmarks/linking.py compare --before DIR    # and an earlier checkout's
     python benchmarks/linking.py grow --rows 1 3 10 30   # millions of laboratory rows: ours alone
 
 The plain route reads the tables whole and compares every admission with every row of each; it opens all recordings,
 as the makers of the rule do. Both read the same gzipped tables (parquet when growing) and have to give the same pairs;
-each runs in a process of its own. Seconds are those of the whole process, with what it imports; processor seconds count
-its workers too. Memory is the most that the process and its workers held at one time, a page that several share divided
-among them (PSS of Linux).
+each runs in a process of its own, in turns. ``link`` is the linking by itself, as the plain route is; ``command`` is
+``pacx data link`` as it is typed, which also reads words and draws the flow. Seconds are those of the whole process,
+with what it imports; processor seconds count its workers too. Memory is the most that the process and its workers held
+at one time, a page that several share divided among them (PSS of Linux).
 """
 
 import argparse
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
-
-import numpy as np
-import psutil
 
 from pacx.core.vocabulary import ECG_LEADS, LAB_ITEM_IDS
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 _VERSION = "mimic-cxr-2.0.0"
@@ -32,6 +35,7 @@ _VERSION = "mimic-cxr-2.0.0"
 
 def make(folder: Path, num_admissions: int, num_rows: int, ending: str, seed: int = 0) -> None:
     """A made-up MIMIC with two films, a recording and an even share of the laboratory rows per admission."""
+    import numpy as np
     import pandas as pd
 
     rng = np.random.default_rng(seed)
@@ -69,8 +73,11 @@ def make(folder: Path, num_admissions: int, num_rows: int, ending: str, seed: in
     _write_rows(hosp / f"labevents{ending}", num_rows, subjects, begin, rng)
 
 
-def _write_rows(path: Path, num_rows: int, subjects: np.ndarray, begin: np.ndarray, rng: np.random.Generator) -> None:
+def _write_rows(
+    path: Path, num_rows: int, subjects: "np.ndarray", begin: "np.ndarray", rng: "np.random.Generator"
+) -> None:
     """Laboratory rows with the sixteen columns of MIMIC-IV, a million at a time."""
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -116,7 +123,7 @@ def _write(table: "pd.DataFrame", path: Path) -> None:
     table.to_parquet(path, index=False) if path.suffix == ".parquet" else table.to_csv(path, index=False)
 
 
-def _record(path: Path, rng: np.random.Generator) -> None:
+def _record(path: Path, rng: "np.random.Generator") -> None:
     """Ten seconds of twelve leads, format 16."""
     samples = rng.integers(-200, 200, (5000, len(ECG_LEADS))).astype("<i2")
     path.parent.mkdir(parents=True)
@@ -131,6 +138,7 @@ def _record(path: Path, rng: np.random.Generator) -> None:
 
 def plain(folder: Path) -> "pd.DataFrame":
     """Rule symile as its text says, with pandas, admission by admission."""
+    import numpy as np
     import pandas as pd
     import wfdb
 
@@ -173,28 +181,36 @@ def plain(folder: Path) -> "pd.DataFrame":
     return pd.DataFrame(pairs, columns=columns).sort_values("hadm_id", ignore_index=True)
 
 
-def ours(folder: Path, out: Path) -> "pd.DataFrame":
-    """The same by ``pacx data link``."""
+def link(folder: Path, out: Path) -> None:
+    """The same by what ``pacx data link`` calls."""
     from pacx.linking.linking import link
     from pacx.linking.rules import SymileRule
     from pacx.linking.settings import LinkSettings
     from pacx.linking.sources.mimic_iv import SOURCE, MimicIvOptions
 
     options = MimicIvOptions(hosp=folder / "hosp", mimic_cxr_jpg=folder / "cxr", mimic_iv_ecg=folder / "ecg")
-    return link(SOURCE.open(options), SymileRule(), out, LinkSettings()).pairs
+    link(SOURCE.open(options), SymileRule(), out, LinkSettings())
 
 
-def _child(route: str, folder: Path, out: Path) -> None:
-    pairs = plain(folder) if route == "plain" else ours(folder, out / "links")
-    columns = ["hadm_id", "dicom_id", "ecg_study_id", *map(str, LAB_ITEM_IDS)]
-    pairs[columns].to_pickle(out / f"{route}.pkl")
+def _command(route: str, folder: Path, out: Path) -> list[str]:
+    if route == "command":
+        words = ["--hosp", folder / "hosp", "--mimic-cxr-jpg", folder / "cxr", "--mimic-iv-ecg", folder / "ecg"]
+        words = ["-m", "pacx", "data", "link", "mimic-iv", *words, "--rule", "symile", "--out", out]
+        return [sys.executable, *map(str, words)]
+    child = "plain" if route == "plain" else "link"
+    return [sys.executable, __file__, "child", "--route", child, "--folder", str(folder), "--out", str(out)]
 
 
-def measured(route: str, folder: Path, out: Path) -> dict[str, float]:
+def measured(route: str, folder: Path, out: Path, source: Path) -> dict[str, float]:
     """Run a route in a process of its own: seconds, processor seconds and the most memory of it with its workers."""
-    command = [sys.executable, __file__, "child", "--route", route, "--folder", str(folder), "--out", str(out)]
+    import psutil
+
+    shutil.rmtree(out, ignore_errors=True)
+    surroundings = {**os.environ, "PYTHONPATH": str(source)}
     before, begin, peak = _processor_seconds(), time.perf_counter(), 0
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        _command(route, folder, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=surroundings
+    ) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
             held = 0
@@ -204,7 +220,7 @@ def measured(route: str, folder: Path, out: Path) -> dict[str, float]:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 pass  # one has just ended
             peak = max(peak, held)
-            time.sleep(0.05)
+            time.sleep(0.02)
     if process.returncode:
         raise SystemExit(f"route {route} failed")
     seconds = {"seconds": time.perf_counter() - begin, "processor_seconds": _processor_seconds() - before}
@@ -223,40 +239,62 @@ def main() -> None:
     parser.add_argument("what", choices=["compare", "grow", "child"])
     parser.add_argument("--admissions", type=int, default=2000)
     parser.add_argument("--rows", type=float, nargs="+", default=[1.0], help="millions of laboratory rows")
-    parser.add_argument("--route", default="ours")
+    parser.add_argument("--rounds", type=int, default=1, help="every route takes its turn in each")
+    parser.add_argument("--before", type=Path, help="a checkout whose linking takes part")
+    parser.add_argument("--route", default="link")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--made", type=Path, help="keep what was made here, and take it from there the next time")
     call = parser.parse_args()
     if call.what == "child":
-        _child(call.route, call.folder, call.out)
+        (_plain_pairs if call.route == "plain" else link)(call.folder, call.out)
         return
     ending = ".csv.gz" if call.what == "compare" else ".parquet"
+    here = Path(__file__).resolve().parents[1] / "src"
+    sources = {"link": here}
+    if call.what == "compare":
+        before = {"before": call.before / "src"} if call.before else {}
+        sources = {"link": here, "command": here, **before, "plain": here}
     for millions in call.rows:
         with tempfile.TemporaryDirectory() as scratch:
             folder = (call.made or Path(scratch)) / f"{call.admissions}-{millions}{ending}"
             if not folder.exists():
                 make(folder, call.admissions, int(millions * 10**6), ending)
-            routes = ["ours", "plain"] if call.what == "compare" else ["ours"]
-            found = {}
-            for route in routes:
-                found[route] = measured(route, folder, Path(scratch))
-                print(f"{millions:g} million rows, {route}: {found[route]}", flush=True)
+            found: dict[str, list[dict[str, float]]] = {route: [] for route in sources}
+            for _ in range(call.rounds):
+                for route, source in sources.items():
+                    found[route].append(measured(route, folder, Path(scratch, route), source))
+                    print(f"{millions:g} million rows, {route}: {found[route][-1]}", flush=True)
             if call.what == "compare":
-                _compare(found["ours"], found["plain"], Path(scratch))
+                _compare(found, Path(scratch))
 
 
-def _compare(ours: dict[str, float], plain: dict[str, float], out: Path) -> None:
+def _plain_pairs(folder: Path, out: Path) -> None:
+    pairs = plain(folder)
+    out.mkdir()
+    pairs.to_parquet(out / "pairs.parquet")
+
+
+def _compare(found: dict[str, list[dict[str, float]]], out: Path) -> None:
     import pandas as pd
 
-    pairs = [pd.read_pickle(out / f"{route}.pkl") for route in ("ours", "plain")]
-    pd.testing.assert_frame_equal(*pairs, check_dtype=False)
-    times, of_processor = (plain[name] / ours[name] for name in ("seconds", "processor_seconds"))
-    part = ours["peak_mb"] / plain["peak_mb"]
-    print(
-        f"{len(pairs[0])} equal pairs; {times:.1f} times as fast ({of_processor:.1f} by processor seconds), "
-        f"in {part:.2f} of the memory"
-    )
+    columns = ["hadm_id", "dicom_id", "ecg_study_id", *map(str, LAB_ITEM_IDS)]
+    pairs = {route: pd.read_parquet(out / route / "pairs.parquet")[columns] for route in found}
+    for route, runs in found.items():
+        pd.testing.assert_frame_equal(pairs[route], pairs["plain"], check_dtype=False)
+        ratios = {
+            what: [run[what] / plain[what] for run, plain in zip(runs, found["plain"], strict=True)] for what in runs[0]
+        }
+        times, of_processor = ([1 / ratio for ratio in ratios[name]] for name in ("seconds", "processor_seconds"))
+        print(
+            f"{route}: {_spread(times)} times as fast as plain by the clock, {_spread(of_processor)} by processor "
+            f"seconds, in {_spread(ratios['peak_mb'])} of the memory"
+        )
+    print(f"{len(pairs['plain'])} equal pairs")
+
+
+def _spread(numbers: list[float]) -> str:
+    return f"{median(numbers):.2f} ({min(numbers):.2f} to {max(numbers):.2f})"
 
 
 if __name__ == "__main__":

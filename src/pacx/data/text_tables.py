@@ -6,10 +6,13 @@ long or too short is a cut-off or shifted one, and none is moved to make it fit:
 that quotes none of it. Reads files of any length in the same memory.
 """
 
+import bz2
 import codecs
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -74,13 +77,14 @@ class TextTable:
             DataError: a column is not there or there twice, or the file is no such table from start to end.
         """
         import pandas as pd
+        import pyarrow as pa
 
         num_before = 0
         for column in columns:
             if self.names.count(column) != 1:
                 how_many = "two columns" if column in self.names else "no column"
                 raise DataError(f"{self.path} has {how_many} '{column}'; expected one")
-        with _explained(self.path):
+        with _explained(self.path, pa.ArrowInvalid):
             for batch in self._batches(list(dict.fromkeys(columns))):
                 frame = batch.to_pandas().apply(lambda column: column.str.strip())
                 frame.index = pd.RangeIndex(num_before, num_before + len(frame))
@@ -216,8 +220,7 @@ def open_text_table(
         DataError: the file cannot be read, is no text, or has no header.
     """
     with _explained(path):
-        with _stream(path) as raw:
-            head = raw.read(num_bytes)
+        head = _head(path, num_bytes)
         for mark, what in _NO_TEXT.items():
             if head.startswith(mark):
                 raise DataError(f"{path} is {what}; {_REMEDY}")
@@ -312,21 +315,33 @@ def _idle(delimiters: str) -> str:
     return f' \t\r\n"{delimiters}'
 
 
+def _head(path: Path, num_bytes: int) -> bytes:
+    """The beginning of the file unpacked, by Python's own libraries where they can: importing pyarrow takes long."""
+    packed = _packing(path)
+    if packed == "zstd":
+        with _stream(path) as raw:
+            return raw.read(num_bytes)
+    with gzip.open(path) if packed == "gzip" else bz2.open(path) if packed == "bz2" else path.open("rb") as file:
+        return file.read(num_bytes)
+
+
 def _stream(path: Path) -> "pa.NativeFile":
-    """The file unpacked, by its first bytes: a browser unpacks what is called .gz, and not every name says so."""
+    """The file unpacked."""
     import pyarrow as pa
 
+    return pa.input_stream(str(path), compression=_packing(path))
+
+
+def _packing(path: Path) -> str | None:
+    """What packed it, by its first bytes: a browser unpacks what is called .gz, and not every name says so."""
     with path.open("rb") as file:
         begin = file.read(4)
-    packed = next((kind for mark, kind in _PACKED.items() if begin.startswith(mark)), None)
-    return pa.input_stream(str(path), compression=packed)
+    return next((kind for mark, kind in _PACKED.items() if begin.startswith(mark)), None)
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the libraries say, which may quote the file, into one sentence."""
-    import pyarrow as pa
-
+def _explained(path: Path, more: type[Exception] = csv.Error) -> Iterator[None]:
+    """Turn what the libraries say, which may quote the file, into one sentence; ``more`` says that it is no table."""
     try:
         yield
     except FileNotFoundError as error:
@@ -335,11 +350,11 @@ def _explained(path: Path) -> Iterator[None]:
         raise UsageError(f"{path} is a folder; give the path of the table") from error
     except PermissionError as error:
         raise DataError(f"{path} may not be read by you; ask for the right to, or copy it") from error
-    except (UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, more) as error:
         is_encoding = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
         why = "is not in one encoding from start to end" if is_encoding else "is no table that can be read"
         raise DataError(f"{path} {why}; {_REMEDY}") from None
-    except OSError:
+    except (OSError, EOFError, zlib.error):
         raise DataError(
             f"{path} cannot be unpacked or read to its end, so it is damaged or cut off; fetch it again, or {_REMEDY}"
         ) from None

@@ -65,7 +65,7 @@ class Table(Enum):
     )
     MEASUREMENTS = (
         Column("subject_id", Kind.ID),
-        Column("item", Kind.ID),
+        Column("item", Kind.TEXT),
         Column("taken", Kind.TIME),
         Column("value", Kind.NUMBER, is_needed=False),
     )

@@ -9,12 +9,12 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import announce
 from pacx.core.tables.ids import whole_number_id
 from pacx.core.typed_json import plain
-from pacx.data.packs.pack import Pack
 from pacx.data.records import SPLITS
 from pacx.linking.flow import Flow, Loss, Step
 from pacx.linking.kinds import Table
-from pacx.linking.links import Links, write_links
+from pacx.linking.links import write_links
 from pacx.linking.pairing import Looks, Pairing
+from pacx.linking.raw_tables import quoted, quoted_name
 from pacx.linking.recording_checks import Signal, checked
 from pacx.linking.rules import FilmRule, SymileRule
 from pacx.linking.settings import LinkSettings
@@ -23,7 +23,6 @@ from pacx.linking.staging import Staged, connected, explained, stage
 
 if TYPE_CHECKING:
     import duckdb
-    import pandas as pd
 
 
 def link(
@@ -34,8 +33,8 @@ def link(
     *,
     draw: Callable[[Flow], Mapping[str, bytes]] = lambda _: {},
     overwrite: bool = False,
-) -> Links:
-    """Link a hospital's films, recordings and measurements.
+) -> Flow:
+    """Link a hospital's films, recordings and measurements; ``Links`` opens what it writes.
 
     Args:
         hospital: what ``Source.open`` found.
@@ -63,20 +62,25 @@ def link(
         )
         pairing = Pairing(database, hospital, looks, _apart(database, settings))
         with explained(f"pairing for {out}"):
-            pairs = pairing.symile(rule) if isinstance(rule, SymileRule) else pairing.film(rule)
-        items = list(hospital.items)
-        flow = Flow((*(_read(database, hospital, each) for each in staged), *pairing.steps, *_content(pairs, items)))
-        if pairs.empty:
+            if isinstance(rule, SymileRule):
+                pairing.symile(rule)
+            else:
+                pairing.film(rule)
+            pairs = list(_content(database, hospital.items))
+        flow = Flow((*(_read(hospital, each) for each in staged), *pairing.steps, *pairs))
+        if not pairs:
             raise DataError("no pair is left: " + "; ".join(" ".join(line.split()) for line in flow.lines()))
-        num_split = (pairs.groupby("subject_id")["split"].nunique() > 1).sum()
+        (num_split,) = database.execute(
+            "SELECT count(*) FROM (SELECT subject_id FROM pairs GROUP BY ALL HAVING count(DISTINCT split) > 1)"
+        ).fetchone() or (0,)
         if num_split:
             raise DataError(
                 f"{num_split} patients have films in more than one split, so that a test would know them; mend the "
                 "table of splits, or link without it"
             )
         origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in staged]}
-        write_links(out, pairs, hospital.items, flow, origin, draw(flow))
-    return Links.open(out)
+        write_links(out, database, hospital.items, flow, origin, draw(flow))
+    return flow
 
 
 def _staged(
@@ -94,33 +98,40 @@ def _staged(
     return staged
 
 
-def _read(database: "duckdb.DuckDBPyConnection", hospital: Hospital, staged: Staged) -> Step:
+def _read(hospital: Hospital, staged: Staged) -> Step:
     """The step from a table as it is to the rows of it that can be used."""
     table = staged.table
-    people = "count(DISTINCT subject_id)" if table is not Table.LABELLED else "0"
-    found = database.execute(f"SELECT count(*), {people} FROM {table.unit}").fetchone() or (0, 0)
     losses = [Loss(fault.reason, fault.count, fault.rows) for fault in staged.faults]
     if staged.num_others:
         losses.insert(0, Loss(hospital.tables[table].others, staged.num_others))
-    if (num_blank := staged.num_rows - found[0] - sum(fault.count for fault in staged.faults)) > 0:
+    if (num_blank := staged.num_rows - staged.num_good - sum(fault.count for fault in staged.faults)) > 0:
         losses.append(Loss("without a number", num_blank))
     what = "studies read" if table is Table.LABELLED else "read"
-    return Step(table.unit, what, found[0], found[1], tuple(losses))
+    return Step(table.unit, what, staged.num_good, staged.num_people, tuple(losses))
 
 
-def _content(pairs: "pd.DataFrame", items: Sequence[str]) -> Iterator[Step]:
-    """What the pairs have."""
-    has_ecg, has_values = pairs["ecg_study_id"].notna(), pairs[list(items)].notna().any(axis=1)
-    parts = {"": has_ecg | has_values, "with an ECG": has_ecg, "with measurements": has_values}
-    parts["with both"] = has_ecg & has_values
-    parts |= {f"of split {split}": pairs["split"] == split for split in ("train", "val", "test")}
-    for what, rows in parts.items():
-        if rows.any() and (not what or not rows.all()):
-            yield Step("pairs", what or "made", int(rows.sum()), int(pairs.loc[rows, "subject_id"].nunique()))
+def _content(database: "duckdb.DuckDBPyConnection", items: Sequence[str]) -> Iterator[Step]:
+    """What the pairs have; nothing where there is none."""
+    has_ecg = "ecg_study_id IS NOT NULL"
+    has_values = f"coalesce({', '.join(map(quoted_name, items))}) IS NOT NULL"
+    parts = {"made": "true", "with an ECG": has_ecg, "with measurements": has_values}
+    parts["with both"] = f"{has_ecg} AND {has_values}"
+    parts |= {f"of split {split}": f"split = {quoted(split)}" for split in ("train", "val", "test")}
+    counts = ", ".join(
+        f"count(*) FILTER ({test}), count(DISTINCT subject_id) FILTER ({test})" for test in parts.values()
+    )
+    found = database.execute(f"SELECT {counts} FROM pairs").fetchone() or (0,) * (2 * len(parts))
+    for what, num, num_patients in zip(parts, found[::2], found[1::2], strict=True):
+        if num and (what == "made" or num < found[0]):
+            yield Step("pairs", what, num, num_patients)
 
 
 def _apart(database: "duckdb.DuckDBPyConnection", settings: LinkSettings) -> Mapping[str, Sequence[str]]:
     """Patients whose films are left out, by the reason, and how many of the hospital's each pack shares."""
+    if not settings.disjoint_from:
+        return {}
+    from pacx.data.packs.pack import Pack
+
     apart = {}
     for place in settings.disjoint_from:
         path, _, split = (str(place), "", "") if place.is_dir() else str(place).partition(":")

@@ -1,16 +1,19 @@
 """LINKS: a folder of pairs with the rule that made them, and what was lost on the way."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pacx.core.artifacts import staged_directory, write_json
-from pacx.core.errors import DataError
+from pacx.core.errors import ArtifactError, DataError
 from pacx.data.pairs.linked_films import FORMAT_VERSION, PAIRS_FILE, STORY_FILE, read_pairs, read_story
 from pacx.linking.flow import Flow
+from pacx.linking.raw_tables import quoted
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
 _IDS = ("subject_id", "hadm_id", "study_id", "ecg_study_id")
@@ -55,7 +58,7 @@ class Links:
 
 def write_links(
     path: Path,
-    pairs: "pd.DataFrame",
+    database: "duckdb.DuckDBPyConnection",
     items: tuple[str, ...],
     flow: Flow,
     origin: dict[str, Any],
@@ -65,22 +68,46 @@ def write_links(
 
     Args:
         path: the folder to make.
-        pairs: as ``Links`` has them.
+        database: with a table ``pairs`` of what ``Links`` has as pairs.
         items: names of the item columns.
         flow: from rows to pairs.
         origin: what was linked and by which rule, as JSON values.
         pictures: of the flow, by file name.
+
+    Raises:
+        ArtifactError: there is no room.
     """
-    table = pairs.assign(**{name: _whole(pairs[name]) for name in _IDS if name in pairs})
+    import duckdb
+
     with staged_directory(path) as partial:
-        table.to_parquet(partial / PAIRS_FILE, index=False)
+        try:
+            _write_pairs(partial / PAIRS_FILE, database)
+        except duckdb.IOException as error:
+            raise ArtifactError(f"cannot write {path}; free space or choose another place, then run again") from error
         for name, content in pictures.items():
             (partial / name).write_bytes(content)
         story = {"format_version": FORMAT_VERSION, **origin, "items": list(items), "flow": flow.to_json()}
         write_json(partial / STORY_FILE, story)
 
 
-def _whole(ids: "pd.Series") -> "pd.Series":
-    known = ids.dropna()
-    is_whole = known.astype(str).str.fullmatch(r"0|[1-9][0-9]{0,17}").all()
-    return ids.astype("Int64" if len(known) < len(ids) else "int64") if is_whole else ids
+def _write_pairs(file: Path, database: "duckdb.DuckDBPyConnection") -> None:
+    tests = ", ".join(f"coalesce(bool_and({_is_whole(name)}), true), bool_or({name} IS NULL)" for name in _IDS)
+    found = database.execute(f"SELECT {tests} FROM pairs").fetchone() or ()
+    whole = [name for name, is_whole in zip(_IDS, found[::2], strict=True) if is_whole]
+    with_gaps = [name for name, has_gap in zip(_IDS, found[1::2], strict=True) if has_gap and name in whole]
+    casts = ", ".join(f"CAST({name} AS BIGINT) AS {name}" for name in whole)
+    rows = f"SELECT * REPLACE ({casts}) FROM pairs" if casts else "FROM pairs"
+    # what pandas reads is said as pandas says it, or it would make floating-point numbers of ids where one is missing
+    told = {"index_columns": [], "column_indexes": [], "columns": [_told(name) for name in with_gaps]}
+    database.execute("SET threads = 1")  # so that the parts of the file do not depend on who was quicker
+    database.execute(
+        f"COPY ({rows}) TO {quoted(str(file))} (FORMAT parquet, KV_METADATA {{pandas: {quoted(json.dumps(told))}}})"
+    )
+
+
+def _is_whole(name: str) -> str:
+    return f"regexp_full_match({name}, '0|[1-9][0-9]{{0,17}}')"
+
+
+def _told(column: str) -> dict[str, object]:
+    return {"name": column, "field_name": column, "pandas_type": "int64", "numpy_type": "Int64", "metadata": None}

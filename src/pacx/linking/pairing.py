@@ -17,7 +17,6 @@ from pacx.linking.staging import NUM_ROWS_NAMED
 
 if TYPE_CHECKING:
     import duckdb
-    import pandas as pd
 
 _FILM = "dicom_id, study_id, film_time, film_path, split"
 _RECORDING = "ecg_study_id, ecg_time, ecg_path"
@@ -57,8 +56,8 @@ class Pairing:
         self._connection, self._hospital, self._looks, self._apart = connection, hospital, looks, apart
         self.steps: list[Step] = []
 
-    def symile(self, rule: SymileRule) -> "pd.DataFrame":
-        """One row per admission that has all three; see ``SymileRule``."""
+    def symile(self, rule: SymileRule) -> None:
+        """``pairs``: one row per admission that has all three; see ``SymileRule``."""
         self._usable_films(frontal_only=True)
         self._run(
             "near_films",
@@ -104,10 +103,10 @@ class Pairing:
         self._say_admissions("with a measurement", "complete", "with_both", "have no measurement")
         self._run("of_same_patients", "SELECT f.* FROM usable f SEMI JOIN complete USING (subject_id)")
         self._keep("of_same_patients", "film_path", self._looks.film_faults)
-        return self._pairs("complete", "of_same_patients_good", "try_cast(hadm_id AS HUGEINT), hadm_id")
+        self._pairs("complete", "*", "of_same_patients_good", "try_cast(hadm_id AS HUGEINT), hadm_id")
 
-    def film(self, rule: FilmRule) -> "pd.DataFrame":
-        """One row per film that has an ECG or a measurement; see ``FilmRule``."""
+    def film(self, rule: FilmRule) -> None:
+        """``pairs``: one row per film that has an ECG or a measurement; see ``FilmRule``."""
         self._usable_films(frontal_only=rule.frontal_only)
         self._look("films", "with a file", "usable", "film_path", self._looks.film_faults)
         until = "AND {time} <= f.film_time" if rule.no_future else ""
@@ -142,20 +141,21 @@ class Pairing:
             f"LEFT JOIN ({self._wide('film')}) v ON v.film = f.position WHERE r.film IS NOT NULL OR v.film IS NOT NULL",
         )
         self._say("films", "with an ECG or a measurement", "with_any", "usable_good", "have neither near")
-        return self._pairs("with_any", "usable_good", "p.position").drop(columns="position")
+        self._pairs("with_any", "* EXCLUDE (position)", "usable_good", "p.position")
 
-    def _pairs(self, name: str, films: str, order: str) -> "pd.DataFrame":
-        """The pairs of a table with the film that the patient had before, of these films, and how many pairs it has."""
+    def _pairs(self, name: str, kept: str, films: str, order: str) -> None:
+        """``pairs``: those of a table with the film that the patient had before, of these films, and its pairs."""
         latest = "epoch(f.film_time)::HUGEINT * 1000000000000 - f.position"
         columns = ", ".join(f"max_by(f.{each}, {latest}) AS previous_{each}" for each in ("dicom_id", "film_time"))
-        pairs = self._connection.execute(
+        self._run(
+            "pairs",
             f"WITH earlier AS (SELECT p.dicom_id, {columns} FROM (SELECT DISTINCT subject_id, dicom_id, film_time "
-            f"FROM {name}) p JOIN {films} f USING (subject_id) WHERE f.film_time < p.film_time GROUP BY p.dicom_id) "
-            f"SELECT p.*, previous_dicom_id, previous_film_time FROM {name} p LEFT JOIN earlier USING (dicom_id) "
-            f"ORDER BY {order}"
-        ).df()
-        num_pairs = pairs["previous_dicom_id"].map(pairs["dicom_id"].value_counts()).fillna(0)
-        return pairs.assign(previous_pairs=num_pairs.astype("int64"))
+            f"FROM {name}) p JOIN {films} f USING (subject_id) WHERE f.film_time < p.film_time GROUP BY p.dicom_id), "
+            f"claimed AS (SELECT dicom_id, count(*) AS num FROM {name} GROUP BY dicom_id) "
+            f"SELECT p.{kept}, previous_dicom_id, previous_film_time, coalesce(num, 0) AS previous_pairs "
+            f"FROM {name} p LEFT JOIN earlier USING (dicom_id) LEFT JOIN claimed c ON c.dicom_id = previous_dicom_id "
+            f"ORDER BY {order}",
+        )
 
     def _usable_films(self, *, frontal_only: bool) -> None:
         """``usable``: films of nobody who has to be kept apart and, where views are known, frontal ones."""

@@ -3,9 +3,10 @@
 Stands between files and staging: says what columns there are and how DuckDB reads them, row by row in their order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.text_tables import open_text_table
@@ -19,6 +20,26 @@ _HEAD_BYTES = 2 * 2**20
 """Of a csv that are looked at to learn its columns; DuckDB refuses what is no text further down."""
 WHOLE_NUMBER = r"^(-?(?:0|[1-9][0-9]{0,14}))\.0*$"
 """An id as a floating-point column writes it; the first group is the id."""
+
+
+class Cell(str):
+    """SQL text of a column's cell, without blanks around it and "" where it is empty.
+
+    Args:
+        stored: SQL text of the cell as it stands; NULL where it is empty. What can be told of most cells as they stand
+            is a third faster than of what blanks were taken off.
+    """
+
+    __slots__ = ("stored",)
+    stored: str
+
+    @classmethod
+    def of(cls, column: str) -> Self:
+        """The cell of a column, by its name as the file spells it."""
+        stored = f"CAST({quoted_name(column)} AS VARCHAR)"
+        cell = cls(trimmed(stored))
+        cell.stored = stored
+        return cell
 
 
 @dataclass(frozen=True)
@@ -42,8 +63,8 @@ class RawTable:
         """Where it is, for messages."""
         return str(self.files[0]) + (f" and {len(self.files) - 1} more" if len(self.files) > 1 else "")
 
-    def cell(self, column: str) -> str:
-        """A column's cell as SQL text, without blanks around it and "" where it is empty.
+    def cell(self, column: str) -> Cell:
+        """A column's cell.
 
         Raises:
             DataError: there is no such column; case does not count.
@@ -51,7 +72,7 @@ class RawTable:
         found = next((name for name in self.columns if name.casefold() == column.casefold()), None)
         if found is None:
             raise DataError(f"{self.place} has no column '{column}'; it has {', '.join(self.columns)}")
-        return f"coalesce(trim(CAST({quoted_name(found)} AS VARCHAR)), '')"
+        return Cell.of(found)
 
     def has(self, column: str) -> bool:
         """Whether there is such a column; case does not count."""
@@ -78,6 +99,11 @@ class RawTable:
             f"read_csv({files}, header = true, auto_detect = false, delim = {quoted(self.separator)}, quote = '\"', "
             f"escape = '\"', columns = {{{columns}}}, buffer_size = {_BUFFER_BYTES})"
         )
+
+
+def trimmed(stored: str) -> str:
+    """SQL of a cell's text without blanks around it, "" where it is empty."""
+    return f"coalesce(trim({stored}), '')"
 
 
 def quoted(text: str) -> str:
@@ -116,12 +142,14 @@ def table_of(*files: Path) -> RawTable:
     for file in files:
         if not file.is_file():
             raise UsageError(f"{file} is not a file; give a table (.csv, .csv.gz or .parquet)")
-    first, *others = map(_header, files)
+    parquet = _parquet_headers([file for file in files if file.name.lower().endswith(_PARQUET_ENDING)])
+    headers = [parquet[file] if file in parquet else _csv_header(file) for file in files]
+    first, *others = headers
     if len(set(map(str.casefold, first.columns))) != len(first.columns):
         raise DataError(f"{files[0]} has two columns of one name; rename one")
     if any(replace(other, num_rows=first.num_rows) != first for other in others):
         raise DataError(f"{files[0]} and the files beside it have different columns or zones; give files of one table")
-    num_rows = () if first.separator else tuple(each.num_rows for each in (first, *others))
+    num_rows = () if first.separator else tuple(each.num_rows for each in headers)
     return RawTable(tuple(files), first.columns, first.separator, num_rows)
 
 
@@ -142,9 +170,7 @@ class _Header:
     num_rows: int = 0
 
 
-def _header(file: Path) -> _Header:
-    if file.name.lower().endswith(_PARQUET_ENDING):
-        return _parquet_header(file)
+def _csv_header(file: Path) -> _Header:
     if not file.name.lower().endswith(_CSV_ENDINGS):
         raise UsageError(f"{file} is neither .csv, .csv.gz nor .parquet; export the table as one of these")
     table = open_text_table(file, only_utf8=True, num_bytes=_HEAD_BYTES)
@@ -157,16 +183,23 @@ def _header(file: Path) -> _Header:
     return _Header(table.names, table.delimiter)
 
 
-def _parquet_header(file: Path) -> _Header:
-    import pyarrow.parquet as parquet
+def _parquet_headers(files: Sequence[Path]) -> dict[Path, _Header]:
+    if not files:
+        return {}
+    import duckdb
 
-    try:
-        found = parquet.read_metadata(file)
-        schema = found.schema.to_arrow_schema()
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise DataError(f"{file} is no readable parquet file; copy it again") from error
-    zoned = frozenset(field.name for field in schema if getattr(field.type, "tz", None))
-    return _Header(tuple(schema.names), "", zoned, found.num_rows)
+    headers = {}
+    with duckdb.connect() as connection:
+        for file in files:
+            read = f"FROM read_parquet({quoted(str(file))})"
+            try:
+                described = connection.execute(f"DESCRIBE {read}").fetchall()
+                found = connection.execute(f"SELECT count(*) {read}").fetchone()
+            except duckdb.Error as error:
+                raise DataError(f"{file} is no readable parquet file; copy it again") from error
+            zoned = frozenset(name for name, kind, *_ in described if kind == "TIMESTAMP WITH TIME ZONE")
+            headers[file] = _Header(tuple(name for name, *_ in described), "", zoned, found[0] if found else 0)
+    return headers
 
 
 @dataclass(frozen=True)

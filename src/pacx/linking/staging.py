@@ -16,17 +16,20 @@ from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError
 from pacx.core.host import available_memory_bytes
 from pacx.linking.kinds import Column, Kind, Table
-from pacx.linking.raw_tables import WHOLE_NUMBER, Mapped, quoted
+from pacx.linking.raw_tables import WHOLE_NUMBER, Cell, Mapped, quoted, trimmed
 from pacx.linking.settings import LEAST_MIB
 
 if TYPE_CHECKING:
     import duckdb
 
 _TIME = r"\d{4}-\d{1,2}-\d{1,2}[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
+_COMMONEST = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _DATE = r"\d{4}-\d{1,2}-\d{1,2}"
 _ZONED = _TIME + r"\s*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)"
 _OTHER = "another"
 """Stands as fault of a row that is not meant: the last of a csv, which is kept for its number."""
+_FORMAT = "FORMAT parquet, DICTIONARY_SIZE_LIMIT 4096"
+"""Patients and items are fewer in a part of a file; looking for twenty thousand times or numbers alike takes long."""
 NUM_ROWS_NAMED = 3
 """Of the rows at fault, as many as anybody looks up."""
 _SPLITS = {"train": "train", "training": "train", "validate": "val", "validation": "val", "valid": "val", "val": "val",
@@ -62,6 +65,8 @@ class Staged:
         place: of the hospital's table.
         num_rows: that were meant.
         num_others: of its rows that were not.
+        num_good: rows that can be used.
+        num_people: patients of them; 0 where the table names none.
         faults: of rows that are left out.
     """
 
@@ -69,6 +74,8 @@ class Staged:
     place: str
     num_rows: int
     num_others: int
+    num_good: int
+    num_people: int
     faults: tuple[Fault, ...]
 
 
@@ -100,7 +107,7 @@ def stage(
     file = scratch / f"{table.unit}-{_fingerprint(sql, mapped)}.parquet"
     if not file.is_file():
         with staged_file(file) as partial, explained(mapped.raw.place, len(mapped.raw.columns)):
-            connection.execute(f"COPY ({sql}) TO {quoted(str(partial))} (FORMAT parquet)")
+            connection.execute(f"COPY ({sql}) TO {quoted(str(partial))} ({_FORMAT})")
     good = f"SELECT * EXCLUDE (fault) FROM read_parquet({quoted(str(file))}) WHERE fault IS NULL"
     key = table.key
     if table is Table.MEASUREMENTS:
@@ -156,52 +163,73 @@ def explained(place: str, num_columns: int = 0) -> Iterator[None]:
 def _typed(table: Table, mapped: Mapped) -> str:
     """SQL of the rows with linking's columns and the first fault of each row, NULL where there is none."""
     columns = [column for column in table.value if column.name in mapped.cells]
-    texts = ", ".join(f"{mapped.cells[column.name]} AS {column.name}_text" for column in columns)
+    seen = ", ".join(_seen(column, mapped.cells[column.name]) for column in columns)
     if mapped.unit:
-        texts += f", {mapped.unit} AS unit_text, {mapped.factor} AS factor"
+        seen += f", {mapped.unit} AS unit_text, {mapped.factor} AS factor"
     meant = f"coalesce({mapped.where}, false)" if mapped.where else "true"
     joins = "".join(f" LEFT JOIN ({each.rows}) ON {each.key} = {each.name}_key" for each in mapped.lookups)
-    values = ", ".join(f"{_value(column)} AS {column.name}" for column in columns)
+    values = ", ".join(f"{_value(column, mapped.cells[column.name])} AS {column.name}" for column in columns)
     absent = "".join(f", NULL::{column.sql_type} AS {column.name}" for column in table.value if column not in columns)
-    faults = " ".join(f"WHEN {test} THEN {quoted(reason)}" for column in columns for test, reason in _tests(column))
+    tests = {column: _tests(column, mapped.cells[column.name]) for column in columns}
+    faults = " ".join(f"WHEN {test} THEN {quoted(reason)}" for some in tests.values() for test, reason in some)
+    is_good = ["is_meant", *(f"{column.name} IS NOT NULL" for column, some in tests.items() if some)]
     if mapped.unit:
         reason = "'of ' || item || ' in ' || left(unit_text, 20) || ', which cannot be converted'"
         faults += f" WHEN value IS NOT NULL AND factor IS NULL THEN {reason}"
+        is_good.append("factor IS NOT NULL")
     if table is Table.ADMISSIONS and "discharged" in mapped.cells:
         faults += " WHEN discharged < admitted THEN 'end before they begin'"
+        is_good.append("discharged >= admitted")
     results = ", ".join(
         "value * factor AS value" if mapped.unit and column.name == "value" else column.name for column in table.value
     )
+    # most rows are good, which is seen without looking for what else they might be
     return f"""
         WITH numbered AS ({mapped.raw.numbered()}),
-             meant AS (SELECT position, {meant} AS is_meant, {texts} FROM numbered{joins} WHERE {meant} OR is_last),
+             meant AS (SELECT position, {meant} AS is_meant, {seen} FROM numbered{joins} WHERE {meant} OR is_last),
              typed AS (SELECT *, {values}{absent} FROM meant)
-        SELECT position, {results}, CASE WHEN NOT is_meant THEN '{_OTHER}' {faults} END AS fault FROM typed
+        SELECT position, {results}, CASE WHEN {" AND ".join(is_good)} THEN NULL
+               WHEN NOT is_meant THEN '{_OTHER}' {faults} END AS fault FROM typed
     """
 
 
-def _value(column: Column) -> str:
-    text = f"{column.name}_text"
+def _seen(column: Column, cell: str) -> str:
+    """What of a cell is taken along to be made a value of: itself, or the number that it says."""
+    stored = cell.stored if isinstance(cell, Cell) else cell
+    if column.kind is Kind.NUMBER:
+        return f"TRY_CAST({stored} AS DOUBLE) AS {column.name}_number"
+    return f"{stored} AS {column.name}_text"
+
+
+def _text(column: Column, cell: str) -> str:
+    """SQL of the text of a cell that was taken along."""
+    return trimmed(f"{column.name}_text") if isinstance(cell, Cell) else f"{column.name}_text"
+
+
+def _value(column: Column, cell: str) -> str:
+    text, stored = _text(column, cell), f"{column.name}_text"
     if column.kind is Kind.ID:
         whole = f"regexp_replace({text}, {quoted(WHOLE_NUMBER)}, '\\1')"
-        return f"nullif(CASE WHEN contains({text}, '.') THEN {whole} ELSE {text} END, '')"  # most have no point
+        value = f"nullif(CASE WHEN contains({text}, '.') THEN {whole} ELSE {text} END, '')"  # most have no point
+        return f"CASE WHEN regexp_full_match({stored}, '[1-9][0-9]*') THEN {stored} ELSE {value} END"
     if column.kind is Kind.TIME:
         # A fraction of a second is cut off; DuckDB would round it, and move zoned times to another zone in silence.
         point = f"contains({text}, '.') OR contains({text}, ',')"
         seconds = f"CASE WHEN {point} THEN regexp_extract({text}, '^[^.,]*') ELSE {text} END"
-        return f"CASE WHEN regexp_full_match({text}, {quoted(_TIME)}) THEN TRY_CAST({seconds} AS TIMESTAMP_S) END"
+        value = f"CASE WHEN regexp_full_match({text}, {quoted(_TIME)}) THEN TRY_CAST({seconds} AS TIMESTAMP_S) END"
+        plain = f"regexp_full_match({stored}, {quoted(_COMMONEST)})"
+        return f"CASE WHEN {plain} THEN TRY_CAST({stored} AS TIMESTAMP_S) ELSE {value} END"
     if column.kind is Kind.NUMBER:
-        number = f"TRY_CAST({text} AS DOUBLE)"
-        return f"CASE WHEN isfinite({number}) THEN {number} END"
+        return f"CASE WHEN isfinite({column.name}_number) THEN {column.name}_number END"
     if column.kind is Kind.SPLIT:
         words = " ".join(f"WHEN {quoted(word)} THEN {quoted(split)}" for word, split in _SPLITS.items())
         return f"CASE lower({text}) {words} END"
     return f"nullif({text}, '')"
 
 
-def _tests(column: Column) -> list[tuple[str, str]]:
+def _tests(column: Column, cell: str) -> list[tuple[str, str]]:
     """What makes a cell a fault, with the reason, the likeliest first."""
-    text, name = f"{column.name}_text", column.name.replace("_", " ")
+    text, name = _text(column, cell), column.name.replace("_", " ")
     tests = [(f"{text} = ''", f"without {name}")] if column.is_needed else []
     if column.kind is Kind.TIME:
         tests += [
@@ -219,23 +247,31 @@ def _tests(column: Column) -> list[tuple[str, str]]:
 
 def _counted(
     connection: "duckdb.DuckDBPyConnection", mapped: Mapped, table: Table, file: Path
-) -> tuple[int, int, tuple[Fault, ...]]:
-    stage = f"(FROM read_parquet({quoted(str(file))}) WHERE fault IS DISTINCT FROM '{_OTHER}')"
-    num_rows, num_last = connection.execute(
-        f"SELECT count(*) FILTER (fault IS DISTINCT FROM '{_OTHER}'), max(position) "
-        f"FROM read_parquet({quoted(str(file))})"
-    ).fetchone() or (0, 0)
-    num_others = (num_last or 0 if mapped.raw.separator else sum(mapped.raw.num_rows)) - num_rows
+) -> tuple[int, int, int, int, tuple[Fault, ...]]:
+    """Rows that were meant, that were not, good ones and their patients, and the faults of the others."""
+    people = "count(DISTINCT subject_id)" if table is not Table.LABELLED else "0"
+    good = "count(value)" if table is Table.MEASUREMENTS else "count(*)"
+    if table is Table.MEASUREMENTS:
+        people = "count(DISTINCT subject_id) FILTER (value IS NOT NULL)"
+    key = table.key
     found = connection.execute(
-        f"SELECT fault, count(*), list(position ORDER BY position)[:{NUM_ROWS_NAMED}] FROM {stage} "
-        "WHERE fault IS NOT NULL GROUP BY fault ORDER BY count(*) DESC, fault"
+        f"SELECT fault, count(*), {good}, {people}, min(position, {NUM_ROWS_NAMED}), max(position), "
+        f"{f'count(DISTINCT {key})' if key else 'count(*)'} FROM read_parquet({quoted(str(file))}) "
+        "GROUP BY fault ORDER BY count(*) DESC, fault"
     ).fetchall()
-    if table.key:
+    num_rows = sum(count for fault, count, *_ in found if fault != _OTHER)
+    num_all = max((last for *_, last, _ in found), default=0) if mapped.raw.separator else sum(mapped.raw.num_rows)
+    faults = [Fault(fault, row[0], tuple(row[3])) for fault, *row in found if fault not in (None, _OTHER)]
+    num, num_good, num_people, *_, num_names = next((row for fault, *row in found if fault is None), [0] * 6)
+    if key and num_names < num:
+        stage = f"read_parquet({quoted(str(file))}) WHERE fault IS NULL"
+        rank = f"row_number() OVER (PARTITION BY {key} ORDER BY position)"
         twice = connection.execute(
-            f"SELECT position FROM {stage} WHERE fault IS NULL "
-            f"QUALIFY row_number() OVER (PARTITION BY {table.key} ORDER BY position) > 1 ORDER BY position"
-        ).fetchall()
+            f"SELECT count(*), min(position, {NUM_ROWS_NAMED}) FROM (SELECT position FROM {stage} QUALIFY {rank} > 1)"
+        ).fetchone()
+        num_good, num_people = connection.execute(
+            f"SELECT count(*), {people} FROM (FROM {stage} QUALIFY {rank} = 1)"
+        ).fetchone() or (0, 0)
         if twice:
-            first = [position for (position,) in twice[:NUM_ROWS_NAMED]]
-            found.append((f"of a {table.key.replace('_', ' ')} that stands before", len(twice), first))
-    return num_rows, num_others, tuple(Fault(reason, count, tuple(rows)) for reason, count, rows in found)
+            faults.append(Fault(f"of a {key.replace('_', ' ')} that stands before", twice[0], tuple(twice[1])))
+    return num_rows, num_all - num_rows, num_good, num_people, tuple(faults)

@@ -3,12 +3,13 @@
 import contextlib
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
 
 INK = "#1f2933"
 GREY = "#8a94a0"
@@ -47,28 +48,33 @@ def encoder_colour(name: str, position: int = 0) -> str:
     return ENCODER_COLOURS.get(name, SPARE_COLOURS[position % len(SPARE_COLOURS)])
 
 
-def heat() -> ListedColormap:
+def heat() -> "ListedColormap":
     """A colour map from transparent to red for overlays on a grey film."""
+    from matplotlib.colors import ListedColormap
+
     strength = np.linspace(0, 1, 256)
     colours = np.stack([0.85 + 0 * strength, 0.65 * (1 - strength), 0.10 * (1 - strength), 0.75 * strength], axis=1)
     return ListedColormap(colours)
 
 
 @contextlib.contextmanager
-def drawing(width_in: float, height_in: float) -> Iterator[Figure]:
+def drawing(width_in: float, height_in: float) -> Iterator["Figure"]:
     """A figure in the project's style; it is never registered with pyplot, so nothing leaks."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(_RC):
         yield Figure(figsize=(width_in, height_in), layout="constrained")
 
 
-def png_bytes(figure: Figure, dots_per_inch: int = 130) -> bytes:
+def png_bytes(figure: "Figure", dots_per_inch: int = 130) -> bytes:
     """The figure as PNG bytes without a creation date, so that the same figure gives the same file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def svg_bytes(figure: Figure) -> bytes:
+def svg_bytes(figure: "Figure") -> bytes:
     """The figure as SVG for print, without a creation date; call it within ``drawing``."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})

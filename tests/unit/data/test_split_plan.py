@@ -80,10 +80,10 @@ def test_the_released_codes_splits_are_marked_loudly() -> None:
 
 
 def test_the_policy_is_an_option_and_reaches_the_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from pacx.cli.verbs import data as command
+    from pacx.cli.verbs.data_actions import pack as command
 
     write_films(tmp_path / "films", 12)
     words = ["--root", str(tmp_path / "films"), "--out", str(tmp_path / "pack"), "--image-size-px", "16"]
-    command._pack(ByImage(), [*words, "--split-policy", "released-code", "--num-workers", "1"])
+    command.main(ByImage(), [*words, "--split-policy", "released-code", "--num-workers", "1"])
     assert "note: SPLITS OF THE RELEASED CODE" in capsys.readouterr().out
     assert any("RELEASED CODE" in note for note in Pack.open(tmp_path / "pack").manifest.notes)

@@ -65,10 +65,13 @@ SOURCE = MimicIv()
 def _hosp(folder: Path) -> dict[Table, Mapped]:
     admissions, events = table_at(folder, "admissions"), table_at(folder, "labevents")
     cell = events.cell("itemid")
+    items = list(map(str, LAB_ITEM_IDS))
     odd = f"contains({cell}, '.') OR starts_with({cell}, '0')"
     bare = f"CASE WHEN {odd} THEN regexp_extract({cell}, {_ID}, 1) ELSE {cell} END"
+    # as many characters as an item id has are one as they stand, or are none
+    bare = f"CASE WHEN strlen({cell.stored}) = {min(map(len, items))} THEN {cell.stored} ELSE {bare} END"
     # looked up, since comparing every row with fifty ids takes as long as reading it
-    item = Lookup.of("item", bare, {str(item): str(item) for item in LAB_ITEM_IDS})
+    item = Lookup.of("item", bare, {item: item for item in items})
     return {
         Table.ADMISSIONS: Mapped(
             admissions,

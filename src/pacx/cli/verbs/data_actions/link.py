@@ -58,7 +58,8 @@ def main(source: Source[Any], words: Sequence[str]) -> None:
     from pacx.reporting.flow_diagram import draw_flow
 
     rule = SymileRule() if call.rule is RuleName.SYMILE else call.film
-    links = link(hospital, rule, call.out, call.settings, draw=draw_flow, overwrite=call.overwrite)
-    for line in links.flow.lines():
+    flow = link(hospital, rule, call.out, call.settings, draw=draw_flow, overwrite=call.overwrite)
+    for line in flow.lines():
         say(line)
-    say(f"{len(links.pairs):,} pairs of {links.pairs['subject_id'].nunique():,} patients written to {call.out}")
+    made = next(step for step in flow.steps if step.of == "pairs")
+    say(f"{made.count:,} pairs of {made.patients:,} patients written to {call.out}")
