@@ -14,7 +14,7 @@ from pacx.data.text_tables import open_text_table
 _CSV_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _PARQUET_ENDING = ".parquet"
 _ENDINGS = (".csv.gz", ".csv", _PARQUET_ENDING)
-_BUFFER_BYTES = 4 * 2**20
+_BUFFER_BYTES = 2 * 2**20
 """Of a csv that DuckDB holds at a time, several times over; by itself it takes 32 MB, and is no faster for it."""
 _HEAD_BYTES = 2 * 2**20
 """Of a csv that are looked at to learn its columns; DuckDB refuses what is no text further down."""

@@ -28,8 +28,9 @@ _DATE = r"\d{4}-\d{1,2}-\d{1,2}"
 _ZONED = _TIME + r"\s*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)"
 _OTHER = "another"
 """Stands as fault of a row that is not meant: the last of a csv, which is kept for its number."""
-_FORMAT = "FORMAT parquet, DICTIONARY_SIZE_LIMIT 4096"
-"""Patients and items are fewer in a part of a file; looking for twenty thousand times or numbers alike takes long."""
+_FORMAT = "FORMAT parquet, ROW_GROUP_SIZE 20480, DICTIONARY_SIZE_LIMIT 4096"
+"""A part of a file is held in memory until it is full. In one patients and items are few; thousands of different times
+or numbers are not worth looking for."""
 NUM_ROWS_NAMED = 3
 """Of the rows at fault, as many as anybody looks up."""
 _SPLITS = {"train": "train", "training": "train", "validate": "val", "validation": "val", "valid": "val", "val": "val",
