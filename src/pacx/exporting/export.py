@@ -36,6 +36,7 @@ from pacx.inference.export_folder import (
     write_about,
 )
 from pacx.models.encoders.origin import write_origin
+from pacx.models.heads.directions import FOLDER as DIRECTIONS
 from pacx.models.heads.folder import has_head
 from pacx.models.heads.reference import save_reference
 
@@ -96,7 +97,8 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         A sentence for each graph that was wanted and refused, because it does not agree well enough.
 
     Raises:
-        UsageError: ``out`` is the encoder itself, or holds something that is no export, or no row names the encoder.
+        UsageError: ``out`` is the encoder itself, or holds something that is no export, no row names the encoder, or it
+            gives predicted directions, which no graph holds.
         ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
 
@@ -113,6 +115,12 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         raise UsageError(f"{out} is the encoder itself; export it to another folder")
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something that is no export; choose another folder, or an empty one")
+
+    if has_head(encoder, DIRECTIONS):
+        raise UsageError(
+            f"{encoder} gives predicted directions of two poolings, which no graph here holds; use the folder itself, "
+            f"or export a copy of it without {DIRECTIONS}/, which gives the pooled embedding"
+        )
 
     from pacx.exporting.parity import measure_parity, parity_to_json, refusal
     from pacx.models.encoders.folder import load_encoder

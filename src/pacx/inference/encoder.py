@@ -19,8 +19,8 @@ from pacx.data.augment import to_input
 from pacx.data.images.decode import decode_grey, film_from_image, require_film, to_square
 from pacx.data.images.unreadable import check_size
 from pacx.models.device import chosen_device, in_full_precision
+from pacx.models.encoders.directions_encoder import DirectionsEncoder, open_encoder_folder
 from pacx.models.encoders.folder import LoadedEncoder
-from pacx.models.encoders.folder import load_encoder as load_encoder_folder
 from pacx.models.encoders.hub import hub_folder, is_hub_id
 from pacx.models.fingerprint import weights_sha256
 from pacx.models.rollout import attention_rollout
@@ -43,7 +43,7 @@ class Encoder:
         (64, 64)
     """
 
-    def __init__(self, loaded: LoadedEncoder) -> None:
+    def __init__(self, loaded: LoadedEncoder | DirectionsEncoder) -> None:
         self._loaded = loaded
 
     @property
@@ -52,8 +52,8 @@ class Encoder:
         return self._loaded.preprocessing
 
     @property
-    def pooling(self) -> Pooling:
-        """Which part of the output stands for the film."""
+    def pooling(self) -> Pooling | None:
+        """Which part of the output stands for the film; None = the directions that lie beside the encoder."""
         return self._loaded.pooling
 
     @property
@@ -92,7 +92,7 @@ class Encoder:
     @property
     def weights_sha256(self) -> str:
         """What the weights are, in one number."""
-        return weights_sha256(self._loaded.vit)
+        return weights_sha256(self._loaded.parts)
 
     def to(self, device: str | torch.device) -> "Encoder":
         """Move the weights; returns self.
@@ -121,7 +121,7 @@ class Encoder:
             DataError: a film cannot be read, or an array is not grey uint8; the message names it and says what to do.
         """
         several = _several(films)
-        parts = [np.empty((0, self._loaded.vit.num_features), np.float32)]
+        parts = [np.empty((0, self._loaded.embedding_dim), np.float32)]
         for start in range(0, len(several), batch_size):
             chosen = several[start : start + batch_size]
             parts.append(self.embed_squares(self._squares(chosen)))
@@ -230,9 +230,9 @@ def load_encoder(place: str | Path, *, device: str | torch.device = "cpu") -> En
     """
     folder = Path(place)
     if folder.is_dir() or not is_hub_id(str(place)):
-        return Encoder(load_encoder_folder(folder)).to(device)
+        return Encoder(open_encoder_folder(folder)).to(device)
     try:
         folder = hub_folder(str(place))
     except ModelError as error:
         raise ModelError(f"{place} is no folder here, and as the name of a hub repository: {error}") from error
-    return Encoder(load_encoder_folder(folder)).to(device)
+    return Encoder(open_encoder_folder(folder)).to(device)

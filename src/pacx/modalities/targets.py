@@ -204,6 +204,36 @@ class FrozenTargets:
         return cls(manifest["modality"], sample_ids, embeddings, manifest["fingerprint"], quarantined, notes)
 
 
+def targets_of_films(
+    target: FrozenTargets, sample_ids: Sequence[str], patient_ids: NDArray[Any], *, is_partial: bool, place: Path
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """One modality's targets joined to films by sample id and never by position.
+
+    Args:
+        target: the modality's.
+        sample_ids: N films.
+        patient_ids: (N,).
+        is_partial: whether a film may be without.
+        place: of the films, for messages.
+
+    Returns:
+        Targets (N, D), zeros where a film has none; and which films have one, (N,).
+
+    Raises:
+        DataError: a film has none and pairs are not partial, or fewer than two patients have one.
+    """
+    has = target.has(sample_ids) if is_partial else np.full(len(sample_ids), True)
+    table = np.zeros((len(sample_ids), target.embeddings.shape[1]), np.float32)
+    table[has] = target.for_samples([sample for sample, is_there in zip(sample_ids, has, strict=True) if is_there])
+    if len(set(patient_ids[has].tolist())) < 2:
+        raise DataError(
+            f"distill: {int(has.sum())} of {len(has)} films of {place} have a target in {target.modality}, from fewer "
+            f"than two patients, so none can be told from another{how_they_would_meet(sample_ids, target.sample_ids)}; "
+            "give both the same ids"
+        )
+    return table, has
+
+
 def open_targets(paths: Sequence[Path]) -> list[FrozenTargets]:
     """Open target folders; those of one modality, embedded split by split as Symile-MIMIC ships them, become one.
 

@@ -1,31 +1,25 @@
 """Stage 2: distil frozen ECG and laboratory embeddings into the film encoder."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
 from pacx.data.pairs.linked_films import require_same_links
-from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.recipes.rows import train_and_held_out
-from pacx.recipes.run import Run
 from pacx.recipes.samples import told
+from pacx.recipes.taught import TaughtRun
 from pacx.training.config import TrainingConfig
 from pacx.training.task_config import DistillTaskConfig, objective_by_name
 
 if TYPE_CHECKING:
     from pacx.training.run_folder import TrainingSummary
 
-RunT = TypeVar("RunT", bound="DistillRun")
-
 
 @dataclass(frozen=True, kw_only=True)
-class DistillRun(Run):
+class DistillRun(TaughtRun):
     """Teach a film encoder physiology; the result needs the film alone.
 
     Example:
@@ -39,15 +33,6 @@ class DistillRun(Run):
         (True, 10, 0.5)
         >>> run.run()  # doctest: +SKIP
     """
-
-    encoder: Path
-    """The Stage 1 encoder folder."""
-
-    pack: Path
-    """Films of the patients whose ECG and labs were embedded."""
-
-    targets: tuple[Path, ...]
-    """Frozen target folders, one or more (as the splits are shipped) per modality; leave one out for an ablation."""
 
     out: Path = Path("runs/distill")
     """The run folder; the released encoder ends up in OUT/encoder."""
@@ -82,17 +67,14 @@ class DistillRun(Run):
         task.notes = told(*(f"{name}: {note}" for name, target in targets.items() for note in target.notes))
         return train(task, self.training, self.out, resume=self.resume)
 
-    def taught_otherwise(self, kind: type[RunT], **changes: Any) -> RunT:  # noqa: ANN401 - fields of ``kind``
-        """The same run as a class that changes what is taught, such as a control, with other fields changed too."""
-        return kind(**{**{each.name: getattr(self, each.name) for each in fields(self)}, **changes})
+    @property
+    def seed_of_targets(self) -> int:
+        """The training seed."""
+        return self.training.seed
 
     def _chosen(self) -> DistillTaskConfig:
         """The task with the objectives of ``also``."""
         return replace(self.task, further=(*self.task.further, *map(objective_by_name, self.also)))
-
-    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
-        """What the encoder is distilled towards; ``fitting`` are the pack's training rows."""
-        return open_targets(self.targets)
 
 
 def distill() -> DistillRun:

@@ -7,46 +7,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.errors import UsageError
 from pacx.data.packs.pack import Pack
 from pacx.modalities.targets import FrozenTargets
 from pacx.recipes.distill import DistillRun, distill, distill_tiny
+from pacx.recipes.taught import RandomTargets, ShuffledPairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShuffledPairsRun(DistillRun):
+class ShuffledPairsRun(ShuffledPairs, DistillRun):
     """Distil towards the right targets of the wrong patients; validation patients keep their own."""
 
-    within: tuple[str, ...] = ()
-    """Columns of the pack's records, such as view: only films equal in all of them exchange targets. What a run then
-    gains over this control is more than these columns tell."""
-
-    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
-        """Targets exchanged among the training films."""
-        from pacx.modalities.controls import with_shuffled_pairs
-
-        rows = pack.table.iloc[fitting]
-        if missing := [name for name in self.within if name not in rows.columns]:
-            raise UsageError(
-                f"{self.pack} has no column {' and '.join(missing)} to exchange within; it has "
-                f"{', '.join(map(str, rows.columns))}"
-            )
-        strata = rows[list(self.within)].astype(str).agg(", ".join, axis=1).tolist() if self.within else None
-        ids, seed = rows["sample_id"].tolist(), self.training.seed
-        opened = super().frozen_targets(pack, fitting)
-        return [with_shuffled_pairs(target, ids, seed=seed, strata=strata) for target in opened]
-
 
 @dataclass(frozen=True, kw_only=True)
-class RandomTargetsRun(DistillRun):
+class RandomTargetsRun(RandomTargets, DistillRun):
     """Distil towards noise of the targets' width."""
-
-    def frozen_targets(self, pack: Pack, fitting: NDArray[np.int64]) -> Sequence[FrozenTargets]:
-        """Noise for every sample that has a target."""
-        from pacx.modalities.controls import random_targets
-
-        opened = super().frozen_targets(pack, fitting)
-        return [random_targets(target, seed=self.training.seed) for target in opened]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,6 +203,36 @@ class DistillTaskConfig:
         return tuple(term for term in (*paper, *self.further) if term.weight)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClosedFormConfig:
+    """What Stage 2 in closed form predicts, and what it holds for predicted.
+
+    Args:
+        most_components: principal components of each modality to predict, at most; smaller ones hold little.
+        standard_errors: by how many standard errors R2 of patients left out has to be above 0 for a direction to be
+            kept; at 0, chance lets about half of the directions pass that have nothing to do with the films.
+        canonical: predict this many canonical directions of all modalities together instead of their components; they
+            are found on the films that are fitted, so that R2 of patients left out flatters them.
+        partial_pairs: fit films that lack a target too: each modality is fitted to the films that have it. Otherwise a
+            film without one of the targets is an error.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+
+    most_components: int = 256
+    standard_errors: float = 1.0
+    canonical: int | None = None
+    partial_pairs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.most_components < 1 or self.standard_errors < 0 or (self.canonical is not None and self.canonical < 1):
+            raise UsageError(
+                f"closed form: components {self.most_components}, standard errors {self.standard_errors}, canonical "
+                f"{self.canonical}; give at least 1, 0 and 1"
+            )
+
+
 def objective_by_name(word: str) -> WeightedObjective:
     """An objective with its default settings, from NAME=WEIGHT.
 

@@ -26,6 +26,7 @@ def main(words: Sequence[str]) -> None:
         raise UsageError(str(error)) from error
     summary = run.run()
     shown = ", ".join(f"{metric} {value:.4g}" for metric, value in summary.validation.items())
-    say(f"{summary.stage}: {summary.steps} steps in {summary.elapsed_s:.0f} s, {shown}; written to {run.out}")
+    how = f"{summary.steps} steps in " * bool(summary.steps)  # what is fitted in closed form takes none
+    say(f"{summary.stage}: {how}{summary.elapsed_s:.0f} s, {shown}; written to {run.out}")
     if summary.advice:
         say(f"{summary.stage}: {summary.advice}")

@@ -3,6 +3,7 @@
 A word says the name that result rows carry and where the encoder is: ``pacx=runs/pacx/encoder`` (a folder of ours, of
 timm's or of transformers'), ``dino=timm:vit_small_patch14_dinov2.lvd142m``, ``evax=timm:NAME,FILE`` (a timm model with
 a checkpoint), ``rad-dino=hf:microsoft/rad-dino``; ``#token`` or ``#mean`` behind it chooses what stands for the film.
+A folder of ours that has predicted directions beside it gives those, unless one of the two is chosen.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ from pathlib import Path
 from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.preprocessing import Preprocessing
+from pacx.models.encoders.directions_encoder import DirectionsEncoder, open_encoder_folder
 from pacx.models.encoders.film_encoder import FilmEncoder
-from pacx.models.encoders.folder import LoadedEncoder, is_config_of_ours, load_encoder
+from pacx.models.encoders.folder import LoadedEncoder, is_config_of_ours
 from pacx.models.encoders.huggingface_encoder import open_huggingface
 from pacx.models.encoders.imagenet import ImageNetModel, imagenet_vit
 from pacx.models.encoders.names import IMAGENET, RANDOM
@@ -46,7 +48,7 @@ class NamedEncoder:
 
 def encoder_from_folder(name: str, folder: Path) -> NamedEncoder:
     """An encoder folder of ours under a name."""
-    return NamedEncoder(name=name, encoder=load_encoder(folder))
+    return NamedEncoder(name=name, encoder=open_encoder_folder(folder))
 
 
 def random_like(encoder: NamedEncoder, seed: int) -> NamedEncoder:
@@ -55,11 +57,18 @@ def random_like(encoder: NamedEncoder, seed: int) -> NamedEncoder:
     Raises:
         UsageError: the encoder is none of ours, so its shape cannot be made again.
     """
-    trained = encoder.encoder
-    if not isinstance(trained, LoadedEncoder):
+    trained = _of_ours(encoder.encoder)
+    if trained is None:
         raise UsageError(f"random takes its shape from an encoder folder of ours, and {encoder.name} is none")
     vit = random_vit(config_of(trained.vit), seed)
     return NamedEncoder(name=RANDOM, encoder=trained._replace(vit=vit))
+
+
+def _of_ours(encoder: FilmEncoder) -> LoadedEncoder | None:
+    """The network of a folder of ours; None for anybody else's encoder."""
+    if isinstance(encoder, DirectionsEncoder):
+        return encoder.network
+    return encoder if isinstance(encoder, LoadedEncoder) else None
 
 
 def imagenet_encoder(model: ImageNetModel = ImageNetModel.BASE) -> NamedEncoder:
@@ -105,7 +114,7 @@ def _open_network(place: str) -> FilmEncoder:
 
 def _open_folder(folder: Path) -> FilmEncoder:
     if (folder / "preprocessing.json").is_file():
-        return load_encoder(folder)
+        return open_encoder_folder(folder)
     try:
         config = read_json(folder / "config.json")
     except DataError as error:
@@ -152,7 +161,7 @@ def open_encoders(words: Sequence[str], seed: int) -> list[NamedEncoder]:
         for name, encoder in zip(places, _open_each(list(places.values())), strict=True)
     }
     if RANDOM in words:
-        ours = [each for each in opened.values() if isinstance(each.encoder, LoadedEncoder)]
+        ours = [each for each in opened.values() if _of_ours(each.encoder) is not None]
         if not ours:
             raise UsageError("random takes its shape from the first encoder folder of ours; give at least one")
         opened[RANDOM] = random_like(ours[0], seed)

@@ -1,7 +1,7 @@
 """The encoder on disk: a folder that this project checks to the last key, and that timm opens without us.
 
 ``model.safetensors`` and ``config.json`` are what ``timm.create_model("local-dir:PATH", pretrained=True)`` reads, and
-``AutoModel.from_pretrained(PATH)`` of transformers;
+``AutoModel.from_pretrained(PATH)`` of transformers; they may carry a linear head, which timm applies and nothing here;
 ``preprocessing.json`` is the input contract, with the hashes that tie the files together; ``MODEL_CARD.md`` is for
 people, ``origin.json`` for programs. Training ends in such a folder, and probes, export and serving begin with one.
 Loading refuses a folder that is incomplete, altered, or written under another contract; it never loads what happens to
@@ -31,7 +31,20 @@ from pacx.models.vit_config import Pooling, ViTConfig
 FORMAT_VERSION = 1
 
 _WEIGHTS, _CONFIG, _CONTRACT, _CARD = "model.safetensors", "config.json", "preprocessing.json", "MODEL_CARD.md"
+_HEAD_KEYS = ("head.weight", "head.bias")
 _CONTRACT_FIELDS = {"format_version", "preprocessing", "pooling", "sha256"}
+
+
+class LinearHead(NamedTuple):
+    """A linear layer of timm's model behind the pooling.
+
+    Attributes:
+        weight: float32 (K, D).
+        bias: float32 (K,).
+    """
+
+    weight: Tensor
+    bias: Tensor
 
 
 class LoadedEncoder(NamedTuple):
@@ -50,6 +63,16 @@ class LoadedEncoder(NamedTuple):
     @property
     def module(self) -> VisionTransformer:
         """The network; with the methods below this is a ``FilmEncoder``."""
+        return self.vit
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of ``embed_images``, whatever the pooling."""
+        return self.vit.embed_dim
+
+    @property
+    def parts(self) -> VisionTransformer:
+        """Everything that has weights."""
         return self.vit
 
     def embed_images(self, images: Tensor) -> Tensor:
@@ -77,6 +100,7 @@ def save_encoder(
     pooling: Pooling,
     card: str,
     provenance: dict[str, Any],
+    head: LinearHead | None = None,
 ) -> None:
     """Write an encoder folder, whole or not at all; an older folder of that name is replaced.
 
@@ -87,6 +111,7 @@ def save_encoder(
         pooling: which embedding stands for the image.
         card: the model card, Markdown.
         provenance: JSON values; kept as data and printed at the end of the card.
+        head: what timm's own model is to make of the pooled embedding; None = nothing.
 
     Raises:
         ModelError: the encoder is not plain, has weights that are not finite, or does not fit the contract.
@@ -96,12 +121,16 @@ def save_encoder(
     _require_fit(config, preprocessing)
     weights = {key: tensor.detach().to("cpu", torch.float32).contiguous() for key, tensor in vit.state_dict().items()}
     vit_with_weights(config, weights)
+    if head is not None:
+        weights |= dict(zip(_HEAD_KEYS, head, strict=True))
     broken = [key for key, tensor in weights.items() if not tensor.isfinite().all()]
     if broken:
         raise ModelError(f"encoder weight {broken[0]} holds NaN or infinity; go back to a checkpoint before it did")
     with staged_directory(out) as folder:
         save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-        _write_json(folder / _CONFIG, _timm_config(config, preprocessing, pooling))
+        _write_json(
+            folder / _CONFIG, _timm_config(config, preprocessing, pooling, 0 if head is None else len(head.bias))
+        )
         contract = {
             "format_version": FORMAT_VERSION,
             "preprocessing": preprocessing.to_json(),
@@ -127,7 +156,10 @@ def load_encoder(path: Path) -> LoadedEncoder:
     preprocessing, pooling = _read_contract(path)
     config = _read_config(path / _CONFIG)
     _require_fit(config, preprocessing)
-    return LoadedEncoder(vit_with_weights(config, _read_weights(path / _WEIGHTS), pooling), preprocessing, pooling)
+    weights = _read_weights(path / _WEIGHTS)
+    if num_classes := _read_object(path / _CONFIG).get("num_classes"):
+        _take_head(path / _WEIGHTS, weights, (num_classes, config.embed_dim))
+    return LoadedEncoder(vit_with_weights(config, weights, pooling), preprocessing, pooling)
 
 
 def is_config_of_ours(config: object) -> bool:
@@ -141,12 +173,12 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _timm_config(config: ViTConfig, preprocessing: Preprocessing, pooling: Pooling) -> dict[str, Any]:
+def _timm_config(config: ViTConfig, preprocessing: Preprocessing, pooling: Pooling, num_classes: int) -> dict[str, Any]:
     """What timm needs to build the model and to prepare its input: a squash to the square, bilinear."""
     size = preprocessing.image_size_px
     return {
         "architecture": "vit_base_patch16_224",
-        "num_classes": 0,
+        "num_classes": num_classes,
         "num_features": config.embed_dim,
         "model_args": architecture_arguments(config, pooling),
         "pretrained_cfg": {
@@ -157,7 +189,7 @@ def _timm_config(config: ViTConfig, preprocessing: Preprocessing, pooling: Pooli
             "crop_mode": "squash",
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
-            "num_classes": 0,
+            "num_classes": num_classes,
             "first_conv": "patch_embed.proj",
             "classifier": "head",
         },
@@ -213,6 +245,16 @@ def _read_config(path: Path) -> ViTConfig:
     if missing:
         raise ModelError(f"{path} does not say the encoder's {missing[0]} under model_args; export the encoder again")
     return ViTConfig(**{field.name: arguments[field.name] for field in fields(ViTConfig)})
+
+
+def _take_head(path: Path, weights: dict[str, Tensor], shape: tuple[int, int]) -> None:
+    """Take timm's head out of the weights, or refuse another than the configuration tells of."""
+    found = [tuple(weights.pop(key).shape) if key in weights else None for key in _HEAD_KEYS]
+    if found != [shape, shape[:1]]:
+        raise ModelError(
+            f"{path} holds a head of {found[0]} and {found[1]}, expected {shape} and {shape[:1]} as {_CONFIG} says; "
+            "copy or export the whole folder again"
+        )
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

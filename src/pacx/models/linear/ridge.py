@@ -94,7 +94,7 @@ def design(features: ArrayLike, patient_ids: ArrayLike, *, standardize: bool = T
 
 
 def _decomposed(standardized: Float) -> tuple[Float, Float, Float]:
-    """Left (N, r), singular (r,) and right (r, D), of the smaller product with itself: some ten times faster than SVD.
+    """Left (N, r), singular (r,) and right (r, D), of the smaller product with itself, which is faster than SVD.
 
     Singular values below some 1e-6 of the largest are lost in its rounding; the least penalty outweighs them.
     """

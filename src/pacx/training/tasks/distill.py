@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from pacx.core.errors import DataError, ModelError, UsageError
+from pacx.core.errors import ModelError, UsageError
 from pacx.core.progress import announce
 from pacx.core.provenance import provenance
 from pacx.core.randomness import uniform
-from pacx.core.tables.ids import how_they_would_meet
 from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
 from pacx.data.packs.pack import Pack
-from pacx.modalities.targets import FrozenTargets
+from pacx.modalities.targets import FrozenTargets, targets_of_films
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
 from pacx.models.vit import config_of
@@ -255,19 +254,13 @@ class DistillTask(StageTask[Batch]):
 
     def _joined(self, rows: NDArray[np.int64]) -> PairedTargets:
         """Targets of these rows, joined by sample id and never by position."""
-        ids = self.pack.sample_ids[rows].tolist()
+        ids, patients = self.pack.sample_ids[rows].tolist(), self.pack.patient_ids[rows]
         values, observed = {}, {}
         for name, frozen in self.frozen.items():
-            has = frozen.has(ids) if self.config.partial_pairs else np.full(len(ids), True)
-            table = np.zeros((len(ids), frozen.embeddings.shape[1]), np.float32)
-            table[has] = frozen.for_samples([sample for sample, is_there in zip(ids, has, strict=True) if is_there])
+            table, has = targets_of_films(
+                frozen, ids, patients, is_partial=self.config.partial_pairs, place=self.pack.path
+            )
             values[name], observed[name] = torch.from_numpy(table), torch.from_numpy(has)
-            if len(self._patients[rows][has].unique()) < 2:
-                raise DataError(
-                    f"distill: {int(has.sum())} of {len(ids)} films of {self.pack.path} have a target in {name}, from "
-                    "fewer than two patients, so none can be told from another"
-                    f"{how_they_would_meet(ids, frozen.sample_ids)}; give both the same ids"
-                )
         return PairedTargets(values, observed, self._patients[rows])
 
     def _seen(self, batch: Batch, epoch: int) -> Tensor | None:
