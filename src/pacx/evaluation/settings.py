@@ -224,3 +224,30 @@ class ReadoutConfig:
             raise UsageError(
                 f"readout: level {self.level} and alpha {self.alpha}; give a share in (0, 1), a penalty > 0"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionsConfig:
+    """How directions that films and targets share are counted.
+
+    Args:
+        most: directions that are looked at.
+        folds: parts of the measured patients, each measured by what was fitted to everybody else.
+        num_shuffles: times that pairs are exchanged, to say what chance gives.
+        seed: of folds, shuffles and the bootstrap.
+
+    Raises:
+        UsageError: a number is too small.
+    """
+
+    most: int = 10
+    folds: int = 5
+    num_shuffles: int = 39
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.most < 1 or self.folds < 2 or self.num_shuffles < 19:
+            raise UsageError(
+                f"directions: most {self.most}, folds {self.folds}, shuffles {self.num_shuffles}; give at least 1, 2 "
+                "and 19, without which one in twenty cannot be told"
+            )

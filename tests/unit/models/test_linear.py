@@ -242,9 +242,6 @@ def test_canonical_correlations_are_those_of_the_population_on_films_of_others()
 
 def test_films_given_the_targets_of_others_share_nothing() -> None:
     films, targets = shared(2000, [0.9], 4, seed=0)
-    of_films, of_targets = design(films, np.arange(2000)), design(targets, np.arange(2000))
     partner = np.random.default_rng(0).permutation(2000)
-    found = shared_directions(of_films, of_targets, 4, (1e-3, 1e-3), partner)
-    again = shared_directions(of_films, design(targets[partner], np.arange(2000)), 4, (1e-3, 1e-3))
-    assert np.allclose(found.correlations, again.correlations)
-    assert found.correlations[0] < 0.15
+    of_films, of_others = design(films, np.arange(2000)), design(targets[partner], np.arange(2000))
+    assert shared_directions(of_films, of_others, 4, (1e-3, 1e-3)).correlations[0] < 0.15

@@ -8,7 +8,7 @@ films that were fitted are flattered; what is shared shows on films of other pat
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pacx.models.linear.ridge import Design, Float, shared_penalty
 
@@ -56,7 +56,6 @@ def shared_directions(
     targets: Design,
     num: int,
     penalties: tuple[float, float],
-    partner: NDArray[np.int64] | None = None,
 ) -> SharedDirections:
     """Canonical directions under given penalties.
 
@@ -65,7 +64,6 @@ def shared_directions(
         targets: the same N films' targets.
         num: pairs of directions, at most as many as the smaller side has.
         penalties: of films and of targets, see ``chosen_penalties``.
-        partner: int (N,), whose targets each film is given instead of its own; None = its own.
 
     Source: Hotelling 1936; Vinod 1976, "Canonical ridge and econometrics of joint production".
     """
@@ -73,9 +71,8 @@ def shared_directions(
         np.sqrt(side.singular**2 + penalty * side.num_films)
         for side, penalty in zip((films, targets), penalties, strict=True)
     ]
-    held = targets.left if partner is None else targets.left[partner]
     shrunk_films, shrunk_targets = films.singular / dividers[0], targets.singular / dividers[1]
-    together = shrunk_films[:, None] * (films.left.T @ held) * shrunk_targets  # (r, s)
+    together = shrunk_films[:, None] * (films.left.T @ targets.left) * shrunk_targets  # (r, s)
     first, correlations, second = np.linalg.svd(together, full_matrices=False)
     return SharedDirections(
         of_films=_directions(films, dividers[0], first[:, :num]),
