@@ -139,12 +139,9 @@ class DistillTask(StageTask[Batch]):
             )
         self.module.whitening.set(embeddings, shrinkage)
         if is_first_process():
-            effect = (
-                "next to nothing is whitened" if shrinkage >= 1 else "weak directions of the film are heard as well"
-            )
             announce(
                 f"distill: film embeddings are whitened with shrinkage {shrinkage:.3g} over {len(embeddings)} films, "
-                f"{source}; {effect}"
+                f"{source}; directions with less than {shrinkage:.3g} of the mean variance stay weak"
             )
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
