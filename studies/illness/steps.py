@@ -88,7 +88,8 @@ def probed(
     study: IllnessStudy, features: Mapping[str, NDArray[np.float32]], readers: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Draws of features of the labelled films, (N, D) by name, in which "" is a single one."""
-    asked, found = _asked(study), {}
+    asked = _asked(study)
+    found: dict[str, NDArray[np.float32]] = {}
     for group, data in asked.data.items():
         for name, array in features.items():
             for reader in readers:
