@@ -1,12 +1,13 @@
-# The seven things a person does here. Every target sets the environment up if it is not there yet.
+# The eight things a person does here. Every target sets the environment up if it is not there yet.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAINS := $(VENV)/.trains
+PAGE := $(BIN)/python -m studies.page docs/results/simulated-hospital.json docs/results/illness.json docs/results/real-films.json --out docs/results.md
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo study test check docs bench
+.PHONY: setup demo study illness test check docs bench
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -33,7 +34,12 @@ demo: $(TRAINS)  ## the whole method on a simulated hospital -> runs/demo/report
 study: $(READY)  ## does the method do what it claims? -> runs/study/tiny/results.json and docs/results.md; goes on after a kill
 	$(BIN)/python -m studies.simulated_hospital
 	cp runs/study/tiny/results.json docs/results/simulated-hospital.json
-	$(BIN)/python -m studies.page docs/results/simulated-hospital.json docs/results/real-films.json --out docs/results.md --picture docs/images/study-gains.png
+	$(PAGE) --picture docs/images/study-gains.png
+
+illness: $(READY)  ## does it teach what an illness is, or how ill somebody is? -> runs/illness/results.json and docs/results.md
+	$(BIN)/python -m studies.illness
+	cp runs/illness/results.json docs/results/illness.json
+	$(PAGE) --illness-picture docs/images/beyond-acuity.png
 
 test: $(READY)  ## all tests
 	$(BIN)/pytest

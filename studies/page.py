@@ -133,7 +133,7 @@ class Numbers:
         return to_markdown(study_tables.mask_table(self.rows))
 
     def illness(self, kind: str, measure: str = illness_names.AREA, *, papers: bool = False) -> str:
-        """A table of the study of illness: "scores", "gains", "beyond", "over random", "reached"."""
+        """A table of the study of illness: "scores", "gains", "beyond", "over random" or "reached"."""
         makers: Mapping[str, Callable[..., Table]] = {
             "scores": illness_tables.score_table,
             "gains": illness_tables.gain_table,
@@ -142,6 +142,10 @@ class Numbers:
             "reached": illness_tables.reached_table,
         }
         return to_markdown(makers[kind](self.rows, measure, by_papers_probe=papers))
+
+    def illness_by_stage_1(self, measure: str) -> str:
+        """Own minus equally ill of each Stage 1."""
+        return to_markdown(illness_tables.each_table(self.rows, measure))
 
     def illness_labels(self) -> str:
         """Own minus equally ill of single labels."""

@@ -33,6 +33,11 @@ def subject(method: str, num_pairs: int, taught: str, *, by_papers_probe: bool =
     return Subject(method, condition=", ".join(parts))
 
 
+def of_stage_1(name: Subject, seed: int) -> Subject:
+    """The same of a single Stage 1."""
+    return Subject(name.encoder, name.pooling, f"{name.condition}, Stage 1 seed {seed}")
+
+
 def untaught(name: str, pooling: str = "", *, by_papers_probe: bool = False) -> Subject:
     """What no pair has taught: the MAE, or acuity itself."""
     return Subject(name, pooling, PAPERS_PROBE if by_papers_probe else "")

@@ -37,6 +37,7 @@ from studies.illness.names import (
     SHARE,
     SHARE_OF_ORACLE,
     baseline,
+    of_stage_1,
     share_of,
     subject,
     untaught,
@@ -177,6 +178,8 @@ class _Writer:
             if method in TRAINED:
                 pairs += [(own, subject(CLOSED_FORM, number, OWN))]
         found = self._differences(pairs, part)
+        if not self.by_papers_probe and {own, equal} <= self.scored.keys():
+            found += [self._of_one(own, equal, part, one) for one in _shared([self.scored[own], self.scored[equal]])]
         if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
             found += self._shares(own, equal, number, part)
             if number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1:
@@ -207,6 +210,18 @@ class _Writer:
             gain = (ours - theirs)[:, GROUPS[self.group].index(label)]
         return self._row(difference_metric(self.measure), gain, [first, second], part, label)
 
+    def _of_one(self, own: Subject, equal: Subject, part: int, stage_1: int) -> ResultRow:
+        """Own minus equally ill of a single Stage 1; its interval speaks of other patients and of no other Stage 1."""
+        seed = self.done.study.seed
+        ours, theirs = (_over_trainings(self.scored[name], [stage_1], part, seed) for name in (own, equal))
+        return self._row(
+            difference_metric(self.measure),
+            _macro(ours) - _macro(theirs),
+            [own, equal],
+            part,
+            called=[of_stage_1(own, stage_1), of_stage_1(equal, stage_1)],
+        )
+
     def _score(self, name: Subject, part: int) -> ResultRow:
         return self._row(self.measure, np.clip(self._macros([name], part)[0], 0.0, 1.0), [name], part)
 
@@ -220,10 +235,18 @@ class _Writer:
         common = _shared(scored)
         return [_over_trainings(each, common, part, self.done.study.seed) for each in scored]
 
-    def _row(self, metric: str, draws: Float, behind: Sequence[Subject], part: int, label: str = MACRO) -> ResultRow:
+    def _row(
+        self,
+        metric: str,
+        draws: Float,
+        behind: Sequence[Subject],
+        part: int,
+        label: str = MACRO,
+        called: Sequence[Subject] = (),
+    ) -> ResultRow:
         """One number of the first subject, against the second where there is one."""
         scored = [self.scored[name] for name in behind]
-        names = [_seen(name, by_papers_probe=self.by_papers_probe) for name in behind]
+        names = [_seen(name, by_papers_probe=self.by_papers_probe) for name in called or behind]
         maker = RowMaker(
             protocol=ILLNESS,
             dataset=f"{HOSPITAL}, {self.group}",
@@ -234,7 +257,7 @@ class _Writer:
         )
         column = Column(str(names[0]), metric, draws, str(names[1]) if names[1:] else "")
         num_probes = self.done.study.sizes.num_probe_seeds[FRACTIONS[part]]
-        said = f"{len(_shared(scored))} Stage 1 seeds, {num_probes} probe seeds"
+        said = f"{1 if called else len(_shared(scored))} Stage 1 seeds, {num_probes} probe seeds"
         return maker.row(column, draws, label=label, n=self.n, fraction=FRACTIONS[part], remark=said)
 
 

@@ -14,6 +14,8 @@ FRACTIONS = (0.01, 0.1, 1.0)
 GROUPS = ("physiology-dense", "anatomical")
 _HEADS = tuple(f"{group}, {100 * part:g} %" for group in GROUPS for part in FRACTIONS)
 
+_MOST_STAGE_1 = 10
+
 SHOWN: Mapping[str, str] = {
     names.READ_ACUITY: "closed form towards acuity alone",
     names.CLOSED_FORM: "closed form",
@@ -52,7 +54,7 @@ def illness_row(
 
 def measured_pairs(rows: Rows, method: str) -> list[int]:
     """By how many pairs a method was taught, ascending."""
-    conditions = rows.values_of("condition", protocol=names.ILLNESS, encoder=method)
+    conditions = rows.values_of("condition", protocol=names.ILLNESS, encoder=method)  # each begins with its pairs
     return sorted({int(each.partition(" pairs")[0].replace(",", "")) for each in conditions})
 
 
@@ -139,6 +141,19 @@ def beyond_table(rows: Rows, measure: str, *, by_papers_probe: bool, control: st
         body += _line(rows, difference_metric(measure), own, other, called, points)
     said = _of(measure, by_papers_probe=by_papers_probe)
     return _table(rows, body, "taught", f"Own pairs minus {_CONTROLS[control]}, in points of {said}")
+
+
+def each_table(rows: Rows, measure: str) -> Table:
+    """Own minus equally ill of each Stage 1 by itself: how much another Stage 1 changes."""
+    body: list[tuple[Cell, ...]] = []
+    for method, number, called in _taught(rows):
+        for seed in range(_MOST_STAGE_1):
+            own, equal = (names.of_stage_1(names.subject(method, number, each), seed) for each in (OWN, EQUALLY_ILL))
+            body += _line(rows, difference_metric(measure), own, equal, f"{called}, Stage 1 seed {seed}", points)
+    said = _of(measure, by_papers_probe=False)
+    return _table(
+        rows, body, "taught", f"Own pairs minus pairs of equally ill patients, one Stage 1 each, in points of {said}"
+    )
 
 
 def reached_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:

@@ -22,7 +22,7 @@ def test_a_newcomers_demo_installs_what_the_demo_needs_and_no_more(tmp_path: Pat
     assert "[dev]" not in plan
 
 
-@pytest.mark.parametrize("target", ["setup", "study", "test", "check", "bench"])
+@pytest.mark.parametrize("target", ["setup", "study", "illness", "test", "check", "bench"])
 def test_every_other_target_installs_the_whole(target: str, tmp_path: Path) -> None:
     plan = planned(target, tmp_path / "none")
     assert '-e ".[dev]"' in plan

@@ -17,7 +17,7 @@ from studies.simulated.tables import DENSE
 from studies.stepwise.cells import NOT_MEASURED
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = ("docs/results/simulated-hospital.json", "docs/results/real-films.json")
+FILES = ("docs/results/simulated-hospital.json", "docs/results/illness.json", "docs/results/real-films.json")
 
 
 def row(encoder: str, value: float, low: float, high: float, **changed: object) -> ResultRow:

@@ -15,7 +15,18 @@ from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.illness import rows as illness_rows_module
 from studies.illness.design import IllnessFolders, sizes
 from studies.illness.figure import draw_beyond
-from studies.illness.names import BOTH, CLOSED_FORM, EQUALLY_ILL, MEASURES, ORACLE, OWN, R2, baseline, subject
+from studies.illness.names import (
+    BOTH,
+    CLOSED_FORM,
+    EQUALLY_ILL,
+    MEASURES,
+    ORACLE,
+    OWN,
+    R2,
+    baseline,
+    of_stage_1,
+    subject,
+)
 from studies.illness.rows import illness_rows
 from studies.illness.steps import READERS, IllnessStudy, all_steps, key
 from studies.illness.tables import beyond_table, illness_row, knowledge_table, label_table, reached_table, score_table
@@ -110,6 +121,16 @@ def test_with_a_single_stage_1_its_stage_2_seeds_are_drawn(done: list[ResultRow]
     found = of(done, "auroc_difference", own, equal)
     assert found is not None
     assert "1 Stage 1 seeds" in found.provenance
+
+
+def test_each_stage_1_has_a_row_of_its_own(done: list[ResultRow]) -> None:
+    own, equal = (subject(CLOSED_FORM, 60, taught) for taught in (OWN, EQUALLY_ILL))
+    each = [of(done, "auroc_difference", of_stage_1(own, one), of_stage_1(equal, one)) for one in range(3)]
+    assert each[2] is None
+    known = [row.value for row in each if row is not None]
+    together = of(done, "auroc_difference", own, equal)
+    assert together is not None
+    assert np.mean(known) == pytest.approx(together.value, abs=1e-9)
 
 
 def test_shares_are_told_of_gains_only(done: list[ResultRow]) -> None:
