@@ -56,6 +56,11 @@ class Links:
         return cls(path, pairs, items, flow)
 
 
+def is_links(folder: Path) -> bool:
+    """Whether ``pacx data link`` wrote this folder."""
+    return (folder / STORY_FILE).is_file()
+
+
 def write_links(
     path: Path,
     database: "duckdb.DuckDBPyConnection",

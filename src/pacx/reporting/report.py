@@ -17,11 +17,13 @@ from pacx.evaluation.evidence.attention import UNIFORM
 from pacx.evaluation.evidence.deletion import PROTOCOL as DELETION
 from pacx.evaluation.probes.alignment import CHANCE, CONSTANT
 from pacx.evaluation.results import read_rows, results_file
+from pacx.linking.links import Links, is_links
 from pacx.models.encoders.names import ABLATIONS, IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.curves import draw_label_efficiency, draw_training
 from pacx.reporting.exports import write_tables
 from pacx.reporting.figures import read_figures
+from pacx.reporting.flow_diagram import draw_flow, flow_table
 from pacx.reporting.headlines import headlines
 from pacx.reporting.result_rows import Rows, read_all
 from pacx.reporting.runs import is_run, read_run, run_tables
@@ -234,9 +236,25 @@ def _what_was_run(folder: Path | None, sources: Sequence[Path]) -> Section:
     )
 
 
-def _counted(num_rows: int, num_files: int, num_runs: int) -> str:
-    parts = [f"{num_rows:,} result rows from {num_files} file(s)"] if num_files else []
-    return ", ".join([*parts, f"{num_runs} run(s)"] if num_runs else parts)
+def _pairs_made(folders: Sequence[Path]) -> Section:
+    """From rows to pairs, for each folder that linking wrote."""
+    flows = {str(folder): Links.open(folder).flow for folder in folders}
+    return Section(
+        anchor="pairs",
+        title="From rows to pairs",
+        text="What is left of the hospital's tables at every step, and what is lost and why.",
+        tables=tuple(flow_table(name, flow) for name, flow in flows.items()),
+        pictures=tuple(_picture(name, "Left and lost.", draw_flow(flow)["flow.png"]) for name, flow in flows.items()),
+    )
+
+
+def _counted(num_rows: int, num_files: int, num_runs: int, num_links: int) -> str:
+    parts = {
+        f"{num_rows:,} result rows from {num_files} file(s)": num_files,
+        f"{num_runs} run(s)": num_runs,
+        f"{num_links} folder(s) of pairs": num_links,
+    }
+    return ", ".join(part for part, number in parts.items() if number)
 
 
 def write_report(
@@ -251,8 +269,8 @@ def write_report(
     """Write the page.
 
     Args:
-        results: ``results.json`` files, folders that hold one, and folders of finished runs; journals and pictures
-            of the first folder with results are shown.
+        results: ``results.json`` files, folders that hold one, folders of finished runs, and folders of pairs that
+            linking wrote; journals and pictures of the first folder with results are shown.
         out: the HTML file.
         tables_folder: where to write the page's tables as Markdown, CSV and LaTeX as well.
         title: heading of the page.
@@ -271,23 +289,24 @@ def write_report(
         True
     """
     run_folders = [path for path in results if is_run(path)]
-    measured = [path for path in results if path not in run_folders]
+    linked = [path for path in results if is_links(path)]
+    measured = [path for path in results if path not in (*run_folders, *linked)]
     files = [results_file(path) for path in measured]
     folder = next((path for path in measured if path.is_dir()), None)
     rows = read_all(read_rows(file) for file in files)
     runs = Section(anchor="runs", title="Runs", tables=run_tables([read_run(path) for path in run_folders]))
-    asked = (*_sections(rows, folder, as_released=as_released), runs)
+    asked = (_pairs_made(linked), *_sections(rows, folder, as_released=as_released), runs)
     sections = [section for section in asked if not section.is_empty]
     environment = Environment(
         loader=PackageLoader("pacx.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("report.html.j2").render(
         title=title,
-        subtitle=subtitle or _counted(len(rows.rows), len(files), len(run_folders)),
+        subtitle=subtitle or _counted(len(rows.rows), len(files), len(run_folders), len(linked)),
         notice=NOTICE,
         patients_unknown=tables.patients_unknown(rows),
         headlines=headlines(rows),
-        sections=[*sections, _what_was_run(folder, [*files, *run_folders])],
+        sections=[*sections, _what_was_run(folder, [*files, *run_folders, *linked])],
     )
     write_text(out, page)
     if tables_folder is not None:

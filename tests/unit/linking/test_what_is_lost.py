@@ -47,6 +47,23 @@ def test_what_is_left_and_what_is_lost_is_what_was_left_before(tmp_path: Path, r
     assert (made.count, made.patients) == (len(links.pairs), links.pairs["subject_id"].nunique())
 
 
+def test_the_report_shows_what_was_lost_as_numbers_and_as_a_picture(tmp_path: Path) -> None:
+    links = linked(write_hospital(make_hospital(5), tmp_path), tmp_path / "links")
+    page, tables = tmp_path / "report.html", tmp_path / "tables"
+    main(["report", str(links.path), "--out", str(page), "--tables", str(tables)])
+    lines = (tables / "pairs.csv").read_text().splitlines()
+    for step in links.flow.steps:
+        (line,) = [line for line in lines if line.startswith(f"{step.of},{step.what},")]
+        assert f"{step.count:,}" in line
+        for loss in step.losses:
+            assert f"{loss.count:,}" in line
+            assert loss.reason.split()[0] in line
+    text = page.read_text()
+    assert "From rows to pairs" in text
+    assert "1 folder(s) of pairs" in text
+    assert "data:image/png;base64" in text
+
+
 def test_a_file_that_is_absent_is_named_by_its_row(tmp_path: Path) -> None:
     hospital = make_hospital(5)
     losses = linked(write_hospital(hospital, tmp_path), tmp_path / "links").flow.steps

@@ -19,7 +19,8 @@ class ReportCall:
     """Turn results into one self-contained HTML page or check a certificate."""
 
     results: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """results.json files, folders that hold one (a demo's brings its curves and pictures), run folders to compare."""
+    """results.json files, folders that hold one (a demo's brings its curves and pictures), run folders to compare,
+    folders of pairs that pacx data link made."""
 
     out: Path = Path("report.html")
     """The page to write."""
