@@ -49,7 +49,7 @@ from pacx.models.encoders.names import MAE, RANDOM
 from pacx.recipes.mae import mae_tiny
 from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.reporting.pictures import draw, picture_rescues
-from studies.simulated.steps import chip
+from studies.stepwise.step import chip
 
 SIMULATED = "simulated"
 NIH, ANY_FINDING, PAEDIATRIC, LUNGS = "nih", "nih-any-finding", "paediatric", "lungs"

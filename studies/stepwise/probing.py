@@ -56,12 +56,16 @@ def ridge_probe(
 ) -> Float:
     """Ridge on standardized features, each label with the penalty that is best for patients left out: converged.
 
-    Whatever the number and the scale of features. With all labels every probe is the same and one is fitted.
+    Whatever the number and the scale of features. With all labels every probe is the same and one is fitted; a subset
+    of one patient scores every film alike.
     """
     subsets = training_subsets(data, (fraction,), ProbeConfig(seed=seed, num_seeds=num_seeds))
     scores = []
     for subset in np.unique(subsets, axis=0) if fraction == 1.0 else subsets:
         rows = data.training[subset]
+        if len(np.unique(data.patient_ids[rows])) < 2:  # nobody can be left out, and one patient tells nothing apart
+            scores.append(np.zeros((len(data.test), len(data.label_names))))
+            continue
         films, labels = design(features[rows], data.patient_ids[rows]), data.labels[rows].astype(np.float64)
         penalties = np.asarray(PENALTIES)[explained_left_out(films, labels).r2.argmax(axis=0)]  # (L,)
         shrunk = films.singular[:, None] / (films.singular[:, None] ** 2 + penalties * films.num_films)  # (r, L)

@@ -156,7 +156,7 @@ def test_every_verb_and_every_recipe_has_the_page_of_its_help(site: Path) -> Non
     for recipe in all_recipes():
         text = (site / "reference" / "cli" / "train" / f"{recipe}.html").read_text()
         assert f"usage: pacx train {recipe}" in text
-        assert "--training.epochs" in text
+        assert ("--training.epochs" in text) != ("closed-form" in recipe)
 
 
 @pytest.mark.parametrize("path", BESIDE_THE_SITE, ids=lambda path: path.name)

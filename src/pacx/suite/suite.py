@@ -95,10 +95,11 @@ class Suite:
         return [step for benchmark in self.benchmarks for step in self._steps_of(benchmark)]
 
     def _require_inputs_used(self) -> None:
-        """Refuse files of which no pack holds the patients."""
+        """Refuse files in which no protocol finds enough patients; ``left_out`` tells of single protocols."""
         run = {step.protocol for step in self.steps()}
+        used = {each for name in run for each in protocols()[name].inputs}
         for name, protocol in protocols().items():
-            given = [each for each in protocol.inputs if getattr(self.config, each, None)]
+            given = [each for each in protocol.inputs if getattr(self.config, each, None) and each not in used]
             if given and name not in run and name not in self.config.without:
                 missing = {self.left_out[benchmark.name, name] for benchmark in self.benchmarks}
                 raise DataError(
