@@ -46,14 +46,21 @@ class Links:
             UsageError: there is no such folder.
             DataError: it is of another version, or damaged.
         """
-        story = read_story(path)
-        pairs = read_pairs(path)
-        try:
-            items = tuple(map(str, story["items"]))
-            flow = Flow.from_json(story["flow"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged ({type(error).__name__}); link again") from error
-        return cls(path, pairs, items, flow)
+        items, flow = _items_and_flow(path)
+        return cls(path, read_pairs(path), items, flow)
+
+
+def read_flow(path: Path) -> Flow:
+    """From rows to pairs, without reading the pairs; errors as ``Links.open``."""
+    return _items_and_flow(path)[1]
+
+
+def _items_and_flow(path: Path) -> tuple[tuple[str, ...], Flow]:
+    story = read_story(path)
+    try:
+        return tuple(map(str, story["items"])), Flow.from_json(story["flow"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({type(error).__name__}); link again") from error
 
 
 def is_links(folder: Path) -> bool:

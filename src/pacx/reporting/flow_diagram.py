@@ -15,7 +15,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pacx.linking.flow import Flow, Loss, Step
 from pacx.reporting.style import GREY, INK
-from pacx.reporting.tables import Cell, Table
 
 _TRACKS = ("films", "admissions", "recordings", "measurements")
 _PAIRS = "pairs"
@@ -41,30 +40,6 @@ def draw_flow(flow: Flow) -> Mapping[str, bytes]:
     lines = [f"{step.count:,} pairs of {step.patients:,} patients{_shown(step)}" for step in ends]
     _box(page, (0.03, len(columns) - 0.03), (floor, floor + len(lines) + 0.6), lines, is_bold=True)
     return {"flow.png": page.png(), "flow.svg": page.svg()}
-
-
-def flow_table(name: str, flow: Flow) -> Table:
-    """The same as a table: a line per step, with what it left out and why.
-
-    Args:
-        name: of the pairs, for the caption.
-        flow: from rows to pairs.
-    """
-    body = [
-        (
-            Cell(text=step.of),
-            Cell(text=step.what),
-            Cell(text=f"{step.count:,}"),
-            Cell(text=f"{step.patients:,}" if step.patients else ""),
-            Cell(text="; ".join(_lost(step.losses))),
-        )
-        for step in flow.steps
-    ]
-    return Table(
-        caption=f"{name}: what each step left, of how many patients, and what it left out.",
-        header=("of", "what", "left", "patients", "left out"),
-        rows=tuple(body),
-    )
 
 
 class _Column:

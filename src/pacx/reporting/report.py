@@ -17,17 +17,18 @@ from pacx.evaluation.evidence.attention import UNIFORM
 from pacx.evaluation.evidence.deletion import PROTOCOL as DELETION
 from pacx.evaluation.probes.alignment import CHANCE, CONSTANT
 from pacx.evaluation.results import read_rows, results_file
-from pacx.linking.links import Links, is_links
+from pacx.linking.flow import Flow
+from pacx.linking.links import is_links, read_flow
 from pacx.models.encoders.names import ABLATIONS, IMAGENET, MAE, PACX, RANDOM
 from pacx.reporting import scrutiny, tables
 from pacx.reporting.curves import draw_label_efficiency, draw_training
 from pacx.reporting.exports import write_tables
 from pacx.reporting.figures import read_figures
-from pacx.reporting.flow_diagram import draw_flow, flow_table
+from pacx.reporting.flow_diagram import draw_flow
 from pacx.reporting.headlines import headlines
 from pacx.reporting.result_rows import Rows, read_all
 from pacx.reporting.runs import is_run, read_run, run_tables
-from pacx.reporting.tables import Table
+from pacx.reporting.tables import Cell, Table
 from pacx.training.monitoring.journal import read_journal
 
 NOTICE = (
@@ -236,14 +237,38 @@ def _what_was_run(folder: Path | None, sources: Sequence[Path]) -> Section:
     )
 
 
+def _flow_table(name: str, flow: Flow) -> Table:
+    """A way from rows to pairs as a table: a line per step, with what it left out and why.
+
+    Args:
+        name: of the pairs, for the caption.
+        flow: from rows to pairs.
+    """
+    body = [
+        (
+            Cell(text=step.of),
+            Cell(text=step.what),
+            Cell(text=f"{step.count:,}"),
+            Cell(text=f"{step.patients:,}" if step.patients else ""),
+            Cell(text="; ".join(f"{loss.count:,} {loss.reason}" for loss in step.losses)),
+        )
+        for step in flow.steps
+    ]
+    return Table(
+        caption=f"{name}: what each step left, of how many patients, and what it left out.",
+        header=("of", "what", "left", "patients", "left out"),
+        rows=tuple(body),
+    )
+
+
 def _pairs_made(folders: Sequence[Path]) -> Section:
     """From rows to pairs, for each folder that linking wrote."""
-    flows = {str(folder): Links.open(folder).flow for folder in folders}
+    flows = {str(folder): read_flow(folder) for folder in folders}
     return Section(
         anchor="pairs",
         title="From rows to pairs",
         text="What is left of the hospital's tables at every step, and what is lost and why.",
-        tables=tuple(flow_table(name, flow) for name, flow in flows.items()),
+        tables=tuple(_flow_table(name, flow) for name, flow in flows.items()),
         pictures=tuple(_picture(name, "Left and lost.", draw_flow(flow)["flow.png"]) for name, flow in flows.items()),
     )
 
