@@ -17,7 +17,7 @@ from pacx.evaluation.probes.low_data import FRACTIONS, train_low_data, training_
 from pacx.evaluation.statistics.bootstrap import Float, PatientDraws, mean_over_seeds, patient_bootstrap
 from pacx.evaluation.statistics.metrics import auroc
 from pacx.models.device import chosen_device
-from pacx.models.linear.ridge import PENALTIES, design, explained_left_out
+from pacx.models.linear.ridge import PENALTIES, design, explained_left_out, weights_under
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.stepwise.step import Study
 
@@ -68,9 +68,7 @@ def ridge_probe(
             continue
         films, labels = design(features[rows], data.patient_ids[rows]), data.labels[rows].astype(np.float64)
         penalties = np.asarray(PENALTIES)[explained_left_out(films, labels).r2.argmax(axis=0)]  # (L,)
-        shrunk = films.singular[:, None] / (films.singular[:, None] ** 2 + penalties * films.num_films)  # (r, L)
-        weight = films.scale[:, None] * (films.right.T @ (shrunk * (films.left.T @ (labels - labels.mean(axis=0)))))
-        scores.append(features[data.test] @ weight)
+        scores.append(features[data.test] @ weights_under(films, labels, penalties))
     return np.stack(scores)
 
 

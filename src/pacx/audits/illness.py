@@ -17,7 +17,7 @@ from pacx.audits.illness_config import IllnessAudit
 from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
 from pacx.core.tables.ids import whole_number_id
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, require_columns
 from pacx.evaluation.embeddings import embed_each
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.linear_probe import linear_probe
@@ -121,10 +121,7 @@ def illness(audit: IllnessAudit) -> AuditResult:
 def _known_of(audit: IllnessAudit, pack: Pack, rows: NDArray[np.int64]) -> tuple[NDArray[np.str_], dict[str, Float]]:
     """What is equal among those who exchange, (N,) words, and what is near, (N,) numbers each."""
     table = pack.table.iloc[rows]
-    if missing := [name for name in audit.alike if name not in table.columns]:
-        raise UsageError(
-            f"{pack.path} has no column {' and '.join(missing)} to be alike in; it has {', '.join(map(str, table))}"
-        )
+    require_columns(table, audit.alike, pack.path, "be alike in")
     words: list[pd.Series] = []
     numbers: dict[str, Float] = {}
     for name in audit.alike:

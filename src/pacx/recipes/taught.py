@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.errors import UsageError
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, require_columns
 from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.recipes.run import Run
 
@@ -61,11 +60,7 @@ class ShuffledPairs(TaughtRun):
         from pacx.modalities.controls import with_shuffled_pairs
 
         rows = pack.table.iloc[fitting]
-        if missing := [name for name in self.within if name not in rows.columns]:
-            raise UsageError(
-                f"{self.pack} has no column {' and '.join(missing)} to exchange within; it has "
-                f"{', '.join(map(str, rows.columns))}"
-            )
+        require_columns(rows, self.within, self.pack, "exchange within")
         strata = rows[list(self.within)].astype(str).agg(", ".join, axis=1).tolist() if self.within else None
         ids, seed = rows["sample_id"].tolist(), self.seed_of_targets
         opened = super().frozen_targets(pack, fitting)

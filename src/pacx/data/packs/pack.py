@@ -7,7 +7,7 @@ results are tied to. A pack whose files do not agree with its manifest is refuse
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -236,6 +236,24 @@ def read_records(folder: Path) -> "pd.DataFrame":
 
     with (folder / RECORDS_FILE).open("rb") as file:  # by name, pyarrow takes paths of valid text only
         return pd.read_parquet(file, use_threads=False, pre_buffer=False)
+
+
+def require_columns(table: "pd.DataFrame", names: Sequence[str], place: object, purpose: str) -> None:
+    """Refuse columns that a pack's records do not have.
+
+    Args:
+        table: the records.
+        names: what they should have.
+        place: of the pack, for the message.
+        purpose: what the columns are wanted to, such as "exchange within".
+
+    Raises:
+        UsageError: names those that are missing, and those that are there.
+    """
+    if missing := [name for name in names if name not in table.columns]:
+        raise UsageError(
+            f"{place} has no column {' and '.join(missing)} to {purpose}; it has {', '.join(map(str, table.columns))}"
+        )
 
 
 Number = TypeVar("Number", bound=np.generic)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.errors import DataError, UsageError
+from pacx.core.errors import DataError
 from pacx.core.randomness import generator
+from pacx.data.packs.pack import require_columns
 from pacx.evaluation.comparison import Comparison
 from pacx.evaluation.probes.given_columns import basis, predicted, residuals
 from pacx.evaluation.results import ResultRow
@@ -256,8 +257,5 @@ def given_columns(table: "pd.DataFrame", names: Sequence[str], place: object) ->
     Raises:
         UsageError: one is not there.
     """
-    if missing := [name for name in names if name not in table.columns]:
-        raise UsageError(
-            f"{place} has no column {' and '.join(missing)} to be given; it has {', '.join(map(str, table.columns))}"
-        )
+    require_columns(table, names, place, "be given")
     return table[list(names)]

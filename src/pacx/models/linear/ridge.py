@@ -225,7 +225,11 @@ def ridge(
     place = (r2.argmax(axis=0), np.arange(values.shape[1]))
     is_enough = r2[place] > np.maximum(standard_errors * error[place], 0.0)
     chosen = np.where(is_enough, np.asarray(penalties)[place[0]], np.inf)  # (T,)
-    mean = values.mean(axis=0)
-    shrunk = films.singular[:, None] / (films.singular[:, None] ** 2 + chosen * films.num_films)  # (r, T)
-    weight = films.scale[:, None] * (films.right.T @ (shrunk * (films.left.T @ (values - mean))))
+    weight, mean = weights_under(films, values, chosen), values.mean(axis=0)
     return Ridge(weight=weight, bias=mean - films.mean @ weight, penalties=chosen, explained=r2[place])
+
+
+def weights_under(films: Design, targets: Float, penalties: Float) -> Float:
+    """Weights (D, T) for features as they come, of targets (N, T) under penalties (T,); infinity gives zeros."""
+    shrunk = films.singular[:, None] / (films.singular[:, None] ** 2 + penalties * films.num_films)  # (r, T)
+    return films.scale[:, None] * (films.right.T @ (shrunk * (films.left.T @ (targets - targets.mean(axis=0)))))
