@@ -47,7 +47,7 @@ def as_time(text: str) -> datetime | None:
     pattern = r"(\d{4})-(\d{1,2})-(\d{1,2})[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,]\d*)?)?"
     parts = re.fullmatch(pattern, text.strip(" "))
     try:
-        return datetime(*(int(part or 0) for part in parts.groups())) if parts else None  # type: ignore[arg-type]
+        return datetime(*(int(part or 0) for part in parts.groups())) if parts else None  # type: ignore[arg-type]  # seconds are absent, never a time zone
     except ValueError:
         return None
 
@@ -80,7 +80,7 @@ def test_a_cell_is_read_as_its_words_say(kind: Kind, texts: tuple[str, ...], cha
         f"SELECT {staging._value(column, Cell.of('x'))} FROM (SELECT {seen} FROM (SELECT unnest($1::VARCHAR[]) AS x))"
     )
     found = [value for (value,) in duckdb.execute(query, [cells]).fetchall()]
-    wrong = [(cell, value) for cell, value in zip(cells, found, strict=True) if value != says(cell)]  # type: ignore[operator]
+    wrong = [(cell, value) for cell, value in zip(cells, found, strict=True) if value != says(cell)]  # type: ignore[operator]  # a function, by parametrization
     assert not [each for each in wrong if not each[0].strip().startswith("0000")]  # Python knows no year 0
     assert sum(value is not None for value in found) > 500
 

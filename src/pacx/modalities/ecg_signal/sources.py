@@ -91,7 +91,7 @@ class EcgFiles(EcgSource):
             object.__setattr__(self, "patient_ids", persons(self.patient_ids, self.sample_ids))
 
     @cached_property
-    def places(self) -> tuple[str, ...]:  # type: ignore[override]
+    def places(self) -> tuple[str, ...]:  # type: ignore[override]  # the base has a field, this one derives it
         """Files, with the key of the recording where they hold many."""
         return tuple(map(str, self.refs))
 
@@ -186,17 +186,17 @@ class EcgArray(EcgSource):
     place = ""
 
     @property
-    def sample_ids(self) -> tuple[str, ...]:  # type: ignore[override]
+    def sample_ids(self) -> tuple[str, ...]:  # type: ignore[override]  # the base has a field, this one derives it
         """Those of the array."""
         return self.recordings.sample_ids
 
     @property
-    def places(self) -> tuple[str, ...]:  # type: ignore[override]
+    def places(self) -> tuple[str, ...]:  # type: ignore[override]  # the base has a field, this one derives it
         """Their ids: they are no files of their own."""
         return self.recordings.sample_ids
 
     @property
-    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]  # the base has a field, this one derives it
         """Those of the array."""
         return self.recordings.notes
 
@@ -224,7 +224,7 @@ class _ArrayPiece(EcgPiece):
     recordings: EcgRecordings
 
     @property
-    def sample_ids(self) -> Sequence[str]:  # type: ignore[override]
+    def sample_ids(self) -> Sequence[str]:  # type: ignore[override]  # the base has a field, this one derives it
         return self.recordings.sample_ids
 
     def records(self, duration_s: float) -> Iterator[EcgRecord | str]:

@@ -80,7 +80,7 @@ class MuonWithAdamW(Optimizer):
         super().__init__(list(chain(*(part.param_groups for part in self._parts))), {})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch overloads it; our loop gives no closure
         """Take a step of both."""
         assert closure is None
         first = 0

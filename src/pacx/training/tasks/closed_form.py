@@ -9,6 +9,7 @@ both. Refuses targets of which nothing at all can be predicted.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pacx.models.encoders.folder import LinearHead, LoadedEncoder, save_encoder
 from pacx.models.heads.directions import DirectionsHead, save_directions
 from pacx.models.linear.correlations import chosen_penalties, shared_directions
 from pacx.models.linear.ridge import Ridge, design, ridge
-from pacx.models.linear.whitening import principal_whitening
+from pacx.models.linear.whitening import Whitening, principal_whitening
 from pacx.models.vit_config import Pooling
 from pacx.training.card import encoder_card
 from pacx.training.task_config import ClosedFormConfig
@@ -231,11 +232,15 @@ def _aims(films: FilmPairs, config: ClosedFormConfig) -> tuple[_Aim, ...]:
             _Aim(
                 name=name,
                 rows=rows,
-                directions=lambda targets, white=white, name=name: white(targets[name]),  # type: ignore[misc]
+                directions=partial(_of_modality, white, name),
                 values=white(values[rows]),
             )
         )
     return tuple(aims)
+
+
+def _of_modality(white: Whitening, name: str, targets: Mapping[str, NDArray[np.float32]]) -> Float:
+    return white(targets[name])
 
 
 def _canonical_aim(films: FilmPairs, num: int, config: ClosedFormConfig) -> tuple[_Aim, ...]:
