@@ -11,11 +11,10 @@ from pacx.core.errors import DataError
 from pacx.core.quarantine import Quarantined, require_few_bad
 from pacx.modalities.ecg_measurements.measures import ECG_MEASURES
 from pacx.modalities.ecg_measurements.measuring import Piece, measured_pieces
-from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.job import WHAT, prepared_batches
 from pacx.modalities.ecg_signal.packs.pack import EcgPack
 from pacx.modalities.ecg_signal.prepared import BLOCK
-from pacx.modalities.ecg_signal.sources import EcgArray, EcgSource
+from pacx.modalities.ecg_signal.sources import EcgSource
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
 from pacx.modalities.panel.encoder import PanelEncoder, PanelJob
 from pacx.modalities.panel.panels import Missing, PanelTable
@@ -35,11 +34,8 @@ def require_voltage(recordings: EcgSource | EcgPack) -> None:
     Raises:
         DataError: they were; measures are in millivolts.
     """
-    if isinstance(recordings, EcgPack):
-        is_lost = not recordings.manifest.has_voltage
-    else:
-        is_lost = isinstance(recordings, EcgArray) and recordings.recordings.unit is EcgUnit.RELATIVE
-    if is_lost:
+    about = recordings.manifest if isinstance(recordings, EcgPack) else recordings
+    if not about.has_voltage:
         raise DataError(
             "the recordings were scaled one by one, so their voltage is lost, and measures are in millivolts; give "
             "recordings in physical units"

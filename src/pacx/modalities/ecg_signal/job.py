@@ -21,11 +21,10 @@ from pacx.core.errors import DataError
 from pacx.core.host import require_memory
 from pacx.core.progress import progress
 from pacx.core.quarantine import Quarantined, require_few_bad
-from pacx.modalities.ecg_signal.facts import EcgUnit
 from pacx.modalities.ecg_signal.packs.pack import EcgPack
 from pacx.modalities.ecg_signal.prepared import PreparedBlock, Sieve, prepared_blocks
 from pacx.modalities.ecg_signal.recordings import EcgRecordings
-from pacx.modalities.ecg_signal.sources import EcgArray, EcgSource, source_of
+from pacx.modalities.ecg_signal.sources import EcgSource, source_of
 from pacx.modalities.modality import EmbeddingJob, EmbeddingSettings
 from pacx.modalities.targets import FrozenTargets, target_fingerprint
 from pacx.models.ecg.encoder import EcgEncoder
@@ -35,8 +34,7 @@ WHAT = "ECG recordings"
 
 
 def _require_voltage(source: EcgSource, config: EcgPreprocessing) -> None:
-    is_lost = isinstance(source, EcgArray) and source.recordings.unit is EcgUnit.RELATIVE
-    if config.scale is EcgScale.MILLIVOLT and is_lost:
+    if config.scale is EcgScale.MILLIVOLT and not source.has_voltage:
         raise DataError(
             "the recordings were scaled one by one, so their voltage is lost, but the encoder expects millivolts; "
             "give recordings in physical units, or an encoder that takes record z-scores: ECGFounder, or one trained "

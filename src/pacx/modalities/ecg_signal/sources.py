@@ -51,6 +51,11 @@ class EcgSource(ABC):
     place: str
     """What should name the patients, where nobody did until the recordings are read; "" elsewhere."""
 
+    @property
+    def has_voltage(self) -> bool:
+        """Whether nothing says, before they are read, that recordings were scaled one by one."""
+        return True
+
     @abstractmethod
     def piece(self, rows: NDArray[np.int64]) -> EcgPiece:
         """Some of the recordings."""
@@ -184,6 +189,11 @@ class EcgArray(EcgSource):
 
     recordings: EcgRecordings
     place = ""
+
+    @property
+    def has_voltage(self) -> bool:
+        """By the unit that the array was given."""
+        return self.recordings.unit is not EcgUnit.RELATIVE
 
     @property
     def sample_ids(self) -> tuple[str, ...]:  # type: ignore[override]  # the base has a field, this one derives it
