@@ -16,7 +16,7 @@ from pacx.models.linear.ridge import (
     ridge,
     shared_penalty,
 )
-from pacx.models.linear.whitening import principal_whitening, shrunk_whitening, whitening_by_leave_one_out
+from pacx.models.linear.whitening import principal_whitening
 
 Float = NDArray[np.float64]
 
@@ -161,12 +161,8 @@ def test_bad_input_is_refused_in_a_sentence() -> None:
         ridge(design(features, np.arange(10)), targets[:5])
     with pytest.raises(DataError, match="do not vary"):
         principal_whitening(np.full((10, 3), 0.1))
-    with pytest.raises(DataError, match="shrinkage is -1"):
-        shrunk_whitening(features, -1)
     with pytest.raises(DataError, match="cannot be whitened"):
-        shrunk_whitening(features[:1], 1)
-    with pytest.raises(DataError, match="5 rows of targets"):
-        whitening_by_leave_one_out(features, targets[:5], np.arange(10))
+        principal_whitening(features[:1])
 
 
 def test_principal_components_are_white_whatever_the_covariance() -> None:
@@ -178,35 +174,6 @@ def test_principal_components_are_white_whatever_the_covariance() -> None:
     assert np.allclose(np.cov(white(singular).T, bias=True), np.eye(6), atol=1e-8)
     assert principal_whitening(singular, most=2).matrix.shape == (10, 2)
     assert principal_whitening(random.standard_normal((5, 30))).matrix.shape == (30, 4)
-
-
-def test_shrunk_whitening_goes_from_white_to_standardized() -> None:
-    features, _ = drawn(200, 5, 2)
-    features[:, 4] = features[:, 3] / 10 + features[:, 4] / 1e4
-    padded = np.column_stack([features, np.full(200, 2.0)])
-    white = shrunk_whitening(padded, 0)(padded)
-    assert np.allclose(np.cov(white[:, :5].T, bias=True), np.eye(5), atol=1e-6)
-    assert (white[:, 5] == 0).all()
-    variance, directions = np.linalg.eigh(np.corrcoef(features.T))
-    oracle = (features - features.mean(axis=0)) / features.std(axis=0)
-    oracle = oracle @ directions @ np.diag((variance + 0.3) ** -0.5) @ directions.T
-    assert np.allclose(shrunk_whitening(features, 0.3)(features), oracle, atol=1e-8)
-    flat = shrunk_whitening(features, 1e8)(features) * 1e4
-    assert np.allclose(flat, (features - features.mean(axis=0)) / features.std(axis=0), atol=1e-5)
-
-
-def test_leaving_out_whitens_where_weak_directions_tell_and_not_where_they_are_noise() -> None:
-    random = np.random.default_rng(0)
-    cause = random.standard_normal((400, 2))
-    mixed = random.standard_normal((2, 20))
-    strong = cause[:, :1] * 3 @ random.standard_normal((1, 20))
-    of_weak = strong + cause @ mixed * 0.3 + 0.02 * random.standard_normal((400, 20))
-    of_noise = strong + 2 * random.standard_normal((400, 20))
-    targets = cause + 0.1 * random.standard_normal((400, 2))
-    assert (
-        whitening_by_leave_one_out(of_weak, targets, np.arange(400)).shrinkage
-        < whitening_by_leave_one_out(of_noise, targets, np.arange(400)).shrinkage
-    )
 
 
 def shared(num: int, correlations: list[float], width: int, seed: int) -> tuple[Float, Float]:
