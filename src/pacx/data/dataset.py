@@ -194,7 +194,7 @@ class Dataset(ABC, Generic[OptionsT]):
 def datasets() -> Plugins[Dataset[Any]]:
     """Every dataset there is an adapter for, by name: ours, and the entry points ``pacx.datasets`` of others."""
     # abstract classes are only compared with
-    return discover("pacx.data.datasets", "DATASET", Dataset, group="pacx.datasets")  # type: ignore[type-abstract]
+    return discover("pacx.data.datasets", "DATASET", Dataset, group="pacx.datasets")  # type: ignore[type-abstract]  # plug-ins derive from it
 
 
 def task_of(pack: Pack) -> Task:

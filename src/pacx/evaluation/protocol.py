@@ -186,7 +186,7 @@ class Protocol(ABC, Generic[SettingsT]):
 def protocols() -> Mapping[str, Protocol[Any]]:
     """Every protocol by name: ours, and the entry points ``pacx.protocols`` of others that can be imported."""
     # abstract classes are only compared with
-    found = discover("pacx.evaluation.protocols", "PROTOCOL", Protocol, group="pacx.protocols")  # type: ignore[type-abstract]
+    found = discover("pacx.evaluation.protocols", "PROTOCOL", Protocol, group="pacx.protocols")  # type: ignore[type-abstract]  # plug-ins derive from it
     return found.usable()
 
 

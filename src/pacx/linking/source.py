@@ -69,4 +69,4 @@ class Source(ABC, Generic[OptionsT]):
 def sources() -> Plugins[Source[Any]]:
     """Every kind of copy that can be linked, by name."""
     # abstract classes are only compared with
-    return discover("pacx.linking.sources", "SOURCE", Source, group="pacx.sources")  # type: ignore[type-abstract]
+    return discover("pacx.linking.sources", "SOURCE", Source, group="pacx.sources")  # type: ignore[type-abstract]  # plug-ins derive from it

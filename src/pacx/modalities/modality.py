@@ -154,7 +154,7 @@ class Modality(ABC, Generic[OptionsT]):
 def modalities() -> Plugins[Modality[Any]]:
     """Every modality by name: ours, and the entry points ``pacx.modalities`` of other packages."""
     # abstract classes are only compared with
-    return discover("pacx.modalities", "MODALITY", Modality, group="pacx.modalities")  # type: ignore[type-abstract]
+    return discover("pacx.modalities", "MODALITY", Modality, group="pacx.modalities")  # type: ignore[type-abstract]  # plug-ins derive from it
 
 
 def embed_once(

@@ -49,4 +49,4 @@ class ObjectiveConfig(ABC):
 def objectives() -> Plugins[ObjectiveConfig]:
     """Every objective by name, with its default settings: ours, and the entry points ``pacx.objectives`` of others."""
     # abstract classes are only compared with
-    return discover("pacx.objectives", "OBJECTIVE", ObjectiveConfig, group="pacx.objectives")  # type: ignore[type-abstract]
+    return discover("pacx.objectives", "OBJECTIVE", ObjectiveConfig, group="pacx.objectives")  # type: ignore[type-abstract]  # plug-ins derive from it

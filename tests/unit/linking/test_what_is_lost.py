@@ -195,7 +195,7 @@ def call(words: list[str], out: Path, **options: object) -> "subprocess.Popen[st
         "--rule",
         "symile",
     ]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)  # type: ignore[call-overload]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)  # type: ignore[call-overload]  # options vary by call
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:

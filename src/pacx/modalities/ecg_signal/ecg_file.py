@@ -222,7 +222,7 @@ def format_of(path: Path) -> EcgFormat | None:
 def ecg_formats() -> Plugins[EcgFormat]:
     """Every format that is read, by name: ours, and the entry points ``pacx.ecg_formats`` of others."""
     room = "pacx.modalities.ecg_signal.formats"
-    return discover(room, "FORMAT", EcgFormat, group="pacx.ecg_formats")  # type: ignore[type-abstract]
+    return discover(room, "FORMAT", EcgFormat, group="pacx.ecg_formats")  # type: ignore[type-abstract]  # plug-ins derive from it
 
 
 @cache

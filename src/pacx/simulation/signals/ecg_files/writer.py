@@ -79,7 +79,7 @@ class EcgWriter(ABC):
 
 def ecg_writers() -> Plugins[EcgWriter]:
     """Every format there is, by name."""
-    return discover("pacx.simulation.signals.ecg_files", "WRITER", EcgWriter)  # type: ignore[type-abstract]
+    return discover("pacx.simulation.signals.ecg_files", "WRITER", EcgWriter)  # type: ignore[type-abstract]  # plug-ins derive from it
 
 
 def child(parent: ET.Element, tag: str, text: object = "", /, **attributes: object) -> ET.Element:
