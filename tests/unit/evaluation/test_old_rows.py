@@ -7,10 +7,11 @@ import pytest
 
 from pacx.core.errors import DataError
 from pacx.evaluation.old_rows import upgraded
-from pacx.evaluation.results import ResultRow, read_rows
+from pacx.evaluation.results import ResultRow, read_rows, write_rows
 
 RESULTS = Path(__file__).resolve().parents[3] / "docs" / "results"
 FILES = sorted(RESULTS.glob("*.json"))
+OLDER = [file for file in FILES if "contrast" not in json.loads(file.read_text())[0]]
 MOVED = {"encoder", "pooling", "condition", "contrast", "num_trainings", "device"}
 LATER = {"drawn_by": ""}
 """Fields that came after 0.2.0, and what they say of a row that lacks them."""
@@ -32,7 +33,7 @@ def as_it_was_spelt(row: ResultRow) -> str:
     return first + (between + second if second else "")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", OLDER, ids=lambda file: file.stem)
 def test_the_committed_rows_lose_nothing(file: Path) -> None:
     old, new = json.loads(file.read_text()), read_rows(file)
     assert [as_it_was_spelt(row) for row in new] == [value["encoder"] for value in old]
@@ -44,6 +45,12 @@ def test_the_committed_rows_lose_nothing(file: Path) -> None:
         assert {name: None if text != text else text for name, text in same.items()} == {
             name: text for name, text in value.items() if name != "encoder"
         }
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file not in OLDER], ids=lambda file: file.stem)
+def test_rows_of_today_are_read_and_written_as_they_are(file: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "again.json", read_rows(file))
+    assert json.loads((tmp_path / "again.json").read_text()) == json.loads(file.read_text())
 
 
 def test_no_word_of_a_contrast_or_a_condition_is_left_in_a_name() -> None:
