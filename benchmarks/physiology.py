@@ -4,7 +4,8 @@
     python benchmarks/physiology.py embed [--recordings 64] [--threads 1]
     python benchmarks/physiology.py targets [--before CHECKOUT] [--recordings 256] [--rounds 3]
     python benchmarks/physiology.py read [--recordings 256] [--rounds 3]
-    python benchmarks/physiology.py pack [--recordings 2000 8000] [--workers 2] [--seconds 10]
+    python benchmarks/physiology.py write --place FOLDER [--recordings 100000]
+    python benchmarks/physiology.py pack [--recordings 2000 8000] [--workers 2] [--seconds 10] [--place FOLDER]
     python benchmarks/physiology.py impute [--table labevents.csv.gz] [--samples samples.csv] [--patients 1400]
                                            [--epochs 50] [--batch-size 64]
 
@@ -12,7 +13,9 @@
 machine stretches the first. ``targets`` goes from WFDB records to the targets of distillation as ``pacx train ecg``
 does, without the training between, and in turns with another checkout of this project. ``read`` holds a recording from
 a pack against the same one from files of the formats that carts write. ``pack`` packs simulated WFDB records and looks
-at the memory of all its processes (PSS; Linux). All three go by processor seconds.
+at the memory of all its processes (PSS; Linux), then reads some of them from the pack and from their files, with
+nothing of either left in memory. With ``--place`` the records are those that ``write`` wrote there, and the pack stays
+there. All three go by processor seconds.
 
 ``impute`` trains on the simulated cohort or on a table, five times with other held-out patients, and prints the error
 on hidden values against the training mean's with a bootstrap interval over patients.
@@ -226,8 +229,23 @@ def read(recordings: int, rounds: int) -> None:
             )
 
 
-def pack(recordings: list[int], workers: int, seconds: float) -> None:
-    """Print seconds and peak memory of packing WFDB records, for each number of them."""
+def write(place: Path, recordings: int) -> None:
+    """Write simulated WFDB records of 10 s for ``pack`` to read."""
+    write_files(place / "records", recordings)
+
+
+def pack(recordings: list[int], workers: int, seconds: float, place: Path | None) -> None:
+    """Print seconds and peak memory of packing WFDB records, for each number of them or of those at a place."""
+    if place:
+        _pack(place, workers, seconds)
+        return
+    for count in recordings:
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(Path(folder) / "records", count, num_samples=round(seconds * 500))
+            _pack(Path(folder), workers, seconds)
+
+
+def _pack(place: Path, workers: int, seconds: float) -> None:
     from dataclasses import replace
 
     from pacx.modalities.ecg_signal.packs.packing import pack_ecgs
@@ -235,30 +253,58 @@ def pack(recordings: list[int], workers: int, seconds: float) -> None:
     from pacx.models.ecg.input import ECG_MAE_INPUT
 
     config = replace(ECG_MAE_INPUT, duration_s=seconds)
-    for count in recordings:
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            write_files(place / "records", count, num_samples=round(seconds * 500))
-            peak, is_done = [0], threading.Event()
+    peak, is_done = [0], threading.Event()
 
-            def watch(peak: list[int] = peak, is_done: threading.Event = is_done) -> None:
-                while not is_done.wait(0.1):
-                    peak[0] = max(peak[0], family_bytes())
+    def watch() -> None:
+        while not is_done.wait(0.1):
+            peak[0] = max(peak[0], family_bytes())
 
-            watching = threading.Thread(target=watch)
-            watching.start()
-            began, wall, used = family_bytes(), time.perf_counter(), processor_s()
-            source = open_recordings(place / "records")
-            opened = processor_s() - used
-            made = pack_ecgs(source, place / "pack", config, max_bad_fraction=0.1, num_workers=workers)
-            wall, used = time.perf_counter() - wall, processor_s() - used
-            is_done.set()
-            watching.join()
-            print(
-                f"{count:,} recordings of {seconds:g} s, {workers} process(es): {len(made):,} packed in {wall:.0f} s, "
-                f"processor {used:.0f} s ({used * 1000 / count:.2f} ms each, {opened * 1000 / count:.2f} of them to "
-                f"find them); memory of all processes {began / 2**20:.0f} MiB before, {peak[0] / 2**20:.0f} at its peak"
-            )
+    watching = threading.Thread(target=watch)
+    watching.start()
+    began, wall, used = family_bytes(), time.perf_counter(), processor_s()
+    source = open_recordings(place / "records")
+    opened = processor_s() - used
+    made = pack_ecgs(source, place / "pack", config, max_bad_fraction=0.1, num_workers=workers)
+    wall, used = time.perf_counter() - wall, processor_s() - used
+    is_done.set()
+    watching.join()
+    count = len(made)
+    print(
+        f"{len(source.sample_ids):,} recordings of {seconds:g} s, {workers} process(es): {count:,} packed in "
+        f"{wall:.0f} s, processor {used:.0f} s ({used * 1000 / count:.2f} ms each, {opened * 1000 / count:.2f} of them "
+        f"to find them); memory of all processes {began / 2**20:.0f} MiB before, {peak[0] / 2**20:.0f} at its peak"
+    )
+    _read_back(place, config)
+
+
+def _read_back(place: Path, config: Any) -> None:  # noqa: ANN401 - EcgPreprocessing, imported where workers need not
+    """Print milliseconds per recording from a pack and from its files, in the order that training draws."""
+    from pacx.modalities.ecg_signal.packs.pack import EcgPack
+    from pacx.modalities.ecg_signal.prepared import prepared_blocks
+    from pacx.modalities.ecg_signal.readers import open_recordings
+
+    made, source = EcgPack.open(place / "pack"), open_recordings(place / "records")
+    ready = made.prepared_for(config)
+    drawn = np.random.default_rng(0).permutation(len(made))[:2048]
+    rows = {sample_id: row for row, sample_id in enumerate(source.sample_ids)}
+    chosen = np.array([rows[made.sample_ids[row]] for row in drawn[:512]])
+
+    def from_pack(share: int = 1) -> int:
+        return sum(len(ready[drawn[start : start + 64]]) for start in range(0, len(drawn) // share, 64))
+
+    def from_files(share: int = 1) -> int:
+        return sum(len(block.entries) for block in prepared_blocks(source, config, 1, chosen[: len(chosen) // share]))
+
+    for name, work in (("pack", from_pack), ("files", from_files)):
+        work(8)  # no import counts
+        for each in (place / ("records" if name == "files" else "pack")).rglob("*"):
+            if each.is_file():
+                with each.open("rb") as opened:
+                    os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        wall, used = time.perf_counter(), processor_s()
+        count = work()
+        wall, used = (time.perf_counter() - wall) * 1000 / count, (processor_s() - used) * 1000 / count
+        print(f"  {count:,} as drawn from the {name}, from the disk: {wall:.3f} ms each, processor {used:.3f} ms")
 
 
 def family_bytes() -> int:
@@ -357,6 +403,10 @@ def main() -> None:
     one.add_argument("--recordings", type=int, nargs="+", default=[2000, 8000])
     one.add_argument("--workers", type=int, default=2)
     one.add_argument("--seconds", type=float, default=10.0)
+    one.add_argument("--place", type=Path)
+    one = chosen.add_parser("write")
+    one.add_argument("--place", type=Path, required=True)
+    one.add_argument("--recordings", type=int, default=100_000)
     one = chosen.add_parser("impute")
     one.add_argument("--table", type=Path)
     one.add_argument("--samples", type=Path)
@@ -365,7 +415,7 @@ def main() -> None:
     one.add_argument("--batch-size", type=int, default=64)
     arguments = vars(parser.parse_args())
     modes = {"prepare": prepare, "embed": embed, "targets": targets, "targets-of": targets_of, "read": read}
-    (modes | {"pack": pack, "impute": impute})[arguments.pop("what")](**arguments)
+    (modes | {"write": write, "pack": pack, "impute": impute})[arguments.pop("what")](**arguments)
 
 
 if __name__ == "__main__":
