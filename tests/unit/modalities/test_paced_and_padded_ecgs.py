@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import butter, freqz, iirnotch, resample_poly
 
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.modalities.ecg_signal.doubts import Doubt
+from pacx.modalities.ecg_signal.doubts import Doubt, examined
 from pacx.modalities.ecg_signal.filters import EcgChain
 from pacx.modalities.ecg_signal.packs.pack import packed_as
 from pacx.modalities.ecg_signal.packs.packing import pack_ecgs
@@ -53,9 +53,7 @@ def test_pacing_spikes_of_2_ms_come_out_as_high_as_the_band_allows(hearts, rate_
             start = round(time_s * rate_hz)
             paced[:, start : start + rate_hz // 500] += heights[:, None]
         chain = EcgChain(AS_RECORDED)
-        (without, _), (prepared, _) = (
-            chain(EcgRecord(signals=signals, stored_leads=ECG_LEADS, rate_hz=rate_hz)) for signals in (plain, paced)
-        )
+        without, prepared = (chain(signals, rate_hz, is_millivolt=True) for signals in (plain, paced))
         spikes = prepared - without
         at = np.round(times_s * 500).astype(int)
         seen = np.stack([spikes[:, each - 5 : each + 6] for each in at])  # (spikes, leads, 22 ms)
@@ -76,8 +74,9 @@ def test_an_exam_between_zeros_is_prepared_as_one_that_begins_where_it_begins(he
     assert list(pack.table["doubts"]) == [Doubt.PADDED.name] * len(exams)
     prepared, last = pack.prepared_for(AS_RECORDED)[:], round(500 * duration_s)
     for row, exam in enumerate(exams):
-        alone, strange = EcgChain(AS_RECORDED)(EcgRecord(signals=exam, stored_leads=ECG_LEADS, rate_hz=400))
-        assert Doubt.PADDED not in strange
+        found = examined(EcgRecord(signals=exam, stored_leads=ECG_LEADS, rate_hz=400), AS_RECORDED.duration_s)
+        assert Doubt.PADDED not in found.doubts
+        alone = EcgChain(AS_RECORDED)(found.recorded, 400, is_millivolt=True)
         np.testing.assert_allclose(prepared[row], alone, atol=1e-4)
         # Its first beats are where they were recorded, and behind its end nothing beats.
         moved = np.corrcoef(prepared[row, 1, 500:2500], hearts[row][1, 500:2500])[0, 1]

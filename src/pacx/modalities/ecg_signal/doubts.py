@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.facts import UnusableError
+from pacx.modalities.ecg_signal.filters import SILENT_BELOW, fitted
 from pacx.modalities.ecg_signal.record import EcgRecord
-from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, fitted, lead_positions
+from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, lead_positions
 
 MAINS_HZ = (50.0, 60.0)
-
-SILENT_BELOW = 1e-6
-"""Of its largest value: a standard deviation that is none."""
 
 _FLAT_BELOW = 1e-3
 _MOST_CLIPPED = 0.02

@@ -7,7 +7,7 @@ library fail as it does: everything is told in one sentence here, with the file'
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -93,17 +93,18 @@ class OneEcgFormat(EcgFormat):
 
     def open(self, path: Path, facts: EcgFacts) -> StoredEcgs:
         """The file, which is opened when its recording is read."""
-        return _OneStored(lambda window: self.read(path, window, facts))
+        return _OneStored(self, path, facts)
 
 
+@dataclass(frozen=True)
 class _OneStored(StoredEcgs):
+    kind: OneEcgFormat
+    path: Path
+    facts: EcgFacts
     keys = ("",)
 
-    def __init__(self, read: Callable[[Window], EcgRecord]) -> None:
-        self._read = read
-
     def read(self, key: str, window: Window) -> EcgRecord:
-        return self._read(window)
+        return self.kind.read(self.path, window, self.facts)
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,34 @@
 """The filters between an ECG recording that was examined (``doubts.py``) and an encoder.
 
+`recorded, without gaps -> another rate -> length -> notch -> band -> median -> scale`.
+
 Source: PKUDigitalHealth/ECGFounder, dataset.py and util.py (specification of the ECG side, section 1.4).
 """
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
-from scipy.signal import butter, filtfilt, iirnotch
+from scipy.signal import butter, filtfilt, iirnotch, resample_poly
 
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.modalities.ecg_signal.doubts import SILENT_BELOW, Doubt, examined
 from pacx.modalities.ecg_signal.facts import UnusableError
-from pacx.modalities.ecg_signal.record import EcgRecord
-from pacx.modalities.ecg_signal.recordings import fitted, resampled
 from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
 VOLTAGE_LOST = "was scaled for itself, so that its voltage is lost, but millivolts are needed"
 
+SILENT_BELOW = 1e-6
+"""Of its largest value: a standard deviation that is none."""
+
 _Z_SCORE_EPS = 1e-8
+_SHORTEST_FRACTION = 0.5
+_RATIO_PRECISION = 1000
 
 
 class EcgChain:
-    """The filters of one input contract, designed once and applied record by record."""
+    """The filters of one input contract, designed once and applied to one recording after another."""
 
     def __init__(self, config: EcgPreprocessing) -> None:
         self._config = config
@@ -33,40 +38,53 @@ class EcgChain:
         self._band = butter(config.band_order, config.band_hz, "bandpass", fs=rate)
         self._window = baseline_window(config)
 
-    def __call__(self, record: EcgRecord) -> tuple[NDArray[np.float32], tuple[Doubt, ...]]:
-        """Prepare one record.
+    def __call__(self, recorded: NDArray[np.float64], rate_hz: float, *, is_millivolt: bool) -> NDArray[np.float32]:
+        """Prepare one recording.
 
         Args:
-            record: of any rate and order of leads.
+            recorded: (12, T) in the order of ``ECG_LEADS``, without gaps: what ``examined`` leaves of a record.
+            rate_hz: samples per second.
+            is_millivolt: False where its voltage is lost.
 
         Returns:
-            (leads, num_samples) of the input contract, and what is strange about the record.
+            (leads, num_samples) of the input contract.
 
         Raises:
-            UnusableError: the record is at fault.
-        """
-        filtered, strange = self.filtered(record)
-        if self._config.scale is EcgScale.MILLIVOLT and not record.is_millivolt:
-            raise UnusableError(VOLTAGE_LOST)
-        return scaled(filtered, self._config), strange
-
-    def filtered(self, record: EcgRecord) -> tuple[NDArray[np.float64], tuple[Doubt, ...]]:
-        """All of it but the scale, (leads, num_samples) in the unit of the record, and the doubts.
-
-        Raises:
-            UnusableError: the record is at fault.
+            UnusableError: the recording is at fault.
         """
         config = self._config
-        found = examined(record, config.duration_s, config.leads, notch_hz=config.notch_hz)
-        raw = found.recorded if config.leads == ECG_LEADS else found.recorded[self._positions]
-        wanted = resampled(raw, record.rate_hz, config.sample_rate_hz)
-        known = fitted(wanted, config.num_samples)
+        raw = recorded if config.leads == ECG_LEADS else recorded[self._positions]
+        known = fitted(resampled(raw, rate_hz, config.sample_rate_hz), config.num_samples)
         filtered = filtfilt(*self._band, filtfilt(*self._notch, known))
         if filtered.std() <= SILENT_BELOW * max(np.abs(known).max(), np.finfo(float).tiny):
             raise UnusableError("is constant")
-        if not self._window:
-            return filtered, found.doubts
-        return without_baseline(filtered, self._window), found.doubts
+        if config.scale is EcgScale.MILLIVOLT and not is_millivolt:
+            raise UnusableError(VOLTAGE_LOST)
+        return scaled(without_baseline(filtered, self._window) if self._window else filtered, config)
+
+
+def resampled(signals: NDArray[np.float64], rate_hz: float, wanted_hz: float) -> NDArray[np.float64]:
+    """Another sample rate along the last axis, by a polyphase filter; the trend is kept out of the edges. No NaN."""
+    if rate_hz == wanted_hz:
+        return signals
+    ratio = (Fraction(wanted_hz) / Fraction(rate_hz)).limit_denominator(_RATIO_PRECISION)
+    return resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+
+
+def fitted(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.float64]:
+    """Exactly ``num_samples`` samples: the first ones of a longer record; a shorter one holds its last value.
+
+    Holding makes no step; behind the band-pass it is silence.
+
+    Raises:
+        UnusableError: more than half of the record would be made up.
+    """
+    length = signals.shape[-1]
+    if length < _SHORTEST_FRACTION * num_samples:
+        raise UnusableError(f"has {length} samples where {num_samples} are needed, so more than half would be made up")
+    if length < num_samples:
+        return np.pad(signals, ((0, 0), (0, num_samples - length)), mode="edge")
+    return signals[:, :num_samples]
 
 
 def baseline_window(config: EcgPreprocessing) -> int:

@@ -18,7 +18,7 @@ from pacx.core.errors import DataError
 from pacx.core.quarantine import Quarantined
 from pacx.core.tables.cells import known
 from pacx.core.workers import in_order
-from pacx.modalities.ecg_signal.doubts import Doubt
+from pacx.modalities.ecg_signal.doubts import Doubt, examined
 from pacx.modalities.ecg_signal.facts import UnusableError
 from pacx.modalities.ecg_signal.filters import EcgChain
 from pacx.modalities.ecg_signal.sources import EcgPiece, EcgSource
@@ -140,16 +140,12 @@ def prepared_blocks(
     """
     wanted = np.arange(len(source.sample_ids)) if rows is None else rows
     starts = range(0, len(wanted), BLOCK)
-    pieces = (_Work(source, wanted[start : start + BLOCK]).piece() for start in starts)
-    yield from in_order(partial(_prepare, config=config), pieces, num_workers)
+    pieces = (_work(source, wanted[start : start + BLOCK]) for start in starts)
+    return in_order(partial(_prepare, config=config), pieces, num_workers)
 
 
-class _Work(NamedTuple):
-    source: EcgSource
-    rows: NDArray[np.int64]
-
-    def piece(self) -> tuple[list[int], list[str], EcgPiece]:
-        return self.rows.tolist(), [self.source.places[row] for row in self.rows], self.source.piece(self.rows)
+def _work(source: EcgSource, rows: NDArray[np.int64]) -> tuple[list[int], list[str], EcgPiece]:
+    return rows.tolist(), [source.places[row] for row in rows], source.piece(rows)
 
 
 def digest_of(samples: bytes) -> str:
@@ -175,7 +171,8 @@ def _prepare(work: tuple[list[int], Sequence[str], EcgPiece], *, config: EcgPrep
         try:
             if isinstance(record, str):
                 raise UnusableError(record.removeprefix(f"{place} "))
-            prepared, doubts = chain(record)
+            found = examined(record, config.duration_s, config.leads, notch_hz=config.notch_hz)
+            prepared = chain(found.recorded, record.rate_hz, is_millivolt=record.is_millivolt)
         except UnusableError as reason:
             bad.append((row, Quarantined(sample_id=sample_id, file=file, reason=str(reason))))
             continue
@@ -189,7 +186,7 @@ def _prepare(work: tuple[list[int], Sequence[str], EcgPiece], *, config: EcgPrep
                 record.rate_hz,
                 record.is_millivolt,
                 record.derived,
-                tuple(doubt.name for doubt in doubts),
+                tuple(doubt.name for doubt in found.doubts),
                 digest_of(signals[len(good)].tobytes()),
             )
         )

@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,8 @@ from pacx.modalities.ecg_signal.facts import EcgUnit, UnusableError
 from pacx.modalities.targets import named
 
 _CHECKED_RECORDS = 64
-_SHORTEST_FRACTION = 0.5
 # Unrelated leads differ by 1.4 times their size or more; with as much noise as signal the identities still give 1.
 _IDENTITY_BROKEN_ABOVE = 0.9
-_RATIO_PRECISION = 1000
 
 _BEFORE_LEAD = re.compile(r"^(?:mdc_ecg_lead_|(?:ecg|ekg|lead)(?:[\s_:.]+|-|(?=[ivad])))*")
 """What makers write before a lead's name. A hyphen behind a blank turns the lead round."""
@@ -220,29 +217,3 @@ def check_plausible(recordings: EcgRecordings, source: str) -> EcgRecordings:
     check_lead_order(recordings, source)
     check_voltage(recordings, source)
     return recordings
-
-
-def resampled(signals: NDArray[np.float64], rate_hz: float, wanted_hz: float) -> NDArray[np.float64]:
-    """Another sample rate along the last axis, by a polyphase filter; the trend is kept out of the edges. No NaN."""
-    from scipy.signal import resample_poly
-
-    if rate_hz == wanted_hz:
-        return signals
-    ratio = (Fraction(wanted_hz) / Fraction(rate_hz)).limit_denominator(_RATIO_PRECISION)
-    return resample_poly(signals, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
-
-
-def fitted(signals: NDArray[np.float64], num_samples: int) -> NDArray[np.float64]:
-    """Exactly ``num_samples`` samples: the first ones of a longer record; a shorter one holds its last value.
-
-    Holding makes no step; behind the band-pass it is silence.
-
-    Raises:
-        UnusableError: more than half of the record would be made up.
-    """
-    length = signals.shape[-1]
-    if length < _SHORTEST_FRACTION * num_samples:
-        raise UnusableError(f"has {length} samples where {num_samples} are needed, so more than half would be made up")
-    if length < num_samples:
-        return np.pad(signals, ((0, 0), (0, num_samples - length)), mode="edge")
-    return signals[:, :num_samples]

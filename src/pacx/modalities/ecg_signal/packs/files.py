@@ -7,7 +7,7 @@ and goes on after them.
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,13 +48,19 @@ class EcgPackFiles:
         """Recordings that need not be read again."""
         return len(self.entries) + len(self.bad)
 
-    def append(self, block: PreparedBlock) -> None:
-        """Write what was prepared, then the line that says so."""
-        self._signals.write(np.ascontiguousarray(block.signals).data)
-        self._signals.flush()
-        line = {"entries": block.entries, "bad": [[row, asdict(each)] for row, each in block.quarantined]}
-        write_line(self._journal, line)
-        self._count(block.entries, block.quarantined)
+    def written(self, blocks: Iterable[PreparedBlock]) -> Iterator[int]:
+        """Write each block as it comes, then the line that says so.
+
+        Yields:
+            How many recordings of the source were behind it.
+        """
+        for block in blocks:
+            self._signals.write(np.ascontiguousarray(block.signals).data)
+            self._signals.flush()
+            line = {"entries": block.entries, "bad": [[row, asdict(each)] for row, each in block.quarantined]}
+            write_line(self._journal, line)
+            self._count(block.entries, block.quarantined)
+            yield len(block.entries) + len(block.quarantined)
 
     def _count(self, entries: list[PreparedEcg], bad: list[tuple[int, Quarantined]]) -> None:
         self.entries += entries

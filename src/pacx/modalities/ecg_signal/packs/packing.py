@@ -170,11 +170,17 @@ def _fill(
         sieve.take(files.entries)
     with progress("packing", len(rows), "recordings") as shown:
         shown.advance(files.num_read)
-        for block in prepared_blocks(source, config, num_workers, rows[files.num_read :]):
-            files.append(sieve.passed(block) if sieve else block)
-            shown.advance(len(block.entries) + len(block.quarantined), f"{len(files.bad)} bad" if files.bad else "")
+        for num_read in files.written(
+            _sifted(prepared_blocks(source, config, num_workers, rows[files.num_read :]), sieve)
+        ):
+            shown.advance(num_read, f"{len(files.bad)} bad" if files.bad else "")
             require_few_bad(WHAT, [each for _, each in files.bad], num_all, max_bad_fraction, is_done=False)
     require_few_bad(WHAT, [each for _, each in files.bad], num_all, max_bad_fraction)
+
+
+def _sifted(blocks: Iterator[PreparedBlock], sieve: Sieve | None) -> Iterator[PreparedBlock]:
+    """Blocks without what a sieve leaves out; a shard's are sifted when it is merged."""
+    return map(sieve.passed, blocks) if sieve else blocks
 
 
 def is_ecg_shard(folder: Path) -> bool:
@@ -218,9 +224,8 @@ def merge_ecg_shards(folders: Sequence[Path], out: Path, *, max_bad_fraction: fl
     ):
         with ecg_pack_files(folder, made.source_fingerprint, config.num_samples) as files:
             for (about, place), manifest in zip(shards, manifests, strict=True):
-                for block in _blocks(about, place, manifest):
-                    files.append(sieve.passed(block))
-                    shown.advance(len(block.entries) + len(block.quarantined))
+                for num_read in files.written(map(sieve.passed, _blocks(about, place, manifest))):
+                    shown.advance(num_read)
             require_few_bad(WHAT, [each for _, each in files.bad], first["num_all"], max_bad_fraction)
             notes = tuple(first["notes"])
             origin = made.source_fingerprint, made.source_stamp
