@@ -4,13 +4,12 @@ Every function takes rows and says "not measured" where there is none; none know
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.models.encoders.names import MAE, PACX
 from pacx.reporting.result_rows import Rows
-from pacx.reporting.tables import Cell, Table
+from pacx.reporting.tables import Table
 from studies.simulated.names import (
     BLIND,
     HOSPITAL,
@@ -23,90 +22,11 @@ from studies.simulated.names import (
     WITHIN_VIEW,
 )
 from studies.simulated.tables import DENSE, FRACTIONS, study_row
-from studies.stepwise.cells import NOT_MEASURED, points, share
+from studies.stepwise.bars import Bar, Judge, above, at_most, near, nothing
 
-_QUARTER, _POINT, _HALF_A_POINT = 0.25, 0.01, 0.005
-_EMPTY = Cell(text="", is_quiet=True)
+_QUARTER = 0.25
 _OURS = Subject(PACX)
 _POOLINGS = (Subject(MAE), Subject(MAE, "mean"))
-
-
-class BarVerdict(Enum):
-    """What an interval says of a bar."""
-
-    MET = "met"
-    MISSED = "MISSED"
-    OPEN = "open"
-
-
-Judge = Callable[[ResultRow], BarVerdict]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """Something the study had to show, at one or more shares of the labels.
-
-    Args:
-        asked: in words.
-        rows: what was measured at each of ``FRACTIONS``; None = not measured, or not asked for.
-        judges: what it takes there; None = not asked for.
-        is_later: added after a first look at the results.
-    """
-
-    asked: str
-    rows: Sequence[ResultRow | None]
-    judges: Sequence[Judge | None]
-    is_later: bool = False
-
-    @property
-    def verdicts(self) -> tuple[BarVerdict | None, ...]:
-        """At each share; None where nothing was asked for or measured."""
-        pairs = zip(self.rows, self.judges, strict=True)
-        return tuple(None if row is None or judge is None else judge(row) for row, judge in pairs)
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """A line of the table of bars."""
-        shown = []
-        for row, judge, verdict in zip(self.rows, self.judges, self.verdicts, strict=True):
-            if judge is None:
-                shown.append(_EMPTY)
-            elif row is None or verdict is None:
-                shown.append(NOT_MEASURED)
-            else:
-                number = share(row) if row.metric == SHARE else points(row)
-                shown.append(replace(number, small=f"{number.small}: {verdict.value}", is_quiet=False))
-        return (Cell(text=self.asked), *shown, Cell(text="later" if self.is_later else "before"))
-
-
-def _above(least: float) -> Judge:
-    """At least so much, with an interval above 0."""
-    return lambda row: BarVerdict.MET if row.value >= least and row.ci_low > 0 else BarVerdict.MISSED
-
-
-def _at_most(most: float) -> Judge:
-    """The whole interval at most so much."""
-
-    def judge(row: ResultRow) -> BarVerdict:
-        if row.value > most:
-            return BarVerdict.MISSED
-        return BarVerdict.MET if row.ci_high <= most else BarVerdict.OPEN
-
-    return judge
-
-
-def _nothing(row: ResultRow) -> BarVerdict:
-    """No gain that can be told from none, and none of a point or more that could hide in the interval."""
-    if row.ci_low > 0:
-        return BarVerdict.MISSED
-    return BarVerdict.MET if row.ci_high < _POINT else BarVerdict.OPEN
-
-
-def _near(row: ResultRow) -> BarVerdict:
-    """The whole interval within half a point on either side of 0."""
-    if abs(row.value) > _HALF_A_POINT:
-        return BarVerdict.MISSED
-    return BarVerdict.MET if row.ci_low >= -_HALF_A_POINT and row.ci_high <= _HALF_A_POINT else BarVerdict.OPEN
 
 
 def _everywhere(asked: str, find: Callable[[float], ResultRow | None], judge: Judge, *, is_later: bool) -> Bar:
@@ -121,7 +41,7 @@ def _over_strongest(rows: Rows, asked: str, baselines: Sequence[Subject], *, is_
         known = [row for row in found if row is not None]
         return min(known, key=lambda each: each.value) if len(known) == len(found) else None
 
-    return _everywhere(asked, find, _above(0.0), is_later=is_later)
+    return _everywhere(asked, find, above(0.0), is_later=is_later)
 
 
 def _keeps_a_quarter(rows: Rows, control: str, words: str, *, is_later: bool) -> Bar:
@@ -131,14 +51,14 @@ def _keeps_a_quarter(rows: Rows, control: str, words: str, *, is_later: bool) ->
             return None  # a share of a gain that may be none says nothing
         return study_row(rows, DENSE, Subject(control), _OURS, part, metric=SHARE)
 
-    return _everywhere(f"{words} at most a quarter of the gain", find, _at_most(_QUARTER), is_later=is_later)
+    return _everywhere(f"{words} at most a quarter of the gain", find, at_most(_QUARTER), is_later=is_later)
 
 
 def _no_more_than(rows: Rows, world: str, control: str, words: str, *, is_later: bool) -> Bar:
     def find(part: float) -> ResultRow | None:
         return study_row(rows, DENSE, Subject(PACX, condition=world), Subject(control, condition=world), part)
 
-    return _everywhere(f"{words}: nothing beyond it", find, _nothing, is_later=is_later)
+    return _everywhere(f"{words}: nothing beyond it", find, nothing, is_later=is_later)
 
 
 def bars(rows: Rows) -> list[Bar]:
@@ -146,7 +66,7 @@ def bars(rows: Rows) -> list[Bar]:
     gains = [study_row(rows, DENSE, _OURS, Subject(MAE), part) for part in FRACTIONS]
     asked = "PaCX over the MAE: at least +5 points at 1 %, +2.5 at 100 %, interval above 0"
     found = [
-        Bar(asked=asked, rows=gains, judges=[_above(0.05), None, _above(0.025)]),
+        Bar(asked=asked, rows=gains, judges=[above(0.05), None, above(0.025)]),
         _over_strongest(
             rows, "PaCX over the stronger of the MAE's poolings: interval above 0", _POOLINGS, is_later=False
         ),
@@ -161,7 +81,7 @@ def bars(rows: Rows) -> list[Bar]:
             metric=difference_metric("iou"), fraction=1.0,
         )  # fmt: skip
         asked = f"{label}: IoU within 0.5 points of the MAE"
-        found.append(Bar(asked=asked, rows=[None, None, row], judges=[None, None, _near]))
+        found.append(Bar(asked=asked, rows=[None, None, row], judges=[None, None, near]))
     found += [
         _over_strongest(
             rows,

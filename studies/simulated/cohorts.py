@@ -8,22 +8,15 @@ import numpy as np
 
 from pacx.core.errors import DataError
 from pacx.core.preprocessing import Preprocessing
-from pacx.data.dataset import SplitPlan
-from pacx.data.datasets.folder import DATASET as FOLDER
-from pacx.data.datasets.folder import FolderOptions
 from pacx.data.packs.pack import Pack
 from pacx.data.packs.packing import pack_records
-from pacx.data.packs.splitting import with_splits
-from pacx.data.records import Records
 from pacx.recipes.side_by_side import in_processes
 from pacx.simulation.hospital import HospitalConfig, write_hospital
 from pacx.simulation.patients.sites import COMMUNITY_HOSPITAL
 from studies.simulated.design import IN_LIFE, WORLDS, StudyFolders, StudySizes
-from studies.stepwise.cohorts import DOWNSTREAM, PRETRAINING, TRIPLETS, cohort_records, first_patients
+from studies.stepwise.cohorts import DOWNSTREAM, MASKED, PRETRAINING, TRIPLETS, cohort_records, masked_records
 
-MASKED, ELSEWHERE = "masked", "elsewhere"
-_DECODED = SplitPlan(fractions=(0.4, 0.1, 0.5))
-"""A large test split: the question is how small a difference can be told."""
+ELSEWHERE = "elsewhere"
 
 
 def simulate(folders: StudyFolders, sizes: StudySizes, *, seed: int, num_processes: int) -> None:
@@ -69,18 +62,15 @@ def pack_cohorts(folders: StudyFolders, sizes: StudySizes, seed: int) -> None:
     wanted += [(cohort, world.name) for world in WORLDS for cohort in (TRIPLETS, DOWNSTREAM)]
     for cohort, name in wanted:
         hospital = folders.hospital(name)
-        records = _masked_records(hospital, sizes, seed) if cohort == MASKED else cohort_records(hospital, cohort, seed)
+        if cohort == MASKED:
+            records = masked_records(hospital, sizes.num_masked_patients, seed)
+        else:
+            records = cohort_records(hospital, cohort, seed)
         if name == ELSEWHERE:
             records = replace(records, table=records.table.assign(split="test"))
         pack_records(
             records, folders.pack(cohort, name), preprocessing=Preprocessing(image_size_px=sizes.image_size_px)
         )
-
-
-def _masked_records(hospital: Path, sizes: StudySizes, seed: int) -> Records:
-    """Some films with masks and without labels, for the decoder."""
-    records = FOLDER.read(hospital / DOWNSTREAM, FolderOptions())
-    return with_splits(first_patients(records, sizes.num_masked_patients), seed, _DECODED)
 
 
 def require_strangers(folders: StudyFolders) -> dict[str, int]:

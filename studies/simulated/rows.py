@@ -29,7 +29,7 @@ from pacx.evaluation.statistics.bootstrap import (
 from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
 from studies.simulated import names
-from studies.simulated.cohorts import ELSEWHERE, MASKED
+from studies.simulated.cohorts import ELSEWHERE
 from studies.simulated.design import BLIND, CONDITIONS, IN_LIFE, NO_WIRES, NOT_VISIBLE, World
 from studies.simulated.names import (
     HOSPITAL,
@@ -42,7 +42,7 @@ from studies.simulated.names import (
     WITHIN_VIEW,
 )
 from studies.simulated.steps import AWAY, BaselineStep, HospitalStudy, MaskStep, Stage2Step, view
-from studies.stepwise.cohorts import DOWNSTREAM
+from studies.stepwise.cohorts import DOWNSTREAM, MASKED
 from studies.stepwise.finished import Finished, cost_rows, macro, origin
 from studies.stepwise.probing import GROUPS, PROBE_SEEDS
 from studies.stepwise.step import StudyStep

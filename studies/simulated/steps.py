@@ -22,10 +22,10 @@ from pacx.models.encoders.by_name import NamedEncoder, random_like
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
-from studies.simulated.cohorts import ELSEWHERE, MASKED
+from studies.simulated.cohorts import ELSEWHERE
 from studies.simulated.design import CONDITIONS, IN_LIFE, NO_WIRES, WORLDS, Condition, StudyFolders, StudySizes, World
 from studies.simulated.names import STANDARDIZED
-from studies.stepwise.cohorts import DOWNSTREAM, TRIPLETS
+from studies.stepwise.cohorts import DOWNSTREAM, MASKED, TRIPLETS
 from studies.stepwise.probing import GROUPS, papers_probe, probe_draws
 from studies.stepwise.step import Study, StudyStep
 

@@ -17,10 +17,13 @@ from pacx.simulation.patients.population import draw_physiology
 from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 
 PRETRAINING, TRIPLETS, DOWNSTREAM = "pretraining", "triplets", "downstream"
+MASKED = "masked"
+"""The pack of some of the downstream films, with outlines."""
 ACUITY_TENTH = "acuity_tenth"
 """Column of the triplets' packs: how ill a patient is, in tenths."""
 NUM_TENTHS = 10
 _PROBED = SplitPlan(fractions=(0.5, 0.1, 0.4))
+_DECODED = SplitPlan(fractions=(0.4, 0.1, 0.5))
 """Large test splits: the question is how small a difference can be told."""
 
 
@@ -41,6 +44,12 @@ def cohort_records(hospital: Path, cohort: str, seed: int, num_patients: int | N
         tenths = tenths_of(physiology_of(records.table["patient_id"].tolist(), seed).acuity)
         records = replace(records, table=records.table.assign(**{ACUITY_TENTH: tenths}))
     return with_splits(records, seed, _PROBED if cohort == DOWNSTREAM else UNTESTED)
+
+
+def masked_records(hospital: Path, num_patients: int, seed: int) -> Records:
+    """The films of the first so many labelled patients with masks and without labels, for a decoder."""
+    records = FOLDER.read(hospital / DOWNSTREAM, FolderOptions())
+    return with_splits(first_patients(records, num_patients), seed, _DECODED)
 
 
 def first_patients(records: Records, num_patients: int) -> Records:
