@@ -26,6 +26,7 @@ from pacx.reporting.exports import to_markdown
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Table, is_distinguishable
 from studies.gain_figure import draw_gains
+from studies.illness import bars as illness_bars
 from studies.illness import names as illness_names
 from studies.illness import tables as illness_tables
 from studies.illness.figure import draw_beyond
@@ -147,6 +148,14 @@ class Numbers:
         """Own minus equally ill of each Stage 1."""
         return to_markdown(illness_tables.each_table(self.rows, measure))
 
+    def illness_against(self, measure: str) -> str:
+        """One way of teaching less another."""
+        return to_markdown(illness_tables.against_table(self.rows, measure))
+
+    def illness_bars(self) -> str:
+        """What the study of illness had to show."""
+        return to_markdown(illness_bars.bar_table(self.rows))
+
     def illness_labels(self) -> str:
         """Own minus equally ill of single labels."""
         return to_markdown(illness_tables.label_table(self.rows))
@@ -169,7 +178,7 @@ class Numbers:
         own = illness_names.subject(method, pairs, illness_names.OWN)
         row = self.row(
             protocol=illness_names.ILLNESS,
-            dataset=f"{illness_names.HOSPITAL}, {illness_tables.GROUPS[0]}",
+            dataset=illness_names.dataset_of(illness_tables.GROUPS[0]),
             subject=str(own),
             contrast=str(other),
             metric=difference_metric(measure),

@@ -1,6 +1,7 @@
 """The study's patients: one hospital, one pack of films for each number of pairs; what is there stays."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -22,12 +23,21 @@ from pacx.simulation.patients.physiology import (
     Physiology,
 )
 from pacx.simulation.signals.labs import expected_haemoglobin_g_dl
-from studies.illness.design import IllnessFolders, IllnessSizes
-from studies.stepwise.cohorts import DOWNSTREAM, PRETRAINING, TRIPLETS, cohort_records, physiology_of, tenths_of
+from studies.illness.design import BLIND_WORLD, WORLD, IllnessFolders, IllnessSizes
+from studies.simulated.design import BLIND
+from studies.stepwise.cohorts import (
+    DOWNSTREAM,
+    PRETRAINING,
+    TRIPLETS,
+    cohort_records,
+    masked_records,
+    physiology_of,
+    tenths_of,
+)
 
 
 def simulate(folders: IllnessFolders, sizes: IllnessSizes, *, seed: int, workers: Workers) -> None:
-    """Write the hospital."""
+    """Write the hospital, and the same patients' films as they would be if they showed nothing."""
     config = HospitalConfig(
         num_pretraining_patients=sizes.num_pretraining_patients,
         num_triplet_patients=sizes.pairs[-1],
@@ -35,19 +45,32 @@ def simulate(folders: IllnessFolders, sizes: IllnessSizes, *, seed: int, workers
         image_size_px=sizes.image_size_px,
         seed=seed,
     )
-    write_hospital(folders.simulated, config, workers=workers)
+    blind = replace(
+        config,
+        num_pretraining_patients=1,
+        num_triplet_patients=sizes.num_blind_pairs,
+        num_downstream_patients=sizes.num_blind_downstream_patients,
+        visibility=BLIND.seen,
+        circumstances=BLIND.circumstances,
+    )
+    for world, each in ((WORLD, config), (BLIND_WORLD, blind)):
+        write_hospital(folders.hospital(world), each, workers=workers)
 
 
 def pack_cohorts(folders: IllnessFolders, sizes: IllnessSizes, seed: int) -> None:
     """Pack every cohort; of the patients with pairs the first so many for each number."""
-    wanted: list[tuple[str, Path, int | None]] = [
-        (PRETRAINING, folders.pretraining, None),
-        (DOWNSTREAM, folders.downstream, None),
-        *((TRIPLETS, folders.pairs(number), number) for number in (sizes.num_encoder_patients, *sizes.pairs)),
+    wanted: list[tuple[str, str, Path, int | None]] = [
+        (WORLD, PRETRAINING, folders.pretraining, None),
+        (WORLD, DOWNSTREAM, folders.downstream(), None),
+        *((WORLD, TRIPLETS, folders.pairs(number), number) for number in (sizes.num_encoder_patients, *sizes.pairs)),
+        (BLIND_WORLD, DOWNSTREAM, folders.downstream(BLIND_WORLD), None),
+        (BLIND_WORLD, TRIPLETS, folders.pairs(sizes.num_blind_pairs, BLIND_WORLD), None),
     ]
-    for cohort, out, number in dict.fromkeys(wanted):
-        records = cohort_records(folders.simulated, cohort, seed, number)
+    for world, cohort, out, number in dict.fromkeys(wanted):
+        records = cohort_records(folders.hospital(world), cohort, seed, number)
         pack_records(records, out, preprocessing=Preprocessing(image_size_px=sizes.image_size_px))
+    outlined = masked_records(folders.hospital(WORLD), sizes.num_masked_patients, seed)
+    pack_records(outlined, folders.masked, preprocessing=Preprocessing(image_size_px=sizes.image_size_px))
 
 
 def require_strangers(folders: IllnessFolders) -> dict[str, int]:
@@ -62,7 +85,7 @@ def require_strangers(folders: IllnessFolders) -> dict[str, int]:
     places = {
         PRETRAINING: folders.pretraining,
         TRIPLETS: folders.pairs(folders.most_pairs),
-        DOWNSTREAM: folders.downstream,
+        DOWNSTREAM: folders.downstream(),
     }
     packs = {name: Pack.open(path) for name, path in places.items()}
     patients = {name: set(pack.patient_ids) for name, pack in packs.items()}

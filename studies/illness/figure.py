@@ -11,11 +11,12 @@ from studies.illness.tables import FRACTIONS, SHOWN, illness_row, measured_pairs
 _COLOURS = {
     names.ORACLE: GREY,
     names.CLOSED_FORM: "#c0392b",
+    names.OF_MEASURES: "#d98e04",
     names.PAPER: INK,
     names.CONDITIONED: "#2f7fb8",
 }
 _MEASURES = {names.AREA: "all patients", names.WITHIN: "among equally ill patients"}
-_CALLED = {**SHOWN, names.ORACLE: "oracle (true physiology)"}
+_CALLED = {**SHOWN, names.OF_MEASURES: "closed form, ECG measures", names.ORACLE: "oracle (true physiology)"}
 _STEP_APART = 1.06
 """Methods with the same number of pairs stand beside each other on the logarithmic axis."""
 
@@ -65,7 +66,7 @@ def _panel(axes: Axes, rows: Rows, measure: str, fraction: float) -> None:
             [100 * (row.value - row.ci_low) for row in known.values()],
             [100 * (row.ci_high - row.value) for row in known.values()],
         ]
-        apart = _STEP_APART ** (place - 1.5)
+        apart = _STEP_APART ** (place - (len(_COLOURS) - 1) / 2)
         axes.errorbar(
             [apart * number for number in known],
             values,

@@ -1,12 +1,16 @@
 """What the rows of this study call methods, what they are taught, and measures: steps write it, pages read it."""
 
-from pacx.evaluation.results import Subject
+from collections.abc import Mapping
+
+from pacx.evaluation.results import Subject, difference_metric
 from pacx.models.encoders.names import MAE
 
 ILLNESS, KNOWLEDGE, HOSPITAL = "illness", "illness-knowledge", "simulated hospital"
 """Protocols and dataset."""
 
 CLOSED_FORM = "closed form"
+OF_MEASURES, OF_ECG_AND_MEASURES = "closed form of ECG measures", "closed form of ECG and its measures"
+"""With what a cardiologist measures on an ECG in the place of, or beside, the ECG encoder's embedding; labs as well."""
 ORACLE = "oracle"
 """The closed form towards the true physiology, which only a simulation knows: the ceiling of what pairs could teach."""
 READ_ACUITY = "acuity read from films"
@@ -14,6 +18,15 @@ READ_ACUITY = "acuity read from films"
 ACUITY = "acuity"
 """How ill a test patient truly is, as the only feature of the probe."""
 PAPER, CONDITIONED = "Stage 2", "conditioned Stage 2"
+
+AGAINST: Mapping[str, tuple[str, ...]] = {
+    CLOSED_FORM: (PAPER,),
+    OF_MEASURES: (CLOSED_FORM, PAPER),
+    OF_ECG_AND_MEASURES: (CLOSED_FORM, PAPER),
+    PAPER: (CLOSED_FORM,),
+    CONDITIONED: (CLOSED_FORM, PAPER),
+}
+"""Which methods' own pairs, as many, each method's are compared with."""
 
 OWN, EQUALLY_ILL, RANDOM_VECTORS = "own", "equally ill", "random vectors"
 """Whose targets a film is given: its patient's, another patient's of the same tenth of acuity, or nobody's."""
@@ -25,6 +38,16 @@ AREA, WITHIN = "auroc", "auroc_within_tenths"
 MEASURES = (AREA, WITHIN)
 SHARE, SHARE_OF_ORACLE = "share_of_gain", "share_of_oracle"
 R2 = "r2_beyond_acuity"
+
+
+def more_beyond(measure: str) -> str:
+    """The metric of own minus equally ill of one method, less the same of another."""
+    return difference_metric(f"{measure}_own_minus_equally_ill")
+
+
+def dataset_of(group: str, *, is_blind: bool = False) -> str:
+    """Labels of a group, asked of films as they are or of those that show nothing and are taken alike."""
+    return f"{HOSPITAL}, {'films of nothing, ' * is_blind}{group}"
 
 
 def subject(method: str, num_pairs: int, taught: str, *, by_papers_probe: bool = False) -> Subject:

@@ -7,7 +7,6 @@ and the row says so. What is compared is compared over the Stage 1 seeds that al
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -18,11 +17,12 @@ from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
 from pacx.evaluation.statistics.bootstrap import Column, Float, RowMaker, mean_over_seeds, ratio
 from pacx.models.encoders.names import MAE
 from studies.illness.cohorts import variables
-from studies.illness.design import METHODS, TRAINED
+from studies.illness.design import BLIND_WORLD, METHODS, WORLD
+from studies.illness.masks import mask_rows
 from studies.illness.names import (
     ACUITY,
+    AGAINST,
     BOTH,
-    CLOSED_FORM,
     EQUALLY_ILL,
     HOSPITAL,
     ILLNESS,
@@ -37,6 +37,8 @@ from studies.illness.names import (
     SHARE,
     SHARE_OF_ORACLE,
     baseline,
+    dataset_of,
+    more_beyond,
     of_stage_1,
     share_of,
     subject,
@@ -104,24 +106,23 @@ def _macro(draws: Float) -> Float:
 class _Done(Finished[IllnessStudy]):
     """The steps that are done, by what their rows are called."""
 
-    @cached_property
-    def probed(self) -> Mapping[Subject, list[tuple[ProbedStep | AcuityStep, str]]]:
+    def probed(self, world: str) -> Mapping[Subject, list[tuple[ProbedStep | AcuityStep, str]]]:
         """Per subject its steps, and the pooling that its arrays are named by."""
         found: dict[Subject, list[tuple[ProbedStep | AcuityStep, str]]] = {}
         for step in self.steps:
-            if isinstance(step, AcuityStep):
+            if isinstance(step, AcuityStep) and world == WORLD:
                 found[untaught(ACUITY)] = [(step, "")]
-            elif isinstance(step, ProbedStep):
+            elif isinstance(step, ProbedStep) and step.world == world:
                 for pooling in ("", BOTH) if step.method == MAE else ("",):
                     plain = untaught(step.method, pooling)
                     name = subject(step.method, step.num_pairs, step.taught) if step.taught else plain
                     found.setdefault(name, []).append((step, pooling))
         return found
 
-    def scored(self, group: str, reader: str, measure: str) -> dict[Subject, _Scored]:
-        """Every encoder's draws in one group of labels, by one kind of probe and one measure."""
+    def scored(self, group: str, reader: str, measure: str, world: str) -> dict[Subject, _Scored]:
+        """Every encoder's draws in one group of labels, by one kind of probe and one measure, on one world's films."""
         found = {}
-        for name, steps in self.probed.items():
+        for name, steps in self.probed(world).items():
             arrays = {
                 (step.stage_1, step.seed) if isinstance(step, ProbedStep) else (None, 0): self.files[step.name][wanted]
                 for step, pooling in steps
@@ -140,6 +141,10 @@ def _kept(equal: Float, own: Float, base: Float) -> Float:
     return ratio(equal - base, own - base)
 
 
+def _more(own: Float, equal: Float, other_own: Float, other_equal: Float) -> Float:
+    return (own - equal) - (other_own - other_equal)
+
+
 def _reached(own: Float, equal: Float, oracle_own: Float, oracle_equal: Float) -> Float:
     return ratio(own - equal, oracle_own - oracle_equal)
 
@@ -149,6 +154,7 @@ class _Writer:
     """Rows of one group of labels, read by one kind of probe, by one measure."""
 
     done: _Done
+    dataset: str
     group: str
     by_papers_probe: bool
     measure: str
@@ -175,23 +181,33 @@ class _Writer:
             pairs += [(none, baseline())]
             if method not in (ORACLE, READ_ACUITY):
                 pairs += [(own, untaught(MAE, BOTH)), (own, subject(READ_ACUITY, number, OWN))]
-            if method in TRAINED:
-                pairs += [(own, subject(CLOSED_FORM, number, OWN))]
-        found = self._differences(pairs, part)
+        others = AGAINST.get(method, ())
+        found = self._differences([*pairs, *((own, subject(each, number, OWN)) for each in others)], part)
+        found += [row for each in others for row in self._more_beyond(method, each, number, part)]
         if not self.by_papers_probe and {own, equal} <= self.scored.keys():
             found += [self._of_one(own, equal, part, one) for one in _shared([self.scored[own], self.scored[equal]])]
         if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
-            found += self._shares(own, equal, number, part)
+            found += self._shares(method, number, part)
             if number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1:
                 found += [self._difference(own, equal, part, label) for label in GROUPS[self.group]]
         return found
 
-    def _shares(self, own: Subject, equal: Subject, number: int, part: int) -> list[ResultRow]:
-        """What equally ill patients' pairs keep of the gain, and how much of the oracle's is reached; of gains only."""
-        gained, base, kept = self._macros([own, baseline(), equal], part)
+    def _more_beyond(self, method: str, other: str, number: int, part: int) -> list[ResultRow]:
+        """How much more a method's own pairs add to an equally ill patient's than another's do."""
+        four = [subject(each, number, taught) for each in (method, other) for taught in (OWN, EQUALLY_ILL)]
+        if not set(four) <= self.scored.keys():
+            return []
+        gained = _more(*self._macros(four, part))
+        return [self._row(more_beyond(self.measure), gained, four, part, called=[four[0], four[2]])]
+
+    def _shares(self, method: str, number: int, part: int) -> list[ResultRow]:
+        """What controls' pairs keep of the gain, and how much of the oracle's is reached; of gains only."""
+        own, equal, none = (subject(method, number, each) for each in (OWN, EQUALLY_ILL, RANDOM_VECTORS))
         found = []
-        if gained[0] - base[0] > _POINT:
-            found.append(self._row(share_of(SHARE, self.measure), _kept(kept, gained, base), [equal, own], part))
+        for control in (each for each in (equal, none) if each in self.scored):
+            gained, base, kept = self._macros([own, baseline(), control], part)
+            if gained[0] - base[0] > _POINT:
+                found.append(self._row(share_of(SHARE, self.measure), _kept(kept, gained, base), [control, own], part))
         oracle = [subject(ORACLE, number, each) for each in (OWN, EQUALLY_ILL)]
         if own not in oracle and set(oracle) <= self.scored.keys():
             four = self._macros([own, equal, *oracle], part)
@@ -220,6 +236,7 @@ class _Writer:
             [own, equal],
             part,
             called=[of_stage_1(own, stage_1), of_stage_1(equal, stage_1)],
+            num_stage_1=1,
         )
 
     def _score(self, name: Subject, part: int) -> ResultRow:
@@ -243,13 +260,14 @@ class _Writer:
         part: int,
         label: str = MACRO,
         called: Sequence[Subject] = (),
+        num_stage_1: int | None = None,
     ) -> ResultRow:
         """One number of the first subject, against the second where there is one."""
         scored = [self.scored[name] for name in behind]
         names = [_seen(name, by_papers_probe=self.by_papers_probe) for name in called or behind]
         maker = RowMaker(
             protocol=ILLNESS,
-            dataset=f"{HOSPITAL}, {self.group}",
+            dataset=self.dataset,
             seed=self.done.study.seed,
             provenance=origin(self.remark, [about for one in scored for about in one.abouts]),
             subjects={str(name): name for name in names},
@@ -257,7 +275,7 @@ class _Writer:
         )
         column = Column(str(names[0]), metric, draws, str(names[1]) if names[1:] else "")
         num_probes = self.done.study.sizes.num_probe_seeds[FRACTIONS[part]]
-        said = f"{1 if called else len(_shared(scored))} Stage 1 seeds, {num_probes} probe seeds"
+        said = f"{num_stage_1 or len(_shared(scored))} Stage 1 seeds, {num_probes} probe seeds"
         return maker.row(column, draws, label=label, n=self.n, fraction=FRACTIONS[part], remark=said)
 
 
@@ -301,18 +319,23 @@ def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: 
     if not done.steps:
         return []
     remark = f"{'REHEARSAL, no result; ' * study.sizes.is_rehearsal}{command}; {study.num_draws} draws"
-    n = len(Pack.open(study.folders.downstream).rows("test"))
     rows: list[ResultRow] = []
-    for group in GROUPS:
-        for reader in READERS:
-            for measure in MEASURES:
-                rows += _Writer(
-                    done=done,
-                    group=group,
-                    by_papers_probe=reader == PAPERS_PROBE,
-                    measure=measure,
-                    remark=remark,
-                    n=n,
-                    scored=done.scored(group, reader, measure),
-                ).rows()
-    return rows + _knowledge_rows(done, remark) + cost_rows(done, remark, HOSPITAL)
+    for world in dict.fromkeys(step.world for step in done.steps if isinstance(step, ProbedStep)):
+        n = len(Pack.open(study.folders.downstream(world)).rows("test"))
+        rows += [
+            row
+            for group in GROUPS
+            for reader in READERS
+            for measure in MEASURES
+            for row in _Writer(
+                done=done,
+                dataset=dataset_of(group, is_blind=world == BLIND_WORLD),
+                group=group,
+                by_papers_probe=reader == PAPERS_PROBE,
+                measure=measure,
+                remark=remark,
+                n=n,
+                scored=done.scored(group, reader, measure, world),
+            ).rows()
+        ]
+    return rows + _knowledge_rows(done, remark) + mask_rows(done, remark) + cost_rows(done, remark, HOSPITAL)

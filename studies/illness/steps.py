@@ -7,6 +7,7 @@ draws, label subsets and probe seeds, so every difference is paired.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,13 @@ from pacx.modalities.controls import random_targets, with_shuffled_pairs
 from pacx.modalities.targets import FrozenTargets, open_targets
 from pacx.models.device import chosen_device
 from pacx.models.encoders.folder import load_encoder
-from pacx.models.encoders.names import MAE
 from pacx.models.linear.ridge import design, ridge
 from pacx.models.linear.whitening import principal_whitening
 from pacx.models.vit_config import Pooling
 from studies.illness.cohorts import tenths_of_films, true_acuity, true_physiology, variables
-from studies.illness.design import CLOSED_FORMS, TAUGHT, TRAINED, IllnessFolders, IllnessSizes
+from studies.illness.design import TAUGHT, TOWARDS, WORLD, IllnessFolders, IllnessSizes
 from studies.illness.knowledge import errors_beyond, r2_draws
 from studies.illness.names import (
-    ACUITY,
     AREA,
     BOTH,
     CLOSED_FORM,
@@ -45,10 +44,8 @@ from studies.stepwise.cohorts import ACUITY_TENTH, physiology_of
 from studies.stepwise.probing import GROUPS, Measure, Reader, papers_probe, probe_draws, ridge_probe
 from studies.stepwise.step import Study, StudyStep
 
-MODALITIES = ("ecg", "labs")
-FILMS = "films"
-SOURCES: Mapping[str, tuple[str, ...]] = {"ECG": ("ecg",), "labs": ("labs",), "ECG and labs": MODALITIES}
-"""Whose knowledge beyond acuity is asked for, films apart."""
+MODALITIES = TOWARDS[CLOSED_FORM]
+"""What Stage 2 is trained towards."""
 _TRIPLETS, _DOWNSTREAM = "triplets", "downstream"
 
 
@@ -72,8 +69,8 @@ class _Asked:
     measures: Mapping[str, Measure]
 
 
-def _asked(study: IllnessStudy) -> _Asked:
-    pack = Pack.open(study.folders.downstream)
+def _asked(study: IllnessStudy, world: str = WORLD) -> _Asked:
+    pack = Pack.open(study.folders.downstream(world))
     tenths = tenths_of_films(pack.patient_ids.tolist(), study.seed)[pack.rows("test")]
     return _Asked(
         data={
@@ -85,10 +82,10 @@ def _asked(study: IllnessStudy) -> _Asked:
 
 
 def probed(
-    study: IllnessStudy, features: Mapping[str, NDArray[np.float32]], readers: Sequence[str]
+    study: IllnessStudy, features: Mapping[str, NDArray[np.float32]], readers: Sequence[str], world: str = WORLD
 ) -> dict[str, NDArray[np.float32]]:
     """Draws of features of the labelled films, (N, D) by name, in which "" is a single one."""
-    asked = _asked(study)
+    asked = _asked(study, world)
     found: dict[str, NDArray[np.float32]] = {}
     for group, data in asked.data.items():
         for name, array in features.items():
@@ -103,6 +100,11 @@ def probed(
                 )
                 found |= {key(group, reader, measure, name): values for measure, values in draws.items()}
     return found
+
+
+def in_world(world: str) -> str:
+    """The end of a step's name: nothing where films are as they are."""
+    return "" if world == WORLD else f" {world}"
 
 
 def key(group: str, reader: str, measure: str, name: str = "") -> str:
@@ -122,11 +124,13 @@ class FilmsStep(IllnessStep):
     """Embed all films with a Stage 1 encoder: class token beside the mean of patches, (N, 2 D)."""
 
     stage_1: int
+    world: str = WORLD
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Features of the films with pairs, and of those with labels."""
         folders, encoder = self.study.folders, load_encoder(self.study.folders.stage_1(self.stage_1) / "encoder")
-        packs = {_TRIPLETS: folders.pairs(folders.most_pairs), _DOWNSTREAM: folders.downstream}
+        most = self.study.sizes.most_pairs(self.world)
+        packs = {_TRIPLETS: folders.pairs(most, self.world), _DOWNSTREAM: folders.downstream(self.world)}
         read = {each.value: encoder.pooled_by(each) for each in Pooling}
         return {
             name: np.concatenate(list(dict(embed_each(read, Pack.open(path), device=chosen_device())).values()), axis=1)
@@ -134,14 +138,14 @@ class FilmsStep(IllnessStep):
         }
 
 
-def films_step(study: IllnessStudy, stage_1: int) -> FilmsStep:
-    """The step that embeds with this Stage 1."""
-    return FilmsStep(name=f"films mae {stage_1}", study=study, stage_1=stage_1)
+def films_step(study: IllnessStudy, stage_1: int, world: str = WORLD) -> FilmsStep:
+    """The step that embeds a world's films with this Stage 1."""
+    return FilmsStep(name=f"films mae {stage_1}{in_world(world)}", study=study, stage_1=stage_1, world=world)
 
 
-def films(study: IllnessStudy, stage_1: int, name: str) -> NDArray[np.float32]:
+def films(study: IllnessStudy, stage_1: int, name: str, world: str = WORLD) -> NDArray[np.float32]:
     """What that step left of "triplets" or "downstream"."""
-    with np.load(films_step(study, stage_1).file) as arrays:
+    with np.load(films_step(study, stage_1, world).file) as arrays:
         return np.asarray(arrays[name])
 
 
@@ -156,6 +160,7 @@ class ProbedStep(IllnessStep):
         stage_1: seed of the MAE behind it.
         seed: of Stage 2, of the exchange and of random vectors.
         readers: by which probes it is read; the paper's is for embeddings of encoders.
+        world: of all films.
     """
 
     method: str
@@ -164,10 +169,11 @@ class ProbedStep(IllnessStep):
     stage_1: int
     seed: int = 0
     readers: tuple[str, ...] = (RIDGE,)
+    world: str = WORLD
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """The bootstrap draws of every probe."""
-        return probed(self.study, self.features(), self.readers)
+        return probed(self.study, self.features(), self.readers, self.world)
 
     @abstractmethod
     def features(self) -> Mapping[str, NDArray[np.float32]]:
@@ -180,9 +186,19 @@ class BaselineStep(ProbedStep):
 
     readers: tuple[str, ...] = tuple(READERS)
 
+    @property
+    def encoder(self) -> Path:
+        """The folder of the encoder."""
+        return self.study.folders.stage_1(self.stage_1) / "encoder"
+
+    @property
+    def is_outlined(self) -> bool:
+        """Whether its patch tokens are asked for outlines."""
+        return self.world == WORLD
+
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """By pooling; "" = the class token, as it is released."""
-        array = films(self.study, self.stage_1, _DOWNSTREAM)
+        array = films(self.study, self.stage_1, _DOWNSTREAM, self.world)
         return {"": np.split(array, len(Pooling), axis=1)[list(Pooling).index(Pooling.CLASS_TOKEN)], BOTH: array}
 
 
@@ -210,22 +226,22 @@ class ClosedFormStep(ProbedStep):
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """Predicted targets of the labelled films."""
-        study, folders = self.study, self.study.folders
-        whole, pack = (Pack.open(folders.pairs(number)) for number in (folders.most_pairs, self.num_pairs))
+        study, folders, most = self.study, self.study.folders, self.study.sizes.most_pairs(self.world)
+        whole, pack = (Pack.open(folders.pairs(number, self.world)) for number in (most, self.num_pairs))
         fitting = pack.rows("train")
         ids = pack.sample_ids[fitting].tolist()
         row_of = {sample: row for row, sample in enumerate(whole.sample_ids)}
-        known = films(study, self.stage_1, _TRIPLETS)[[row_of[sample] for sample in ids]]
+        known = films(study, self.stage_1, _TRIPLETS, self.world)[[row_of[sample] for sample in ids]]
         told = [self.taught_targets(each, pack, fitting).for_samples(ids) for each in self._targets(pack)]
         whitened = np.concatenate([principal_whitening(each)(each) for each in told], axis=1)
         fitted = ridge(design(known, pack.patient_ids[fitting]), whitened)
-        kept = fitted.predict(films(study, self.stage_1, _DOWNSTREAM))[:, fitted.is_predicted]
+        kept = fitted.predict(films(study, self.stage_1, _DOWNSTREAM, self.world))[:, fitted.is_predicted]
         # nothing can be predicted: one feature that is the same for everybody
         return {"": kept.astype(np.float32) if kept.shape[1] else np.zeros((len(kept), 1), np.float32)}
 
     def _targets(self, pack: Pack) -> list[FrozenTargets]:
-        if self.method == CLOSED_FORM:
-            return open_targets([self.study.folders.targets(name) for name in MODALITIES])
+        if self.method in TOWARDS:
+            return open_targets([self.study.folders.targets(name) for name in TOWARDS[self.method]])
         return [(true_physiology if self.method == ORACLE else true_acuity)(pack, self.study.seed)]
 
     def taught_targets(self, target: FrozenTargets, pack: Pack, fitting: NDArray[np.int64]) -> FrozenTargets:
@@ -238,26 +254,41 @@ class ClosedFormStep(ProbedStep):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedStep(ProbedStep):
-    """Train Stage 2 and probe what it releases."""
+    """Train Stage 2 and probe what it releases.
+
+    Args:
+        epochs: of training; None = the recipe's.
+    """
 
     readers: tuple[str, ...] = tuple(READERS)
+    epochs: int | None = None
+
+    @property
+    def encoder(self) -> Path:
+        """The folder of the encoder that training releases."""
+        return self.study.folders.run(self.name) / "encoder"
+
+    @property
+    def is_outlined(self) -> bool:
+        """Whether its patch tokens are asked for outlines."""
+        return self.world == WORLD and self.taught == OWN and self.num_pairs == self.study.sizes.num_outlined_pairs
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """Embeddings of the labelled films, class token."""
         folders = self.study.folders
-        run = self.study.sizes.distill(self.method)
+        run = self.study.sizes.distill(self.method, self.epochs)
         run = replace(
             run,
             encoder=folders.stage_1(self.stage_1) / "encoder",
-            pack=folders.pairs(self.num_pairs),
+            pack=folders.pairs(self.num_pairs, self.world),
             targets=tuple(map(folders.targets, MODALITIES)),
             out=folders.run(self.name),
             training=replace(run.training, seed=self.seed),
             resume=True,
         )
         TAUGHT[self.taught](run).run()
-        encoder = load_encoder(run.out / "encoder")
-        return {"": embed_pack(encoder, Pack.open(folders.downstream), device=chosen_device())}
+        encoder = load_encoder(self.encoder)
+        return {"": embed_pack(encoder, Pack.open(folders.downstream(self.world)), device=chosen_device())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,46 +325,3 @@ class KnowledgeStep(IllnessStep):
             return films(self.study, self.stage_1, _TRIPLETS)
         targets = open_targets([self.study.folders.targets(name) for name in self.modalities])
         return np.concatenate([each.for_samples(pack.sample_ids.tolist()) for each in targets], axis=1)
-
-
-def all_steps(study: IllnessStudy, stage_1_seeds: Sequence[int], stage_2_seeds: Sequence[int]) -> list[IllnessStep]:
-    """Every step that leaves draws, what decides most first.
-
-    What is exchanged has every seed of Stage 2 with every Stage 1, random vectors have one, a closed form of own pairs
-    needs none. What is trained takes every seed with another Stage 1 first: trainings differ by both.
-    """
-    steps: list[IllnessStep] = [AcuityStep(name=ACUITY, study=study)]
-    for one in stage_1_seeds:
-        steps.append(BaselineStep(name=f"{MAE} {one}", study=study, method=MAE, stage_1=one))
-    steps += [
-        KnowledgeStep(name=f"knowledge {called}", study=study, source=called, modalities=modalities)
-        for called, modalities in SOURCES.items()
-    ]
-    steps += [
-        KnowledgeStep(name=f"knowledge films {one}", study=study, source=FILMS, stage_1=one) for one in stage_1_seeds
-    ]
-    for place, seed in enumerate(stage_2_seeds):
-        for one in stage_1_seeds:
-            steps += [
-                ClosedFormStep(
-                    name=f"{method} {number} {taught} mae {one} seed {seed}",
-                    study=study, method=method, taught=taught, num_pairs=number, stage_1=one, seed=seed,
-                )
-                for number in reversed(study.sizes.pairs)
-                for method, kinds in CLOSED_FORMS.items()
-                for taught in kinds
-                if place == 0 or taught == EQUALLY_ILL
-            ]  # fmt: skip
-    for shift in range(len(stage_2_seeds)):
-        for place, one in enumerate(stage_1_seeds):
-            seed = stage_2_seeds[(place + shift) % len(stage_2_seeds)]
-            steps += [
-                TrainedStep(
-                    name=f"{method} {number} {taught} mae {one} seed {seed}",
-                    study=study, method=method, taught=taught, num_pairs=number, stage_1=one, seed=seed,
-                )
-                for number in study.sizes.trained_pairs
-                for method in TRAINED
-                for taught in (OWN, EQUALLY_ILL)
-            ]  # fmt: skip
-    return steps

@@ -12,9 +12,10 @@ from pacx.evaluation.results import ResultRow, write_rows
 from pacx.recipes.run import Run
 from pacx.recipes.side_by_side import one_thread_each, run_side_by_side
 from studies.illness.cohorts import pack_cohorts, require_strangers, simulate
-from studies.illness.design import IllnessFolders, IllnessSizes, sizes
+from studies.illness.design import BLIND_WORLD, WORLD, IllnessFolders, IllnessSizes, sizes
+from studies.illness.plan import all_steps
 from studies.illness.rows import illness_rows
-from studies.illness.steps import IllnessStudy, TrainedStep, all_steps, films_step
+from studies.illness.steps import IllnessStudy, TrainedStep, films_step
 from studies.stepwise.cohorts import TRIPLETS
 from studies.stepwise.step import require_same_study, run_steps, timed
 
@@ -33,7 +34,7 @@ class IllnessConfig:
     """One masked autoencoder of films each."""
 
     stage_2_seeds: tuple[int, ...] = (0, 1, 2)
-    """Of exchanges, random vectors and trainings, with each Stage 1."""
+    """Of exchanges with each Stage 1; a training of Stage 2 has the one in the place of its Stage 1."""
 
     num_processes: int = 2
     """Steps at a time, each with one thread; never changes a result."""
@@ -68,7 +69,7 @@ class IllnessConfig:
 def _stage_1(config: IllnessConfig) -> list[Run]:
     """Films with every seed, ECGs, labs; none needs another. Targets that are there are not made again."""
     folders, whole = config.folders, config.sizes
-    signals, learnt_from = folders.simulated / TRIPLETS, folders.pairs(whole.num_encoder_patients)
+    signals, learnt_from = folders.hospital(WORLD) / TRIPLETS, folders.pairs(whole.num_encoder_patients)
     runs: list[Run] = [
         replace(
             whole.mae,
@@ -86,6 +87,24 @@ def _stage_1(config: IllnessConfig) -> list[Run]:
     if not folders.targets("labs").exists():
         runs.append(replace(labs, pack=learnt_from, out=folders.run("labs"), resume=True))
     return runs
+
+
+def _measures(config: IllnessConfig) -> list[Run]:
+    """Measures of the ECGs that training their encoder has packed."""
+    folders, run = config.folders, config.sizes.measures
+    if folders.targets("ecg-measures").exists():
+        return []
+    training = replace(run.training, seed=config.seed)
+    return [
+        replace(
+            run,
+            recordings=folders.run("ecg.recordings"),
+            pack=folders.pairs(config.sizes.num_encoder_patients),
+            out=folders.run("ecg-measures"),
+            training=training,
+            resume=True,
+        )
+    ]
 
 
 def run_study(config: IllnessConfig) -> list[ResultRow]:
@@ -106,8 +125,10 @@ def run_study(config: IllnessConfig) -> list[ResultRow]:
             write_json(folders.out / "patients.json", require_strangers(folders))
         with timed(folders.out, "stage 1"), one_thread_each(config.num_processes) as workers:
             run_side_by_side(_stage_1(config), workers)
+            run_side_by_side(_measures(config), workers)
         with timed(folders.out, "steps"):
-            run_steps([films_step(study, seed) for seed in config.stage_1_seeds], config.num_processes)
+            blind = [films_step(study, seed, BLIND_WORLD) for seed in config.stage_1_seeds[:1]]
+            run_steps([*(films_step(study, seed) for seed in config.stage_1_seeds), *blind], config.num_processes)
             wanted = [step for step in steps if not (config.untrained and isinstance(step, TrainedStep))]
             run_steps(wanted, config.num_processes)
     rows = illness_rows(study, steps, command=config.command)

@@ -7,7 +7,7 @@ from pacx.models.encoders.names import MAE
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Cell, Table, format_interval
 from studies.illness import names
-from studies.illness.names import EQUALLY_ILL, OWN, RANDOM_VECTORS
+from studies.illness.names import AGAINST, EQUALLY_ILL, OWN, RANDOM_VECTORS, more_beyond, subject
 from studies.stepwise.cells import NOT_MEASURED, points, share
 
 FRACTIONS = (0.01, 0.1, 1.0)
@@ -19,6 +19,8 @@ _MOST_STAGE_1 = 10
 SHOWN: Mapping[str, str] = {
     names.READ_ACUITY: "closed form towards acuity alone",
     names.CLOSED_FORM: "closed form",
+    names.OF_MEASURES: "closed form, ECG measures for the ECG's embedding",
+    names.OF_ECG_AND_MEASURES: "closed form, ECG measures too",
     names.PAPER: "Stage 2 as in the paper",
     names.CONDITIONED: "Stage 2, conditioned",
     names.ORACLE: "oracle: closed form towards the true physiology",
@@ -39,11 +41,12 @@ def illness_row(
     group: str = GROUPS[0],
     fraction: float = 1.0,
     label: str = "macro",
+    is_blind: bool = False,
 ) -> ResultRow | None:
-    """One row of the study."""
+    """One row of the study, of films as they are or of those that show nothing."""
     return rows.find(
         protocol=names.ILLNESS,
-        dataset=f"{names.HOSPITAL}, {group}",
+        dataset=names.dataset_of(group, is_blind=is_blind),
         subject=str(first),
         contrast="" if second is None else str(second),
         metric=metric,
@@ -94,7 +97,7 @@ def _taught(rows: Rows) -> list[tuple[str, int, str]]:
 
 
 def _table(rows: Rows, body: Sequence[tuple[Cell, ...]], first: str, caption: str) -> Table:
-    n = "/".join(rows.values_of("n", protocol=names.ILLNESS))
+    n = "/".join(rows.values_of("n", protocol=names.ILLNESS, dataset=names.dataset_of(GROUPS[0])))
     return Table(caption=f"{caption}, n = {n} test films.", header=(first, *_HEADS, "trainings"), rows=tuple(body))
 
 
@@ -143,6 +146,18 @@ def beyond_table(rows: Rows, measure: str, *, by_papers_probe: bool, control: st
     return _table(rows, body, "taught", f"Own pairs minus {_CONTROLS[control]}, in points of {said}")
 
 
+def against_table(rows: Rows, measure: str) -> Table:
+    """How much more one method's own pairs add to equally ill patients' than another's, and how much more they gain."""
+    body: list[tuple[Cell, ...]] = []
+    for method, number, called in _taught(rows):
+        for other in AGAINST.get(method, ()):
+            first, second = (subject(each, number, OWN) for each in (method, other))
+            for metric, what in ((more_beyond(measure), "own minus equally ill"), (difference_metric(measure), "own")):
+                body += _line(rows, metric, first, second, f"{called}, less {SHOWN[other]}: {what}", points)
+    said = _of(measure, by_papers_probe=False)
+    return _table(rows, body, "what", f"One way of teaching less another, in points of {said}")
+
+
 def each_table(rows: Rows, measure: str) -> Table:
     """Own minus equally ill of each Stage 1 by itself: how much another Stage 1 changes."""
     body: list[tuple[Cell, ...]] = []
@@ -178,7 +193,7 @@ def label_table(rows: Rows) -> Table:
     methods = [name for name in (names.CLOSED_FORM, names.ORACLE) if measured_pairs(rows, name)]
     body = []
     for group in GROUPS:
-        for label in rows.values_of("label", protocol=names.ILLNESS, dataset=f"{names.HOSPITAL}, {group}"):
+        for label in rows.values_of("label", protocol=names.ILLNESS, dataset=names.dataset_of(group)):
             if label == "macro":
                 continue
             cells = []

@@ -1,5 +1,6 @@
 """The study of illness in small, from nothing to rows; what is done is not done again; pairs go to whom they should."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from pacx.modalities.targets import FrozenTargets
 from pacx.recipes.negative_controls import RandomTargetsRun, ShuffledPairsRun
 from studies.illness import cohorts
 from studies.illness.cohorts import require_strangers, tenths_of_films, true_acuity, true_physiology
-from studies.illness.design import TAUGHT, TRAINED, sizes
+from studies.illness.design import BLIND_WORLD, METHODS, TAUGHT, TRAINED, WORLD, sizes
 from studies.illness.names import EQUALLY_ILL, ILLNESS, KNOWLEDGE, OWN, RANDOM_VECTORS
-from studies.illness.steps import ClosedFormStep, IllnessStudy, TrainedStep, all_steps
+from studies.illness.plan import SOURCES, all_steps
+from studies.illness.steps import ClosedFormStep, IllnessStudy, TrainedStep
 from studies.illness.study import IllnessConfig, run_study
 
 
@@ -38,12 +40,12 @@ def test_rows_of_every_method_say_that_they_are_a_rehearsal(config: IllnessConfi
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert all("REHEARSAL" in row.provenance and "commit" in row.provenance for row in rows)
     told = {row.encoder for row in rows if row.protocol == ILLNESS}
-    assert told == {"acuity", "mae", "closed form", "oracle", "acuity read from films", *TRAINED}
+    assert told == {"acuity", "mae", *METHODS}
     assert {row.metric for row in rows if row.protocol == ILLNESS and not row.contrast} == {
         "auroc",
         "auroc_within_tenths",
     }
-    assert {row.encoder for row in rows if row.protocol == KNOWLEDGE} == {"films", "ECG", "labs", "ECG and labs"}
+    assert {row.encoder for row in rows if row.protocol == KNOWLEDGE} == {"films", *SOURCES}
     with pytest.raises(UsageError, match="another study"):
         run_study(replace(config, seed=1))
 
@@ -78,7 +80,7 @@ def test_the_oracle_knows_the_patient_of_each_film(study: IllnessStudy) -> None:
     assert told.embeddings.shape == (60, 29)
     order = np.argsort(told.embeddings[:, -1])
     assert np.array_equal(np.sort(pack.table["acuity_tenth"].to_numpy()), pack.table["acuity_tenth"].to_numpy()[order])
-    table = Pack.open(study.folders.downstream).table
+    table = Pack.open(study.folders.downstream()).table
     tenths = tenths_of_films(table["patient_id"].tolist(), 0)
     assert (table.assign(tenth=tenths).groupby("patient_id")["tenth"].nunique() == 1).all()
     assert set(tenths) == set(range(10))
@@ -100,6 +102,14 @@ def test_a_patient_in_two_cohorts_stops_the_study(config: IllnessConfig, monkeyp
         require_strangers(config.folders)
 
 
+@pytest.mark.slow
+def test_films_that_show_nothing_are_of_the_same_patients(config: IllnessConfig) -> None:
+    for place in (lambda world: config.folders.pairs(60, world), config.folders.downstream):
+        real, blind = (Pack.open(place(world)) for world in (WORLD, BLIND_WORLD))
+        assert real.sample_ids.tolist() == blind.sample_ids.tolist()
+        assert not np.array_equal(real.images[:], blind.images[:])
+
+
 def test_what_is_trained_differs_in_what_it_is_taught_alone(tmp_path: Path) -> None:
     runs = {method: sizes(is_rehearsal=False).distill(method) for method in TRAINED}
     assert all(run.task.patch_dropout is not None for run in runs.values())
@@ -118,4 +128,24 @@ def test_trainings_differ_by_both_seeds_first(tmp_path: Path) -> None:
     steps = all_steps(study, (0, 1, 2), (0, 1, 2))
     assert len({step.name for step in steps}) == len(steps) == len({step.file for step in steps})
     trained = [step for step in steps if isinstance(step, TrainedStep)]
-    assert list(dict.fromkeys((step.stage_1, step.seed) for step in trained))[:3] == [(0, 0), (1, 1), (2, 2)]
+    assert {(step.stage_1, step.seed) for step in trained} == {(0, 0), (1, 1), (2, 2)}
+    planned = [(step.method, step.num_pairs, step.taught) for step in trained if step.world == WORLD]
+    assert Counter(planned) == {
+        ("Stage 2", 3000, OWN): 3,
+        ("Stage 2", 3000, EQUALLY_ILL): 3,
+        ("conditioned Stage 2", 3000, OWN): 3,
+        ("conditioned Stage 2", 3000, EQUALLY_ILL): 3,
+        ("Stage 2", 10000, OWN): 3,
+        ("Stage 2", 10000, EQUALLY_ILL): 3,
+        ("Stage 2", 3000, RANDOM_VECTORS): 1,
+    }
+    blind = [(step.method, step.num_pairs, step.taught) for step in trained if step.world == BLIND_WORLD]
+    assert blind == [("conditioned Stage 2", 3000, OWN), ("conditioned Stage 2", 3000, EQUALLY_ILL)]
+
+
+def test_more_pairs_are_trained_on_for_about_twice_the_steps() -> None:
+    whole = sizes(is_rehearsal=False)
+    steps = {
+        each.num_pairs: each.num_pairs * whole.distill("Stage 2", each.epochs).training.epochs for each in whole.trained
+    }
+    assert 1.5 < steps[10000] / steps[3000] < 2.5
