@@ -6,10 +6,14 @@ modality, cosine distance, no gradient into the targets. It refuses nothing but 
 
 from collections.abc import Mapping
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pacx.core.randomness import seed_of
 from pacx.models.initialization import seeded_rng
+from pacx.models.linear.ridge import design, ridge
 from pacx.objectives.cosine import observed_distances
 from pacx.objectives.objective import (
     FilmFeatures,
@@ -21,6 +25,8 @@ from pacx.objectives.objective import (
     require_modalities,
 )
 from pacx.objectives.regression_config import RegressionConfig
+
+Array = NDArray[np.float64]
 
 
 class RegressionObjective(Objective):
@@ -56,6 +62,40 @@ class RegressionObjective(Objective):
                     for name, width in target_dims.items()
                 }
             )
+
+    @torch.no_grad()
+    def start_in_closed_form(
+        self,
+        embeddings: Array,
+        targets: Mapping[str, Array],
+        observed: Mapping[str, NDArray[np.bool_]],
+        patients: NDArray[np.int64],
+    ) -> dict[str, float]:
+        """Let each head predict what a ridge does; of what cannot be predicted, the mean.
+
+        Args:
+            embeddings: (N, D), as the heads will read them.
+            targets: by modality (N, T_m).
+            observed: by modality bool (N,), which films have the target.
+            patients: (N,), whose film it is; all films of a patient are left out together.
+
+        Returns:
+            By modality, the share of its targets' variance that is predicted for patients left out.
+
+        Raises:
+            DataError: fewer than two patients have a target of some modality, or something is not finite.
+        """
+        explained = {}
+        for name, head in self.heads.items():
+            values = targets[name][observed[name]]
+            fitted = ridge(design(embeddings[observed[name]], patients[observed[name]]), values)
+            (linear,) = (each for each in head.modules() if isinstance(each, nn.Linear))
+            linear.weight.copy_(torch.from_numpy(fitted.weight.T))
+            linear.bias.copy_(torch.from_numpy(fitted.bias))
+            variances = values.var(axis=0)
+            share = np.where(fitted.is_predicted, fitted.explained, 0.0) @ variances / max(variances.sum(), 1e-12)
+            explained[name] = float(share)
+        return explained
 
     def forward(self, films: FilmFeatures, targets: PairedTargets) -> ObjectiveOutput:
         """Score a batch; see ``Objective``. Metrics: each modality's loss.

@@ -10,7 +10,7 @@ partial, an encoder made for films of another size, and one whose pooling the cl
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -124,25 +124,43 @@ class DistillTask(StageTask[Batch]):
 
     @torch.no_grad()
     def prepare(self) -> None:
-        """With a whitening: measure the training films under the Stage 1 encoder, which the adapters still are."""
-        if self.config.whitening is None or self.module.whitening is None:
+        """Measure the training films under the Stage 1 encoder, which the adapters still are, as far as that is asked.
+
+        Of them are made a whitening, and regression heads that start in closed form.
+        """
+        starts = self.config.regression.starts_in_closed_form and "regression" in self.module.objectives
+        if self.config.whitening is None and not starts:
             return
         parts = [self.module.features(images).embedding.double().cpu() for _, images in self._plain(self.train_rows)]
-        embeddings, source = torch.cat(parts).numpy(), "as told"
-        shrinkage = self.config.whitening.shrinkage
-        if shrinkage is None:
-            values = {name: each.double().numpy() for name, each in self._train_targets.values.items()}
-            observed = {name: each.numpy() for name, each in self._train_targets.observed.items()}
-            shrinkage, error = chosen_shrinkage(embeddings, values, observed, self._train_targets.patients.numpy())
-            source = (
-                f"chosen by leaving out patients, whose targets are then predicted with {error:.3f} of their variance"
-            )
-        self.module.whitening.set(embeddings, shrinkage)
-        if is_first_process():
-            announce(
-                f"distill: film embeddings are whitened with shrinkage {shrinkage:.3g} over {len(embeddings)} films, "
+        embeddings = torch.cat(parts)
+        values = {name: each.double().numpy() for name, each in self._train_targets.values.items()}
+        observed = {name: each.numpy() for name, each in self._train_targets.observed.items()}
+        patients, said = self._train_targets.patients.numpy(), []
+        if self.config.whitening is not None and self.module.whitening is not None:
+            shrinkage, source = self.config.whitening.shrinkage, "as told"
+            if shrinkage is None:
+                shrinkage, error = chosen_shrinkage(embeddings.numpy(), values, observed, patients)
+                source = (
+                    "chosen by leaving out patients, whose targets are then predicted with "
+                    f"{error:.3f} of their variance"
+                )
+            self.module.whitening.set(embeddings.numpy(), shrinkage)
+            said.append(
+                f"film embeddings are whitened with shrinkage {shrinkage:.3g} over {len(embeddings)} films, "
                 f"{source}; directions with less than {shrinkage:.3g} of the mean variance stay weak"
             )
+        if starts:
+            heard = self.module.heard(embeddings.to(self.device)).double().cpu().numpy()
+            regression = cast("RegressionObjective", self.module.objectives["regression"])
+            explained = regression.start_in_closed_form(heard, values, observed, patients)
+            shares = ", ".join(f"{share:.3f} of {name}" for name, share in explained.items())
+            said.append(
+                f"regression heads start in closed form over {len(embeddings)} films and predict, of patients left "
+                f"out, {shares}"
+            )
+        if is_first_process():
+            for sentence in said:
+                announce(f"distill: {sentence}")
 
     def batches(self, epoch: int, config: TrainingConfig, rank: int, world_size: int) -> Iterator[Batch]:
         """Batches of this process's share of the epoch's films, on its device."""
