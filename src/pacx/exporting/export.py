@@ -36,11 +36,11 @@ from pacx.inference.export_folder import (
     write_about,
 )
 from pacx.models.encoders.origin import write_origin
-from pacx.models.heads.directions import FOLDER as DIRECTIONS
 from pacx.models.heads.folder import has_head
 from pacx.models.heads.reference import save_reference
 
 if TYPE_CHECKING:
+    from pacx.models.encoders.directions_encoder import DirectionsEncoder
     from pacx.models.encoders.folder import LoadedEncoder
 
 
@@ -89,7 +89,8 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
     """Write an export, whole or not at all; an older export of that name is replaced.
 
     Args:
-        encoder: an encoder folder of ours; its read-outs and other heads come along.
+        encoder: an encoder folder of ours; its read-outs and other heads come along, and so do predicted directions,
+            which then are what the graphs give.
         out: the folder.
         config: what it holds.
 
@@ -97,8 +98,7 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         A sentence for each graph that was wanted and refused, because it does not agree well enough.
 
     Raises:
-        UsageError: ``out`` is the encoder itself, or holds something that is no export, no row names the encoder, or it
-            gives predicted directions, which no graph holds.
+        UsageError: ``out`` is the encoder itself, or holds something that is no export, or no row names the encoder.
         ModelError: the encoder cannot be opened, or its graph in single precision does not agree with torch.
         ArtifactError: the folder cannot be written.
 
@@ -116,24 +116,19 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
     if out.exists() and not is_export_folder(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} holds something that is no export; choose another folder, or an empty one")
 
-    if has_head(encoder, DIRECTIONS):
-        raise UsageError(
-            f"{encoder} gives predicted directions of two poolings, which no graph here holds; use the folder itself, "
-            f"or export a copy of it without {DIRECTIONS}/, which gives the pooled embedding"
-        )
-
     from pacx.exporting.parity import measure_parity, parity_to_json, refusal
-    from pacx.models.encoders.folder import load_encoder
+    from pacx.models.encoders.directions_encoder import DirectionsEncoder, open_encoder_folder
     from pacx.models.mae.checkpoints import save_encoder_for_mae
 
-    loaded, run = load_encoder(encoder), read_run(encoder)
+    loaded, run = open_encoder_folder(encoder), read_run(encoder)
+    network = loaded.network if isinstance(loaded, DirectionsEncoder) else loaded
     if config.measured:
         run = replace(run, origin=replace(run.origin, results=tuple(_rows_named(config.measured))))
     with staged_directory(out) as folder:
         for file in (WEIGHTS, CONFIG, CONTRACT):
             shutil.copyfile(encoder / file, folder / file)
         write_origin(folder, run.origin)
-        save_encoder_for_mae(loaded, folder / OFFICIAL)
+        save_encoder_for_mae(network, folder / OFFICIAL)
         for head in HEAD_FOLDERS:
             if (encoder / head).is_dir():
                 shutil.copytree(encoder / head, folder / head, copy_function=shutil.copyfile)
@@ -144,7 +139,7 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
             write_about,
             folder,
             name=config.name or out.name,
-            embedding_dim=loaded.vit.num_features,
+            embedding_dim=loaded.embedding_dim,
             provenance={**provenance("pacx export", 0).to_json(), "encoder": run.origin.provenance},
         )
         describe(graphs=graphs)
@@ -181,7 +176,7 @@ def _let_others_read(folder: Path) -> None:
             file.chmod(mode)
 
 
-def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
+def _add_reference(encoder: "LoadedEncoder | DirectionsEncoder", folder: Path, path: Path) -> None:
     from pacx.evaluation.embeddings import embed_pack
     from pacx.evaluation.probes.reference import fit_reference
 
@@ -190,7 +185,9 @@ def _add_reference(encoder: "LoadedEncoder", folder: Path, path: Path) -> None:
     save_reference(folder, fit_reference(training, held_out, fitted_on=f"pack {path.name}"))
 
 
-def _write_graphs(encoder: "LoadedEncoder", folder: Path, config: ExportConfig) -> tuple[Graph, ...]:
+def _write_graphs(
+    encoder: "LoadedEncoder | DirectionsEncoder", folder: Path, config: ExportConfig
+) -> tuple[Graph, ...]:
     """The graphs that were asked for, not yet compared with anything."""
     from pacx.exporting.graphs import write_graph
     from pacx.exporting.quantized_graph import write_quantized

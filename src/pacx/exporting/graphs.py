@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from pacx.core.errors import ModelError
 from pacx.inference.export_folder import GraphInput, GraphOutput
+from pacx.models.encoders.directions_encoder import BOTH, DirectionsEncoder
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.grey import restate
 from pacx.models.rollout import rollout_grid
 from pacx.models.segmenter import Segmenter
-from pacx.models.vit import patch_tokens, pooled
+from pacx.models.vit import patch_tokens, pooled, pooled_each
 
 _LARGEST_BYTES = 2_000_000_000
 """A protobuf message ends at 2 GiB, and with it a graph in one file."""
@@ -32,9 +33,16 @@ class _Graph(nn.Module):
     """What a graph computes, as torch says it."""
 
     def __init__(
-        self, encoder: LoadedEncoder, takes: GraphInput, gives: GraphOutput, segmenter: Segmenter | None
+        self,
+        encoder: LoadedEncoder | DirectionsEncoder,
+        takes: GraphInput,
+        gives: GraphOutput,
+        segmenter: Segmenter | None,
     ) -> None:
         super().__init__()
+        self.directions: nn.Linear | None = None
+        if isinstance(encoder, DirectionsEncoder):
+            self.directions, encoder = encoder.head, encoder.network
         if takes is GraphInput.PIXELS:
             raw = replace(encoder.preprocessing, num_channels=1, mean=(0.0,), std=(1 / 255,))
             encoder = restate(encoder, raw)
@@ -47,11 +55,14 @@ class _Graph(nn.Module):
             return rollout_grid(self.vit, images)
         if self.decoder is not None:
             return self.decoder(patch_tokens(self.vit, images)).sigmoid()
+        if self.directions is not None:
+            directions: Tensor = self.directions(torch.cat(pooled_each(self.vit, images, BOTH), dim=1))
+            return directions
         return pooled(self.vit, images, self._pooling)
 
 
 def write_graph(
-    encoder: LoadedEncoder,
+    encoder: LoadedEncoder | DirectionsEncoder,
     path: Path,
     *,
     takes: GraphInput,
@@ -61,7 +72,7 @@ def write_graph(
     """Write one graph in single precision; N is dynamic.
 
     Args:
-        encoder: a plain encoder on the CPU.
+        encoder: a plain encoder on the CPU; what stands for a film are its directions, where it has them.
         path: the .onnx file; its folder exists.
         takes: pixels, or images prepared by whoever runs it.
         gives: embeddings, rollout grids, or masks.

@@ -37,6 +37,7 @@ _FILES = {
     ORIGIN: "where it came from, how it was trained and what was measured, as data",
     OFFICIAL: "the encoder under the names of facebookresearch/mae, for ImageNet-normalised films",
     "onnx/": "graphs for ONNX Runtime: `export.json` says what each takes and gives, `parity.json` how near it is",
+    "directions/": "what ECG and laboratory values would say, guessed from the film: the graphs' embedding",
     "readouts/": "measured values guessed from the film, each with an interval",
     "classifier/": "findings with probabilities and intervals",
     "segmenter/": "masks from patch tokens",
@@ -156,8 +157,14 @@ def _contract(export: ExportFolder) -> str:
         f"## Input\n\nOne grey film, 8 bits, stretched to {contract.image_size_px} x {contract.image_size_px} pixels "
         f"(antialiased bilinear), divided by 255, repeated over {contract.num_channels} channel(s), normalised with "
         f"mean {list(contract.mean)} and standard deviation {list(contract.std)}. Output: {export.embedding_dim} "
-        f"numbers ({'the class token' if export.pooling == 'token' else 'the mean of the patch tokens'})."
+        f"numbers ({_what_they_are(export)})."
     )
+
+
+def _what_they_are(export: ExportFolder) -> str:
+    if "directions" in export.heads:
+        return "what ECG and laboratory values would say, read off the class token and the mean of the patch tokens"
+    return "the class token" if export.pooling == "token" else "the mean of the patch tokens"
 
 
 def _training(origin: Origin) -> str:

@@ -30,6 +30,7 @@ from pacx.inference.checks import MIN_COSINE, Checks, cosines
 from pacx.inference.export_folder import ExportFolder, GraphOutput, Precision
 from pacx.inference.onnx_encoder import OnnxEncoder
 from pacx.models.device import in_full_precision
+from pacx.models.encoders.directions_encoder import DirectionsEncoder
 from pacx.models.encoders.folder import LoadedEncoder
 from pacx.models.rollout import rollout_grid
 from pacx.models.segmenter import Segmenter, load_segmenter
@@ -112,7 +113,7 @@ def simulated_films(count: int, size_px: int) -> SimulatedFilms:
 
 
 def with_torch(
-    encoder: LoadedEncoder, gives: GraphOutput, segmenter: Segmenter | None
+    encoder: LoadedEncoder | DirectionsEncoder, gives: GraphOutput, segmenter: Segmenter | None
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """What a graph stands for, computed by torch."""
 
@@ -153,7 +154,7 @@ def compare(file: str, compared_with: str, found: NDArray[np.float32], wanted: N
 
 
 def compare_with_torch(
-    graph: OnnxEncoder, encoder: LoadedEncoder, segmenter: Segmenter | None, films: SimulatedFilms
+    graph: OnnxEncoder, encoder: LoadedEncoder | DirectionsEncoder, segmenter: Segmenter | None, films: SimulatedFilms
 ) -> Parity:
     """A graph in single precision against torch."""
     squares = films.squares[:NUM_COMPARED]
@@ -196,7 +197,9 @@ def compare_by_probe(
         )
 
 
-def measure_parity(export: ExportFolder, encoder: LoadedEncoder, num_films: int) -> tuple[list[Parity], Checks]:
+def measure_parity(
+    export: ExportFolder, encoder: LoadedEncoder | DirectionsEncoder, num_films: int
+) -> tuple[list[Parity], Checks]:
     """Compare every graph of an export with what it stands for.
 
     Returns:

@@ -25,7 +25,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 GRAPHS_FOLDER = "onnx"
 CHECKS = f"{GRAPHS_FOLDER}/checks.safetensors"
 """Films and what the fp32 graph made of them (``pacx.inference.checks``)."""
-HEAD_FOLDERS = ("readouts", "classifier", "segmenter", "reference")
+HEAD_FOLDERS = ("readouts", "classifier", "segmenter", "reference", "directions")
 """What may lie beside the weights; each is tied to them by a hash of its own, which its own loader checks."""
 RESEARCH_USE = "Research software, not a medical device."
 

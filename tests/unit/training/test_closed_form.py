@@ -19,8 +19,10 @@ from pacx.data.augment import to_input
 from pacx.data.packs.pack import Pack
 from pacx.evaluation.embeddings import embed_pack
 from pacx.exporting.export import ExportConfig, export_encoder
+from pacx.inference.onnx_encoder import open_embedder
 from pacx.modalities.targets import FrozenTargets
 from pacx.models.encoders.by_name import open_encoders
+from pacx.models.encoders.directions_encoder import open_encoder_folder
 from pacx.models.encoders.folder import load_encoder, save_encoder
 from pacx.models.fingerprint import weights_sha256
 from pacx.models.heads.directions import load_directions
@@ -291,8 +293,26 @@ def test_bad_input_is_refused_in_a_sentence(run: ClosedFormRun, done: dict[str, 
         ClosedFormConfig(canonical=0)
     with pytest.raises(UsageError, match="no targets are given"):
         replace(run, targets=(), out=tmp_path / "run").run()
-    with pytest.raises(UsageError, match="no graph here holds"):
-        export_encoder(run.out / "encoder", tmp_path / "export", ExportConfig())
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_an_export_gives_the_directions(
+    run: ClosedFormRun, done: dict[str, float], blob_pack: Pack, tmp_path: Path, fold: bool
+) -> None:
+    source, out = run.out / "encoder", tmp_path / "export"
+    config = ExportConfig(fold=fold, int8=False, num_parity_films=16)
+    assert export_encoder(source, out, config) == ()
+    encoder, graph = open_encoder_folder(source), open_embedder(out)
+    squares = np.array(blob_pack.images[:5])
+    with torch.no_grad():
+        expected = encoder.embed_images(to_input(torch.from_numpy(squares), encoder.preprocessing)).numpy()
+    assert graph.export.embedding_dim == expected.shape[1] == done["directions"]
+    np.testing.assert_allclose(graph(squares), expected, rtol=0, atol=1e-4)
+    again = open_encoder_folder(out)  # the export is an encoder folder, too, and gives the same
+    with torch.no_grad():
+        images = to_input(torch.from_numpy(squares), again.preprocessing)
+        np.testing.assert_array_equal(again.embed_images(images).numpy(), expected)
+    assert "what ECG and laboratory values would say" in (out / "MODEL_CARD.md").read_text()
 
 
 def test_a_head_other_than_the_configuration_tells_is_refused(run: ClosedFormRun, done: dict[str, float]) -> None:

@@ -18,7 +18,8 @@ from pacx.models.heads.directions import FOLDER, load_directions
 from pacx.models.heads.folder import has_head
 from pacx.models.vit_config import Pooling
 
-_BOTH = (Pooling.CLASS_TOKEN, Pooling.PATCH_MEAN)
+BOTH = (Pooling.CLASS_TOKEN, Pooling.PATCH_MEAN)
+"""What directions are read from, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,8 @@ class DirectionsEncoder:
         asked = [self.pooling if each is None else each for each in poolings]
         if None not in asked:
             return self.network.embed_images_in(images, asked)
-        found = dict(zip(_BOTH, self.network.embed_images_in(images, _BOTH), strict=True))
-        both = torch.cat([found[each] for each in _BOTH], dim=1)  # (B, 2 D)
+        found = dict(zip(BOTH, self.network.embed_images_in(images, BOTH), strict=True))
+        both = torch.cat([found[each] for each in BOTH], dim=1)  # (B, 2 D)
         directions = self.head.to(both.device)(both)
         return tuple(directions if each is None else found[each] for each in asked)
 
