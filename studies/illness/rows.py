@@ -36,6 +36,7 @@ from studies.illness.names import (
     READ_ACUITY,
     SHARE,
     SHARE_OF_ORACLE,
+    WITHIN,
     baseline,
     dataset_of,
     more_beyond,
@@ -180,11 +181,11 @@ class _Writer:
         if not self.by_papers_probe:
             pairs += [(none, baseline())]
             if method not in (ORACLE, READ_ACUITY):
-                pairs += [(own, untaught(MAE, BOTH)), (own, subject(READ_ACUITY, number, OWN))]
+                pairs += [(own, untaught(MAE, BOTH))]
         others = AGAINST.get(method, ())
         found = self._differences([*pairs, *((own, subject(each, number, OWN)) for each in others)], part)
         found += [row for each in others for row in self._more_beyond(method, each, number, part)]
-        if not self.by_papers_probe and {own, equal} <= self.scored.keys():
+        if not self.by_papers_probe and self.measure == WITHIN and {own, equal} <= self.scored.keys():
             found += [self._of_one(own, equal, part, one) for one in _shared([self.scored[own], self.scored[equal]])]
         if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
             found += self._shares(method, number, part)
