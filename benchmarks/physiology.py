@@ -230,8 +230,30 @@ def read(recordings: int, rounds: int) -> None:
 
 
 def write(place: Path, recordings: int) -> None:
-    """Write simulated WFDB records of 10 s for ``pack`` to read."""
-    write_files(place / "records", recordings)
+    """Write simulated WFDB records of 10 s for ``pack`` to read, those that are not there already.
+
+    Beyond 256 they are copies with noise of one step.
+    """
+    from pacx.core.vocabulary import ECG_LEADS
+
+    first = min(recordings, 256)
+    write_files(place / "records", first)
+    samples = [np.fromfile(place / f"records/000/b{row:06}.dat", "<i2").reshape(-1, 12) for row in range(first)]
+    for row in range(first, recordings):
+        stem = place / f"records/{row // 1000:03}/b{row:06}"
+        if Path(f"{stem}.hea").is_file():
+            continue
+        noisy = samples[row % first] + np.random.default_rng(row).integers(-1, 2, samples[0].shape, np.int8)
+        began = f"{row // 3600 % 24:02}:{row // 60 % 60:02}:{row % 60:02} 01/01/2026"
+        sums = noisy.sum(axis=0).astype(np.int16)
+        lines = [f"{stem.name} 12 500 {len(noisy)} {began}"]
+        lines += [
+            f"{stem.name}.dat 16 1000(0)/mV 16 0 {begin} {total} 0 {lead}"
+            for lead, begin, total in zip(ECG_LEADS, noisy[0], sums, strict=True)
+        ]
+        stem.parent.mkdir(exist_ok=True)
+        noisy.astype("<i2").tofile(f"{stem}.dat")
+        Path(f"{stem}.hea").write_text("\n".join(lines) + "\n")
 
 
 def pack(recordings: list[int], workers: int, seconds: float, place: Path | None) -> None:
