@@ -1,6 +1,9 @@
 """A hospital's tables and a rule in, a folder of pairs out; goes on where it was when killed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,6 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import announce
 from pacx.core.tables.ids import whole_number_id
 from pacx.core.typed_json import plain
-from pacx.data.records import SPLITS
 from pacx.linking.flow import Flow, Loss, Step
 from pacx.linking.kinds import Table
 from pacx.linking.links import write_links
@@ -55,19 +57,26 @@ def link(
         raise UsageError(f"rule symile needs {' and '.join(lacking)}; give them, or link by rule film")
     with scratch_directory(out) as scratch, connected(scratch, settings.num_workers, settings.memory_mib) as database:
         discard_partials(scratch)
-        staged = _staged(database, hospital, scratch, settings)
-        looks = Looks(
-            film_faults=lambda paths: _film_faults(hospital, paths, settings),
-            signal_faults=lambda paths: _signal_faults(hospital, paths, scratch, settings),
-        )
-        pairing = Pairing(database, hospital, looks, _apart(database, settings))
-        with explained(f"pairing for {out}"):
-            if isinstance(rule, SymileRule):
-                pairing.symile(rule)
-            else:
-                pairing.film(rule)
-            pairs = list(_content(database, hospital.items))
-        flow = Flow((*(_read(hospital, each) for each in staged), *pairing.steps, *pairs))
+        with _measurements(database, hospital, scratch, settings) as measured:
+            others = [
+                _staged(database, table, hospital, scratch, settings)
+                for table in Table
+                if table is not Table.MEASUREMENTS
+            ]
+            looks = Looks(
+                film_faults=lambda paths: _film_faults(hospital, paths, settings),
+                signal_faults=lambda paths: _signal_faults(hospital, paths, scratch, settings),
+            )
+            pairing = Pairing(database, hospital, looks, _apart(database, settings), measured)
+            with explained(f"pairing for {out}"):
+                if isinstance(rule, SymileRule):
+                    pairing.symile(rule)
+                else:
+                    pairing.film(rule)
+                pairs = list(_content(database, hospital.items))
+            staged = {each.table: each for each in (*others, measured()) if each}
+        read = [staged[table] for table in Table if table in staged]
+        flow = Flow((*(_read(hospital, each) for each in read), *pairing.steps, *pairs))
         if not pairs:
             raise DataError("no pair is left: " + "; ".join(" ".join(line.split()) for line in flow.lines()))
         (num_split,) = database.execute(
@@ -78,24 +87,44 @@ def link(
                 f"{num_split} patients have films in more than one split, so that a test would know them; mend the "
                 "table of splits, or link without it"
             )
-        origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in staged]}
+        origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in read]}
         write_links(out, database, hospital.items, flow, origin, draw(flow))
     return flow
 
 
-def _staged(
+@contextmanager
+def _measurements(
     database: "duckdb.DuckDBPyConnection", hospital: Hospital, scratch: Path, settings: LinkSettings
-) -> Sequence[Staged]:
-    staged = []
-    for table in Table:
-        if table in hospital.tables:
-            announce(f"reading {hospital.tables[table].raw.place}")
-            mapped = hospital.tables[table]
-            staged.append(stage(database, table, mapped, scratch, max_bad_fraction=settings.max_bad_fraction))
-        else:
-            columns = ", ".join(f"NULL::{column.sql_type} AS {column.name}" for column in table.value)
-            database.execute(f"CREATE VIEW {table.unit} AS SELECT NULL::BIGINT AS position, {columns} LIMIT 0")
-    return staged
+) -> Iterator[Callable[[], Staged | None]]:
+    """Stage the measurements, most of all work, while films and recordings are paired; what is given waits for them.
+
+    A gzip is read by one thread however many there are. With one worker it is left until somebody waits.
+    """
+    with database.cursor() as beside, ThreadPoolExecutor(1) as thread:
+        work = partial(_staged, beside, Table.MEASUREMENTS, hospital, scratch, settings)
+        if settings.num_workers < 2:
+            yield cache(work)
+            return
+        staged = thread.submit(work)
+        try:
+            yield staged.result
+        finally:
+            while not staged.done():  # something else failed, or somebody interrupts
+                beside.interrupt()  # a query, not what is between two
+                wait((staged,), timeout=0.1)
+
+
+def _staged(
+    database: "duckdb.DuckDBPyConnection", table: Table, hospital: Hospital, scratch: Path, settings: LinkSettings
+) -> Staged | None:
+    """Make a view of a table's rows; an empty one where the hospital has no such table."""
+    if table in hospital.tables:
+        announce(f"reading {hospital.tables[table].raw.place}")
+        mapped = hospital.tables[table]
+        return stage(database, table, mapped, scratch, max_bad_fraction=settings.max_bad_fraction)
+    columns = ", ".join(f"NULL::{column.sql_type} AS {column.name}" for column in table.value)
+    database.execute(f"CREATE VIEW {table.unit} AS SELECT NULL::BIGINT AS position, {columns} LIMIT 0")
+    return None
 
 
 def _read(hospital: Hospital, staged: Staged) -> Step:
@@ -131,6 +160,7 @@ def _apart(database: "duckdb.DuckDBPyConnection", settings: LinkSettings) -> Map
     if not settings.disjoint_from:
         return {}
     from pacx.data.packs.pack import Pack
+    from pacx.data.records import SPLITS
 
     apart = {}
     for place in settings.disjoint_from:

@@ -44,6 +44,7 @@ class Pairing:
         hospital: whose they are.
         looks: what is looked up on the disk.
         apart: patients by the reason for which no film of theirs may be taken.
+        measured: waits until view ``measurements`` is there.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Pairing:
         hospital: Hospital,
         looks: Looks,
         apart: Mapping[str, Collection[str]],
+        measured: Callable[[], object],
     ) -> None:
         self._connection, self._hospital, self._looks, self._apart = connection, hospital, looks, apart
+        self._measured = measured
         self.steps: list[Step] = []
 
     def symile(self, rule: SymileRule) -> None:
@@ -86,6 +89,7 @@ class Pairing:
         self._choose("chosen_recordings", "near_recordings_good", "hadm_id", _RECORDING, _first("ecg_time"))
         self._run("with_both", "SELECT * FROM chosen_films JOIN chosen_recordings USING (hadm_id)")
         self._say_admissions("with an ECG", "with_both", "chosen_films", "have no ECG")
+        self._measured()
         self._run(
             "near_measurements",
             "SELECT hadm_id, m.* FROM measurements m JOIN admissions a USING (subject_id) SEMI JOIN with_both "
@@ -120,6 +124,7 @@ class Pairing:
         self._choose("chosen_recordings", "near_recordings_good", "film", _RECORDING, _nearest("ecg_time"))
         if rule.lab_choice is LabChoice.LAST:
             until = "AND {time} <= f.film_time"
+        self._measured()
         self._run(
             "near_measurements",
             "SELECT f.position AS film, f.film_time, m.* FROM measurements m JOIN usable_good f USING (subject_id) "

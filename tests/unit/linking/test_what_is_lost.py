@@ -1,15 +1,19 @@
 """What is lost adds up and is drawn; nobody whom a pack will test is linked; a kill or a full disk leaves no half"""
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +26,9 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import Records
 from pacx.linking.flow import Flow, Loss, Step
+from pacx.linking.kinds import Table
 from pacx.linking.links import Links
+from pacx.linking.staging import Staged, stage
 from pacx.reporting.flow_diagram import draw_flow
 
 
@@ -77,6 +83,27 @@ def test_too_many_absent_files_are_refused(tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as stop:
         linked(words, tmp_path / "links", "--max-absent-fraction", "0.01")
     assert stop.value.code == 1
+    assert "films that are wanted, more than the 1.00% allowed" in capsys.readouterr().err
+
+
+def test_what_fails_first_ends_the_reading_of_measurements(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, begun = write_hospital(make_hospital(5), tmp_path), threading.Event()
+
+    def endless(connection: Any, table: Table, *given: object, **settings: Any) -> Staged:
+        if table is not Table.MEASUREMENTS:
+            assert begun.wait(60)  # measurements do not wait for the others
+            return stage(connection, table, *given, **settings)  # type: ignore[arg-type]  # as given
+        begun.set()
+        for _ in range(3):  # an interrupt may fall between two queries
+            with contextlib.suppress(duckdb.InterruptException):
+                connection.execute("SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b")
+        raise AssertionError
+
+    monkeypatch.setattr("pacx.linking.linking.stage", endless)
+    with pytest.raises(SystemExit):
+        linked(words, tmp_path / "links", "--max-absent-fraction", "0.01")
     assert "films that are wanted, more than the 1.00% allowed" in capsys.readouterr().err
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pacx.core.artifacts import read_json, sha256_of
 from pacx.core.errors import DataError, UsageError
 from pacx.core.tables.ids import whole_number_id
-from pacx.data.records import SPLITS, Records
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pacx.data.records import Records
 
 FORMAT_VERSION = 1
 PAIRS_FILE, STORY_FILE = "pairs.parquet", "links.json"
@@ -56,6 +57,8 @@ class LinkedFilms:
             DataError: it is of another version, or damaged.
         """
         import pandas as pd
+
+        from pacx.data.records import SPLITS
 
         story = read_story(path)
         pairs = read_pairs(path)
@@ -120,7 +123,7 @@ def read_pairs(path: Path) -> "pd.DataFrame":
         raise DataError(f"{path / PAIRS_FILE} is missing or damaged; link again") from error
 
 
-def with_pairs_only(records: Records, linked: LinkedFilms) -> Records:
+def with_pairs_only(records: "Records", linked: LinkedFilms) -> "Records":
     """The films of a dataset that have a pair, called as the links call them.
 
     A film is known by its sample id, or by its path below the root where no sample id meets. Whose it is the links say,
