@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -221,10 +220,6 @@ def _make_chunk(task: _Task) -> _Chunk:
     return _Chunk(index=index, ecg_microvolt=microvolt, labs=labs)
 
 
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def _write_cohort(folder: Path, cohort: _Cohort, config: HospitalConfig, workers: Workers) -> None:
     """Fill the cohort's (temporary) folder, chunk by chunk."""
     pictures = ("films", *(f"masks/{name}" for name in MASK_NAMES if cohort.has_labels))
@@ -326,7 +321,7 @@ def write_hospital(root: Path, config: HospitalConfig, *, num_workers: int = 1, 
     _claim(root, config, cohorts)
     missing = [cohort for cohort in cohorts if not (root / cohort.name).exists()]
     if missing:
-        with Workers(num_workers, _use_one_thread) if workers is None else nullcontext(workers) as at_work:
+        with Workers(num_workers) if workers is None else nullcontext(workers) as at_work:
             for cohort in missing:
                 with staged_directory(root / cohort.name) as folder:
                     _write_cohort(folder, cohort, config, at_work)

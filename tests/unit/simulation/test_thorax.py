@@ -101,6 +101,21 @@ def test_film_does_not_depend_on_the_number_of_threads(size_px: int) -> None:
     assert same(one, two)
 
 
+def test_one_thread_renders_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roots of a few thousand pixels shared among threads take many times as long, most of all on a busy machine."""
+    seen: list[int] = []
+    root = torch.Tensor.sqrt
+    monkeypatch.setattr(torch.Tensor, "sqrt", lambda values: (seen.append(torch.get_num_threads()), root(values))[1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        shoot({})
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_film_is_a_function_of_seed_and_id() -> None:
     first = shoot({}, ids=["a"])
     assert same(first, shoot({}, ids=["a"]))

@@ -9,7 +9,8 @@ number of threads can be seen in a byte.
 It refuses to be a source of medical truth: a cartoon good enough to learn from, not to diagnose with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -31,7 +32,7 @@ from pacx.simulation.patients.sites import Scanner
 
 __all__ = ["RenderedFilms", "Scanner", "render_films"]
 
-_PIXELS_PER_CHUNK = 32_768  # below torch's threshold for threads, and small enough for the second-level cache
+_PIXELS_PER_CHUNK = 32_768  # small enough for the second-level cache
 _CALIBRE_SIGMAS_CM = (0.22, 0.10, 0.04)
 _TEXTURE_CELLS = 6
 _TEXTURE_OCTAVES = 5
@@ -97,9 +98,21 @@ def render_films(
         opacity=np.empty(shape, dtype=np.bool_),
     )
     place = torch.device(device)
-    for row in range(num_films):
-        _render_one(films, row, table, nuisance, str(film_ids[row]), seed, scanner, place)
+    with _one_thread():
+        for row in range(num_films):
+            _render_one(films, row, table, nuisance, str(film_ids[row]), seed, scanner, place)
     return films
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work in one thread: MKL shares roots and exponentials among threads however short they are."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _render_one(
