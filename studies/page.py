@@ -156,6 +156,10 @@ class Numbers:
         """What the study of illness had to show."""
         return to_markdown(illness_bars.bar_table(self.rows))
 
+    def illness_masks(self) -> str:
+        """Outlines on what Stage 2 left, against the MAE's."""
+        return to_markdown(illness_tables.mask_table(self.rows))
+
     def illness_labels(self) -> str:
         """Own minus equally ill of single labels."""
         return to_markdown(illness_tables.label_table(self.rows))

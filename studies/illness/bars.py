@@ -12,7 +12,7 @@ from studies.illness.names import AREA, EQUALLY_ILL, OWN, RANDOM_VECTORS, WITHIN
 from studies.illness.tables import FRACTIONS, GROUPS, SHOWN, illness_row, measured_pairs
 from studies.stepwise.bars import Bar, Judge, above, at_least, at_most, near, no_less, nothing
 
-_FEW, _MANY = 3000, 10000
+_FEWEST, _FEW, _MANY = 900, 3000, 10000
 _ASKED = (names.CLOSED_FORM, names.OF_MEASURES, names.OF_ECG_AND_MEASURES, names.PAPER, names.CONDITIONED)
 _TRAINED = (names.PAPER, names.CONDITIONED)
 _PROBES = {False: "", True: ", read by the paper's probe"}
@@ -82,8 +82,8 @@ def bars(rows: Rows) -> list[Bar]:
         asked = f"{SHOWN[method]}, {number:,} pairs: random vectors keep at most a quarter of the gain"
         found.append(_share(rows, names.SHARE, asked, none, own, at_most(0.25)))
     for method in (names.CLOSED_FORM, names.CONDITIONED):
-        own, equal = subject(method, _FEW, OWN), subject(method, _FEW, EQUALLY_ILL)
-        asked = f"{SHOWN[method]}, {_FEW:,} pairs, films that show nothing: own minus equally ill, nothing"
+        own, equal = subject(method, _FEWEST, OWN), subject(method, _FEWEST, EQUALLY_ILL)
+        asked = f"{SHOWN[method]}, {_FEWEST:,} pairs, films that show nothing: own minus equally ill, nothing"
         found.append(_over(rows, asked, own, equal, nothing, is_blind=True))
     return found + _outlines(rows)
 

@@ -138,7 +138,7 @@ _TRAINED = (
     Trainings(num_pairs=3000, methods=(PAPER, CONDITIONED)),
     Trainings(num_pairs=10000, methods=(PAPER,), epochs=6),  # twice the steps of ten epochs of 3,000 pairs
     Trainings(num_pairs=3000, methods=(PAPER,), taught=(RANDOM_VECTORS,), num_stage_1=1),
-    Trainings(num_pairs=3000, methods=(CONDITIONED,), num_stage_1=1, world=BLIND_WORLD),
+    Trainings(num_pairs=900, methods=(CONDITIONED,), num_stage_1=1, world=BLIND_WORLD),
 )
 """Some 75 processor minutes. Left out: 900 pairs, conditioned with 10,000 pairs, more than one Stage 2 of each Stage 1,
 whole films, ten epochs of 10,000 pairs, and random vectors from other Stage 1."""
@@ -156,8 +156,8 @@ def sizes(*, is_rehearsal: bool) -> IllnessSizes:
         num_masked_patients=tiny.num_masked_patients,
         num_outlined_pairs=60 if is_rehearsal else 3000,
         decoder=replace(tiny.decoder, num_seeds=2),
-        num_blind_pairs=60 if is_rehearsal else 3000,
-        num_blind_downstream_patients=80 if is_rehearsal else 2000,
+        num_blind_pairs=60 if is_rehearsal else 900,
+        num_blind_downstream_patients=80 if is_rehearsal else 1000,
         trained=(Trainings(num_pairs=60, methods=(PAPER, CONDITIONED)),) if is_rehearsal else _TRAINED,
         num_downstream_patients=80 if is_rehearsal else 4000,
         image_size_px=tiny.image_size_px,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pacx.evaluation.masks.segmentation import PROTOCOL as SEGMENTATION
 from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.models.encoders.names import MAE
 from pacx.reporting.result_rows import Rows
@@ -185,6 +186,32 @@ def reached_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
         body,
         "taught",
         f"Own minus equally ill as a share of the oracle's, where that is above a point, in {said}",
+    )
+
+
+def mask_table(rows: Rows) -> Table:
+    """IoU of the MAE and of every Stage 2, and the difference in points."""
+    query: dict[str, object] = {"protocol": SEGMENTATION, "dataset": names.HOSPITAL}
+    subjects = rows.values_of("subject", **query)
+    body = []
+    for label in rows.values_of("label", **query):
+        for subject_of in subjects:
+            score = rows.find(**query, subject=subject_of, label=label, metric="iou")
+            gain = rows.find(
+                **query,
+                subject=subject_of,
+                contrast=str(names.baseline()),
+                label=label,
+                metric=difference_metric("iou"),
+            )
+            if score is not None:
+                shown = Cell(text="", is_quiet=True) if gain is None else points(gain)
+                body.append((Cell(text=label), Cell(text=subject_of), _score(score), shown))
+    n = "/".join(rows.values_of("n", **query))
+    return Table(
+        caption=f"IoU, mean over films and decoders, on frozen patch tokens, n = {n} test films; difference in points.",
+        header=("outline", "encoder", "IoU", "less the MAE's"),
+        rows=tuple(body),
     )
 
 

@@ -140,7 +140,7 @@ def test_trainings_differ_by_both_seeds_first(tmp_path: Path) -> None:
         ("Stage 2", 3000, RANDOM_VECTORS): 1,
     }
     blind = [(step.method, step.num_pairs, step.taught) for step in trained if step.world == BLIND_WORLD]
-    assert blind == [("conditioned Stage 2", 3000, OWN), ("conditioned Stage 2", 3000, EQUALLY_ILL)]
+    assert blind == [("conditioned Stage 2", 900, OWN), ("conditioned Stage 2", 900, EQUALLY_ILL)]
 
 
 def test_more_pairs_are_trained_on_for_about_twice_the_steps() -> None:

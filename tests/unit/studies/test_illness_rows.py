@@ -41,6 +41,7 @@ from studies.illness.tables import (
     illness_row,
     knowledge_table,
     label_table,
+    mask_table,
     reached_table,
     score_table,
 )
@@ -253,7 +254,7 @@ def test_a_bar_is_met_by_a_value_and_an_interval(value: float, low: float, high:
 def test_bars_of_shares_and_of_nothing(done: list[ResultRow]) -> None:
     closed, best = subject(CLOSED_FORM, 10000, OWN), subject(ORACLE, 10000, OWN)
     rows = [made("share_of_oracle", 0.55, 0.4, 0.7, closed, best)]
-    own, equal = (subject(CLOSED_FORM, 3000, taught) for taught in (OWN, EQUALLY_ILL))
+    own, equal = (subject(CLOSED_FORM, 900, taught) for taught in (OWN, EQUALLY_ILL))
     where = "simulated hospital, films of nothing, physiology-dense"
     rows.append(made("auroc_difference", 0.002, -0.003, 0.006, own, equal, dataset=where))
     found = {bar.asked: [each and each.value for each in bar.verdicts] for bar in bars(Rows(rows=tuple(rows)))}
@@ -268,6 +269,7 @@ def test_tables_picture_and_page_are_made_of_rows(done: list[ResultRow], tmp_pat
     assert "acuity itself, no film" in to_markdown(score_table(rows, MEASURES[0], by_papers_probe=False))
     assert "closed form, 60 pairs" in to_markdown(reached_table(rows, MEASURES[0], by_papers_probe=False))
     assert "less closed form: own minus equally ill" in to_markdown(against_table(rows, MEASURES[0]))
+    assert "| Stage 2 (60 pairs, own) | 0.935" in to_markdown(mask_table(rows))
     assert "| heart failure |" in to_markdown(label_table(rows))
     assert "0.10 [" in to_markdown(knowledge_table(rows))
     assert draw_beyond(rows) == draw_beyond(rows)
