@@ -64,13 +64,12 @@ def leave(study: IllnessStudy, name: str, arrays: dict[str, np.ndarray]) -> None
     np.savez(path, **arrays, **{ABOUT: np.array(about)})
 
 
-@pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IllnessStudy:
+def made_study(out: Path, patch: pytest.MonkeyPatch) -> IllnessStudy:
     patients = np.array([f"p{number}" for number in range(77)])
     told = SimpleNamespace(rows=lambda _: np.arange(77), patient_ids=patients, mask_names=("lung", "heart"))
     for module in (illness_rows_module, illness_masks_module):
-        monkeypatch.setattr(module, "Pack", SimpleNamespace(open=lambda _: told))
-    folders = IllnessFolders(out=tmp_path, most_pairs=60)
+        patch.setattr(module, "Pack", SimpleNamespace(open=lambda _: told))
+    folders = IllnessFolders(out=out, most_pairs=60)
     return IllnessStudy(folders=folders, sizes=sizes(is_rehearsal=True), seed=0, num_draws=NUM_DRAWS)
 
 
@@ -95,8 +94,7 @@ def of(rows: list[ResultRow], metric: str, first: object, second: object, **more
     return illness_row(Rows(rows=tuple(rows)), metric, first, second, **more)
 
 
-@pytest.fixture
-def done(study: IllnessStudy) -> list[ResultRow]:
+def left(study: IllnessStudy) -> list[ResultRow]:
     """Own pairs with three Stage 1 seeds, equally ill ones with the first two and two exchanges each, and an oracle."""
     leave(study, "acuity", probed(ROUGH["acuity"], 5))
     for one in range(3):
@@ -121,6 +119,12 @@ def done(study: IllnessStudy) -> list[ResultRow]:
     for seed in range(2):
         leave(study, f"closed form 40 equally ill mae 0 seed {seed}", probed(0.6, 80 + seed))
     return illness_rows(study, all_steps(study, (0, 1, 2), (0, 1)), command="python -m studies.illness")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> list[ResultRow]:
+    with pytest.MonkeyPatch.context() as patch:
+        return left(made_study(tmp_path_factory.mktemp("illness"), patch))
 
 
 def test_a_difference_is_over_the_stage_1_seeds_that_both_sides_have(done: list[ResultRow]) -> None:
@@ -283,7 +287,8 @@ def test_tables_picture_and_page_are_made_of_rows(done: list[ResultRow], tmp_pat
     assert picture.read_bytes() == draw_beyond(rows)
 
 
-def test_rows_without_steps_are_none_and_tables_say_so(study: IllnessStudy) -> None:
+def test_rows_without_steps_are_none_and_tables_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = made_study(tmp_path, monkeypatch)
     assert illness_rows(study, all_steps(study, (0,), (0,)), command="x") == []
     assert beyond_table(Rows(rows=()), MEASURES[0], by_papers_probe=False).rows == ()
 
