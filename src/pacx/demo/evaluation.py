@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.artifacts import read_json
 from pacx.core.errors import ModelError
+from pacx.core.workers import Workers
 from pacx.data.packs.pack import Pack
 from pacx.demo.folders import DemoFolders
 from pacx.evaluation.comparison import Comparison
@@ -30,7 +32,7 @@ from pacx.reporting.headlines import MEAN_IMAGE
 from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 
 _GROUPS = (("physiology-dense", PHYSIOLOGY_DENSE), ("anatomical", ANATOMICAL))
-_DECODER = SegmentationConfig(epochs=12, learning_rate=2e-3, batch_size=32, warmup_epochs=1, num_seeds=2)
+_DECODER = SegmentationConfig(epochs=10, learning_rate=2e-3, batch_size=32, warmup_epochs=1, num_seeds=1)
 """Shorter and steeper than the paper's 50 epochs at 1e-4, for some hundred films on two cores."""
 
 
@@ -143,11 +145,43 @@ def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparis
     return rows
 
 
-def evaluate_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparison: Comparison) -> list[ResultRow]:
-    """Run every protocol; the same patients' draws for all encoders, so that differences are paired."""
-    return [
-        *_reconstruction_rows(folders, seed),
-        *_classification_rows(folders, encoders, ProbeConfig(seed=seed), comparison),
-        *_alignment_rows(folders, encoders, AlignmentConfig(seed=seed), comparison),
-        *_mask_rows(folders, encoders, seed, comparison),
-    ]
+class _Part(Enum):
+    """What is evaluated at once by one process."""
+
+    CLASSIFICATION = "classification"
+    ALIGNMENT = "alignment"
+    MASKS = "masks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A part of the evaluation, as it travels to a process."""
+
+    part: _Part
+    folders: DemoFolders
+    seed: int
+    comparison: Comparison
+
+
+def _rows_of(asked: _Asked) -> list[ResultRow]:
+    folders, seed, comparison = asked.folders, asked.seed, asked.comparison
+    encoders = open_demo_encoders(folders, seed)
+    match asked.part:
+        case _Part.CLASSIFICATION:
+            return _classification_rows(folders, encoders, ProbeConfig(seed=seed), comparison)
+        case _Part.ALIGNMENT:
+            return _alignment_rows(folders, encoders, AlignmentConfig(seed=seed), comparison)
+        case _Part.MASKS:
+            return _mask_rows(folders, encoders, seed, comparison)
+
+
+def evaluate_demo(folders: DemoFolders, seed: int, comparison: Comparison, workers: Workers) -> list[ResultRow]:
+    """Run every protocol; the same patients' draws for all encoders, so that differences are paired.
+
+    Each process works in one thread, so that no number depends on how many of either there are.
+    """
+    asked = [_Asked(part=part, folders=folders, seed=seed, comparison=comparison) for part in _Part]
+    rows = _reconstruction_rows(folders, seed)
+    for found in workers.in_order(_rows_of, asked):
+        rows += found
+    return rows
