@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 _EVALUATED = ("triplets", "downstream", "segmentation")
 _NUM_SEGMENTATION_PATIENTS = 400
-_FILM_BATCH_SIZE, _FILM_LEARNING_RATE = 32, 3e-3
-"""Smaller and steeper than the recipe's, which takes half as many films again to get as far (docs/experiments.md)."""
 _NUM_CHECKPOINTS = 3
 """Of each run: a kill costs a third of it, and the demo writes megabytes instead of gigabytes."""
 
@@ -76,7 +74,7 @@ class DemoConfig:
     num_downstream_patients: int = 1600
     """Patients with labelled films and masks, for the benchmarks."""
 
-    film_epochs: int = 26
+    film_epochs: int = 40
     """Epochs of the film autoencoder (Stage 1a)."""
 
     ecg_epochs: int = 20
@@ -182,11 +180,7 @@ def _unimodal_runs(config: DemoConfig, folders: DemoFolders) -> list[Run]:
             film,
             pack=films,
             out=folders.run(MAE),
-            training=replace(
-                _shortened(film.training, config.film_epochs, config.seed),
-                batch_size=_FILM_BATCH_SIZE,
-                learning_rate=_FILM_LEARNING_RATE,
-            ),
+            training=_shortened(film.training, config.film_epochs, config.seed),
             resume=True,
         ),
         replace(
