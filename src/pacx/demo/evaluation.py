@@ -1,8 +1,9 @@
 """Stage 3 of the demo: every protocol on every encoder, ending in result rows and a folder of pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,10 @@ class DemoEncoders:
         return (self.baseline, self.mae, self.pacx)
 
 
+_Part = Callable[[DemoFolders, DemoEncoders, int, Comparison], list[ResultRow]]
+"""Rows of some protocols, with the seed and what is compared."""
+
+
 def open_demo_encoders(folders: DemoFolders, seed: int) -> DemoEncoders:
     """MAE and PaCX from their runs; ImageNet where its weights can be had, else an untrained ViT that is named so."""
     mae = encoder_from_folder(MAE, folders.run(MAE) / "encoder")
@@ -92,10 +97,11 @@ def _reconstruction_rows(folders: DemoFolders, seed: int) -> list[ResultRow]:
 
 
 def _classification_rows(
-    folders: DemoFolders, encoders: DemoEncoders, config: ProbeConfig, comparison: Comparison
+    folders: DemoFolders, encoders: DemoEncoders, seed: int, comparison: Comparison
 ) -> list[ResultRow]:
     """Probes on both groups of labels, on shares of them in both poolings, and of the ablations."""
-    pack, device = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px)), comparison.device
+    config, device = ProbeConfig(seed=seed), comparison.device
+    pack = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px))
     data = [ClassificationData.from_pack(pack, dataset=name, label_names=labels) for name, labels in _GROUPS]
     means = {each: Subject(encoder=each.name, pooling="mean") for each in (encoders.mae, encoders.pacx)}
     wanted = {each.name: each.encoder for each in encoders.all}
@@ -118,16 +124,14 @@ def _classification_rows(
     return rows
 
 
-def _alignment_rows(
-    folders: DemoFolders, encoders: DemoEncoders, config: AlignmentConfig, comparison: Comparison
-) -> list[ResultRow]:
+def _alignment_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparison: Comparison) -> list[ResultRow]:
     pack = Pack.open(folders.pack("triplets", encoders.mae.preprocessing.image_size_px))
     targets = [FrozenTargets.open(folders.run(name) / "targets") for name in ("ecg", "labs")]
     data = AlignmentData.from_pack(pack, targets, dataset="triplets")
     known, device = rows_with_targets(pack, targets), comparison.device
     found = embed_cohort(folders, {each.name: each.encoder for each in encoders.all}, "triplets", device)
     features = {name: values[known] for name, values in found.items()}
-    return alignment(data, features, replace(comparison, dataset=data.dataset), config=config)
+    return alignment(data, features, replace(comparison, dataset=data.dataset), config=AlignmentConfig(seed=seed))
 
 
 def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparison: Comparison) -> list[ResultRow]:
@@ -145,43 +149,16 @@ def _mask_rows(folders: DemoFolders, encoders: DemoEncoders, seed: int, comparis
     return rows
 
 
-class _Part(Enum):
-    """What is evaluated at once by one process."""
-
-    CLASSIFICATION = "classification"
-    ALIGNMENT = "alignment"
-    MASKS = "masks"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A part of the evaluation, as it travels to a process."""
-
-    part: _Part
-    folders: DemoFolders
-    seed: int
-    comparison: Comparison
-
-
-def _rows_of(asked: _Asked) -> list[ResultRow]:
-    folders, seed, comparison = asked.folders, asked.seed, asked.comparison
-    encoders = open_demo_encoders(folders, seed)
-    match asked.part:
-        case _Part.CLASSIFICATION:
-            return _classification_rows(folders, encoders, ProbeConfig(seed=seed), comparison)
-        case _Part.ALIGNMENT:
-            return _alignment_rows(folders, encoders, AlignmentConfig(seed=seed), comparison)
-        case _Part.MASKS:
-            return _mask_rows(folders, encoders, seed, comparison)
-
-
 def evaluate_demo(folders: DemoFolders, seed: int, comparison: Comparison, workers: Workers) -> list[ResultRow]:
     """Run every protocol; the same patients' draws for all encoders, so that differences are paired.
 
     Each process works in one thread, so that no number depends on how many of either there are.
     """
-    asked = [_Asked(part=part, folders=folders, seed=seed, comparison=comparison) for part in _Part]
-    rows = _reconstruction_rows(folders, seed)
-    for found in workers.in_order(_rows_of, asked):
-        rows += found
-    return rows
+    parts = (_classification_rows, _alignment_rows, _mask_rows)
+    found = workers.in_order(partial(_rows_of, folders=folders, seed=seed, comparison=comparison), parts)
+    return [*_reconstruction_rows(folders, seed), *chain.from_iterable(found)]
+
+
+def _rows_of(part: _Part, *, folders: DemoFolders, seed: int, comparison: Comparison) -> list[ResultRow]:
+    """What a process does: functions travel to it, encoders are opened there."""
+    return part(folders, open_demo_encoders(folders, seed), seed, comparison)

@@ -20,7 +20,10 @@ _NUM_TIMED_STEPS = 5
 _PATIENT, _PACKED, _FILM, _RECORDING, _PANEL, _PAIR = 0.167, 0.003, 0.0216, 0.032, 0.0014, 0.019
 """Training steps' time per simulated and packed patient, film, recording, panel and pair."""
 _EVALUATION, _PICTURES, _PAGE = 500.0, 60.0, 40.0
-"""The same for what hardly grows with the demo's sizes. Rounded, from a demo of 13 minutes on an AMD EPYC (Zen 4)."""
+"""The same for what hardly grows with the demo's sizes.
+
+Rounded, from a demo of 13 minutes on an AMD EPYC (Zen 4); recordings, panels, pairs and the evaluation from single runs
+on a busy Zen 3, and not yet from a whole demo."""
 
 
 class Step(Enum):
