@@ -45,6 +45,10 @@ def more_beyond(measure: str) -> str:
     return difference_metric(f"{measure}_own_minus_equally_ill")
 
 
+BY_STAGE_1 = "physiology-dense"
+"""The group of labels of which every Stage 1 is shown by itself."""
+
+
 def dataset_of(group: str, *, is_blind: bool = False) -> str:
     """Labels of a group, asked of films as they are or of those that show nothing and are taken alike."""
     return f"{HOSPITAL}, {'films of nothing, ' * is_blind}{group}"

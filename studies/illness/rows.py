@@ -23,6 +23,7 @@ from studies.illness.names import (
     ACUITY,
     AGAINST,
     BOTH,
+    BY_STAGE_1,
     EQUALLY_ILL,
     HOSPITAL,
     ILLNESS,
@@ -185,7 +186,8 @@ class _Writer:
         others = AGAINST.get(method, ())
         found = self._differences([*pairs, *((own, subject(each, number, OWN)) for each in others)], part)
         found += [row for each in others for row in self._more_beyond(method, each, number, part)]
-        if not self.by_papers_probe and self.measure == WITHIN and {own, equal} <= self.scored.keys():
+        is_shown_alone = not self.by_papers_probe and self.measure == WITHIN and self.group == BY_STAGE_1
+        if is_shown_alone and {own, equal} <= self.scored.keys():
             found += [self._of_one(own, equal, part, one) for one in _shared([self.scored[own], self.scored[equal]])]
         if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
             found += self._shares(method, number, part)

@@ -13,7 +13,6 @@ from studies.stepwise.cells import NOT_MEASURED, points, share
 
 FRACTIONS = (0.01, 0.1, 1.0)
 GROUPS = ("physiology-dense", "anatomical")
-_HEADS = tuple(f"{group}, {100 * part:g} %" for group in GROUPS for part in FRACTIONS)
 
 _MOST_STAGE_1 = 10
 
@@ -69,10 +68,11 @@ def _line(
     second: Subject | None,
     called: str,
     cell: Callable[[ResultRow | None], Cell],
+    groups: Sequence[str] = GROUPS,
 ) -> list[tuple[Cell, ...]]:
     """A line of a table with a cell for each group and share of the labels; none where nothing was measured."""
     found = [
-        illness_row(rows, metric, first, second, group=group, fraction=part) for group in GROUPS for part in FRACTIONS
+        illness_row(rows, metric, first, second, group=group, fraction=part) for group in groups for part in FRACTIONS
     ]
     known = [row for row in found if row is not None]
     if not known:
@@ -97,9 +97,12 @@ def _taught(rows: Rows) -> list[tuple[str, int, str]]:
     ]
 
 
-def _table(rows: Rows, body: Sequence[tuple[Cell, ...]], first: str, caption: str) -> Table:
+def _table(
+    rows: Rows, body: Sequence[tuple[Cell, ...]], first: str, caption: str, groups: Sequence[str] = GROUPS
+) -> Table:
     n = "/".join(rows.values_of("n", protocol=names.ILLNESS, dataset=names.dataset_of(GROUPS[0])))
-    return Table(caption=f"{caption}, n = {n} test films.", header=(first, *_HEADS, "trainings"), rows=tuple(body))
+    heads = (f"{group}, {100 * part:g} %" for group in groups for part in FRACTIONS)
+    return Table(caption=f"{caption}, n = {n} test films.", header=(first, *heads, "trainings"), rows=tuple(body))
 
 
 def _of(measure: str, *, by_papers_probe: bool) -> str:
@@ -165,11 +168,11 @@ def each_table(rows: Rows, measure: str) -> Table:
     for method, number, called in _taught(rows):
         for seed in range(_MOST_STAGE_1):
             own, equal = (names.of_stage_1(names.subject(method, number, each), seed) for each in (OWN, EQUALLY_ILL))
-            body += _line(rows, difference_metric(measure), own, equal, f"{called}, Stage 1 seed {seed}", points)
+            called_so = f"{called}, Stage 1 seed {seed}"
+            body += _line(rows, difference_metric(measure), own, equal, called_so, points, [names.BY_STAGE_1])
     said = _of(measure, by_papers_probe=False)
-    return _table(
-        rows, body, "taught", f"Own pairs minus pairs of equally ill patients, one Stage 1 each, in points of {said}"
-    )
+    caption = f"Own pairs minus pairs of equally ill patients, one Stage 1 each, in points of {said}"
+    return _table(rows, body, "taught", caption, [names.BY_STAGE_1])
 
 
 def reached_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:

@@ -5,13 +5,14 @@ in memory. Refuses infinite values and files whose rows have other fields than t
 metrics.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pacx.core.artifacts import read_json, write_json
+from pacx.core.artifacts import read_json, write_text
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import BY_FILM, BY_PATIENT
 from pacx.evaluation.old_rows import is_old, upgraded
@@ -169,7 +170,7 @@ def rows_from_json(values: object, path: Path) -> list[ResultRow]:
 
 
 def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
-    """Write rows as a JSON list of objects, whole or not at all.
+    """Write rows as a JSON list of objects, a row on each line, whole or not at all.
 
     Args:
         path: the file; an older one is replaced.
@@ -186,7 +187,8 @@ def write_rows(path: Path, rows: Sequence[ResultRow]) -> None:
         >>> read_rows(Path("auroc.json"))[0].metric
         'auroc'
     """
-    write_json(path, rows_to_json(rows))
+    lines = ",\n".join(json.dumps(value, allow_nan=False) for value in rows_to_json(rows))
+    write_text(path, f"[\n{lines}\n]\n")
 
 
 def results_file(path: Path) -> Path:

@@ -31,6 +31,7 @@ def test_rows_survive_and_nan_is_null(tmp_path):
     write_rows(path, [ROW, undefined])
     assert "NaN" not in path.read_text()
     assert json.loads(path.read_text())[1]["value"] is None
+    assert [line.startswith("{") for line in path.read_text().splitlines()] == [False, True, True, False]
     first, second = read_rows(path)
     assert first == ROW
     assert math.isnan(second.value)
