@@ -150,8 +150,7 @@ def targets_of(records: Path, out: Path) -> None:
         for each in ready.signals:  # what the task knew its recordings by
             np.abs(each).sum(dtype=np.float64)
     else:
-        place = out.with_suffix(".pack")
-        recordings = packed_once(recordings, place, model.preprocessing, max_bad_fraction=0.1, num_workers=1)
+        recordings = packed_once(recordings, out, model.preprocessing, max_bad_fraction=0.1, num_workers=1)
     job = EcgJob(model, recordings)
     made = job.run(settings)
     print(json.dumps({"seconds": processor_s() - used, "fingerprint": job.fingerprint}))

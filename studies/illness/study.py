@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pacx.core.artifacts import write_json
 from pacx.evaluation.results import ResultRow, write_rows
+from pacx.modalities.ecg_signal.packs.packing import packed_beside
 from pacx.recipes.run import Run
 from pacx.recipes.side_by_side import one_thread_each, run_side_by_side
 from studies.illness.cohorts import pack_cohorts, require_strangers, simulate
@@ -98,7 +99,7 @@ def _measures(config: IllnessConfig) -> list[Run]:
     return [
         replace(
             run,
-            recordings=folders.run("ecg.recordings"),
+            recordings=packed_beside(folders.run("ecg")),
             pack=folders.pairs(config.sizes.num_encoder_patients),
             out=folders.run("ecg-measures"),
             training=training,

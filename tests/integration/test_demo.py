@@ -44,6 +44,7 @@ def test_every_protocol_every_picture_and_a_page(config: DemoConfig) -> None:
     page = (config.out / "report.html").read_text()
     for word in ("Table 1", "Table 2", "Table 3", "Label efficiency", "not a medical device", "random ViT"):
         assert word in page
+    assert [path.name for path in (config.out / "runs").iterdir() if not (path / "summary.json").exists()] == []
     assert {path.name for path in (config.out / "figures").iterdir()} >= {"films.png", "ecg.png", "reconstructions.png"}
     about = json.loads((config.out / "demo.json").read_text())
     assert about["provenance"]["seed"] == 0

@@ -279,7 +279,8 @@ def run_demo(config: DemoConfig) -> float:
 
 
 def _release_and_report(config: DemoConfig, folders: DemoFolders, clock: Clock) -> None:
-    """The encoder with what was measured of it, what was run, and the page."""
+    """The encoder with what was measured of it, what was run, and the page; decoded ECGs, the largest of all, go."""
+    from pacx.modalities.ecg_signal.packs.packing import packed_beside
     from pacx.reporting.report import write_report
 
     with staged_directory(config.out / "encoder") as released:
@@ -294,3 +295,4 @@ def _release_and_report(config: DemoConfig, folders: DemoFolders, clock: Clock) 
         title="PaCX demo",
         subtitle=f"The whole method on a simulated hospital, seed {config.seed}.",
     )
+    shutil.rmtree(packed_beside(folders.run("ecg")), ignore_errors=True)

@@ -85,7 +85,7 @@ class EcgRun(Run):
         config = self.task.model.preprocessing
         pack = packed_once(
             recordings_of(self.recordings, self.links, patients=self.patients, facts=self.facts),
-            self.out.with_name(f"{self.out.name}.recordings"),
+            self.out,
             config,
             max_bad_fraction=settings.max_bad_fraction,
             num_workers=settings.num_workers,

@@ -60,7 +60,7 @@ class EcgMeasuresRun(PanelRun):
 
         return packed_once(
             recordings_of(self.recordings, self.links, patients=self.patients, facts=self.facts),
-            self.out.with_name(f"{self.out.name}.recordings"),
+            self.out,
             MEASURED_INPUT,
             max_bad_fraction=self.max_bad_fraction,
             num_workers=self.embedding.num_workers,

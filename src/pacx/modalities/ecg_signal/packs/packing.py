@@ -252,17 +252,23 @@ def _blocks(about: dict[str, Any], place: Path, manifest: EcgManifest) -> Iterat
         done += len(good)
 
 
+def packed_beside(run: Path) -> Path:
+    """Where the pack lies that is made of a run's recordings."""
+    return run.with_name(f"{run.name}.recordings")
+
+
 def packed_once(
     source: "EcgSource | EcgPack",
-    place: Path,
+    run: Path,
     config: EcgPreprocessing,
     *,
     max_bad_fraction: float,
     num_workers: int,
 ) -> EcgPack:
-    """A pack of the recordings: the one that they are, or one at ``place``, which another one there gives way to."""
+    """A pack of a run's recordings: what they are themselves, or one beside the run that replaces another one there."""
     if isinstance(source, EcgPack):
         return source
+    place = packed_beside(run)
     is_other = is_ecg_pack(place) and not _is_made_from(place, _made_from(source, packed_as(config))[0])
     return pack_ecgs(
         source, place, config, max_bad_fraction=max_bad_fraction, num_workers=num_workers, overwrite=is_other
