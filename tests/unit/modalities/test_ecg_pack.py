@@ -85,7 +85,7 @@ def usable(steps: np.ndarray) -> EcgRecordings:
 def test_what_cannot_be_used_is_left_out_by_name_and_what_is_strange_is_told(pack):
     assert [(bad.sample_id, bad.reason) for bad in pack.manifest.quarantined] == [
         ("r05", "is flat in lead V3"),
-        ("r60", "is sample for sample the recording of p1"),
+        ("r60", "is sample for sample the recording of r03"),
     ]
     assert len(pack) == COUNT - 2
     of_exchanged = pack.table.set_index("sample_id").loc["r07"]

@@ -182,7 +182,7 @@ def test_byte_offsets_baselines_and_what_was_not_recorded(tmp_path):
     expected[3, 5:15] = np.nan
     np.testing.assert_allclose(record.twelve(), expected)
     assert record.start == STARTED + timedelta(seconds=0.01)
-    assert ecg_files(tmp_path) == [tmp_path / "r.hea"], "its signal file is a MATLAB file by itself"
+    assert ecg_files(tmp_path).files == [tmp_path / "r.hea"], "its signal file is a MATLAB file by itself"
     np.testing.assert_array_equal(read(tmp_path / "r.mat").signals, read(tmp_path / "r.hea").signals)
 
 
@@ -224,7 +224,7 @@ def test_segments_of_variable_layout_are_placed_by_name_and_gaps_stay_gaps(tmp_p
         assert part.num_stored == 4000
     assert read(tmp_path / "m.hea", window=Window(500)).start == STARTED + timedelta(seconds=1)
     assert read(tmp_path / "m.hea").resolution_mv[1::2] == (0.002,) * 6, "the coarsest of the segments"
-    assert ecg_files(tmp_path) == [tmp_path / "m.hea"]
+    assert ecg_files(tmp_path).files == [tmp_path / "m.hea"]
 
 
 def test_a_length_that_the_files_do_not_bear_out_takes_no_memory(tmp_path, monkeypatch):
@@ -742,7 +742,7 @@ def test_blank_cells_are_gaps_words_and_uneven_times_are_refused(tmp_path):
 
 def test_the_real_records_read_as_wfdb_reads_them(shared):
     folder = shared / "data/ecg/wfdb"
-    paths = ecg_files(folder)
+    paths = ecg_files(folder).files
     assert len(paths) == 10
     for path in paths:
         record = read(path)

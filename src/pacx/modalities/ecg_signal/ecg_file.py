@@ -17,12 +17,14 @@ from typing import ClassVar, NamedTuple
 from pacx.core.discovery import Plugins, discover
 from pacx.core.errors import DataError, PacxError, UsageError
 from pacx.data.file_names import as_text, on_disk
-from pacx.data.folder_walk import cannot_be_opened, files_below, is_folder
+from pacx.data.folder_walk import LED_NOWHERE, OF_OTHER_KINDS, cannot_be_opened, counted, files_below, is_folder
 from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, UnusableError
 from pacx.modalities.ecg_signal.record import WHOLE, EcgRecord, Window
 
 NUM_HEAD_BYTES = 4096
 """Bytes from a file's beginning by which it is recognised."""
+
+_NO_ECG = "files that are no ECG in a format that is read"
 
 HEADER_SUFFIX = ".hea"
 """A record is often named by its stem, or by its signal file: beside it lies a header that says all of it."""
@@ -196,6 +198,9 @@ def open_ecg(path: Path, facts: EcgFacts = NO_FACTS) -> Iterator[EcgFile]:
         raise DataError(f"{as_text(path)} is no ECG in a format that is read ({known}); leave it out")
     with _told(as_text(path), kind.title):
         stored = kind.open(path, facts)
+        if not stored.keys:
+            stored.close()
+            raise UnusableError("holds no recording; leave it out")
     try:
         yield EcgFile(path, kind.title, stored)
     finally:
@@ -231,14 +236,21 @@ def _kinds() -> tuple[EcgFormat, ...]:
     return tuple(ecg_formats().usable().values())
 
 
-def ecg_files(paths: Path | Sequence[Path]) -> list[Path]:
+class FoundEcgFiles(NamedTuple):
+    """Files that hold ECGs, in order, and what is to be said of others beside them."""
+
+    files: list[Path]
+    notes: tuple[str, ...]
+
+
+def ecg_files(paths: Path | Sequence[Path]) -> FoundEcgFiles:
     """The files that hold ECGs: of a folder all at any depth, recognised by content; otherwise those that were named.
 
     Raises:
         UsageError: there is none in a folder.
         DataError: a folder or file cannot be opened.
     """
-    found: list[Path] = []
+    found, notes = [], []
     for path in [paths] if isinstance(paths, Path) else paths:
         if not is_folder(path):
             found.append(_header_of(path))
@@ -246,14 +258,24 @@ def ecg_files(paths: Path | Sequence[Path]) -> list[Path]:
         below = files_below(path, lambda file: format_of(file) is not None)
         if not below.chosen:
             raise UsageError(f"{path} has no ECG in it in a format that is read; give a folder that has")
-        found += without_parts([on_disk(path / name) for name in below.chosen])
-    return found
+        chosen = [on_disk(path / name) for name in below.chosen]
+        parts = _parts_of(chosen)
+        found += [file for file in chosen if file not in parts]
+        others = tuple(name for name in below.passed_over.get(OF_OTHER_KINDS, ()) if on_disk(path / name) not in parts)
+        lost = below.passed_over.get(LED_NOWHERE, ())
+        if beside := counted({what: each for what, each in ((_NO_ECG, others), (LED_NOWHERE, lost)) if each}):
+            notes.append(f"{path} holds beside its ECGs {beside}")
+    return FoundEcgFiles(found, tuple(notes))
 
 
 def without_parts(files: Sequence[Path]) -> list[Path]:
     """ECG files without those that belong to another among them: signal files, segments, descriptions."""
-    parts = {part for file in files if (kind := format_of(file)) for part in kind.parts(file)}
+    parts = _parts_of(files)
     return [file for file in files if file not in parts]
+
+
+def _parts_of(files: Sequence[Path]) -> set[Path]:
+    return {part for file in files if (kind := format_of(file)) for part in kind.parts(file)}
 
 
 def _header_of(path: Path) -> Path:

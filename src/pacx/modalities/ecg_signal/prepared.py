@@ -19,6 +19,7 @@ from pacx.core.quarantine import Quarantined
 from pacx.core.tables.cells import known
 from pacx.core.workers import in_order
 from pacx.modalities.ecg_signal.doubts import Doubt, examined
+from pacx.modalities.ecg_signal.ecg_file import HEADER_SUFFIX
 from pacx.modalities.ecg_signal.facts import UnusableError
 from pacx.modalities.ecg_signal.filters import EcgChain
 from pacx.modalities.ecg_signal.sources import EcgPiece, EcgSource
@@ -82,14 +83,14 @@ class Sieve:
     A recording that another patient has sample for sample is left out the second time: one of the two is not theirs.
     """
 
-    _owner: dict[str, str] = field(default_factory=dict)
+    _first: dict[str, tuple[str, str]] = field(default_factory=dict)  # sample and patient, by the recording's digest
     _num_judged: int = 0
     _num_doubted: int = 0
 
     def take(self, entries: Sequence[PreparedEcg]) -> None:
         """Remember recordings that passed earlier."""
         for entry in entries:
-            self._owner.setdefault(entry.digest, entry.patient_id)
+            self._first.setdefault(entry.digest, (entry.sample_id, entry.patient_id))
         self._num_judged += len(entries)
         self._num_doubted += sum(Doubt.VOLTAGE.name in entry.doubts for entry in entries)
 
@@ -101,11 +102,11 @@ class Sieve:
         """
         bad, good = list(block.quarantined), []
         for at, (row, entry) in enumerate(zip(block.rows, block.entries, strict=True)):
-            owner = self._owner.setdefault(entry.digest, entry.patient_id)
+            sample, owner = self._first.setdefault(entry.digest, (entry.sample_id, entry.patient_id))
             if owner == entry.patient_id:
                 good.append(at)
-            else:
-                reason = f"is sample for sample the recording of {owner}"
+            else:  # the sample is named: whose it is may be known from a header alone, which nobody is shown
+                reason = f"is sample for sample the recording of {sample}"
                 bad.append((row, Quarantined(sample_id=entry.sample_id, file=_file(entry), reason=reason)))
         self.take([block.entries[at] for at in good])
         if self._num_judged >= _FEWEST_JUDGED and 2 * self._num_doubted > self._num_judged:
@@ -170,7 +171,8 @@ def _prepare(work: tuple[list[int], Sequence[str], EcgPiece], *, config: EcgPrep
         file = place if place != sample_id else ""
         try:
             if isinstance(record, str):
-                raise UnusableError(record.removeprefix(f"{place} "))
+                stem = place.removesuffix(HEADER_SUFFIX)  # by which a WFDB record is told of
+                raise UnusableError(record.removeprefix(f"{place} ").removeprefix(f"{stem} "))
             found = examined(record, config.duration_s, config.leads, notch_hz=config.notch_hz)
             prepared = chain(found.recorded, record.rate_hz, is_millivolt=record.is_millivolt)
         except UnusableError as reason:

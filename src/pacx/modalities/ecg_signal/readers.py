@@ -145,7 +145,7 @@ def open_recordings(
             return EcgArray(read_array(path, path.with_suffix(".json"), patients))
         if path.name.startswith("ecg_"):
             return EcgArray(read_symile(path))
-    files = ecg_files(paths)
+    files, notes = ecg_files(paths)
     if path and not path.is_dir() and not files[0].is_file():
         raise UsageError(
             f"{path} is no recording; give a pack of ECGs, an ECG file, a folder of them, a .npy array or a .csv list"
@@ -155,4 +155,5 @@ def open_recordings(
         patient_ids=() if patients.no_patients else None,
         facts=facts,
         place=f"the folder {path}" if path and path.is_dir() else "",
+        notes=notes,
     )

@@ -36,7 +36,7 @@ class Hdf5(EcgFormat):
     title = "HDF5 tracings file"
 
     def recognises(self, head: bytes, path: Path) -> bool:
-        """By the magic number and the dataset's name."""
+        """By the magic number and the dataset's name; what is cut off tells no name and counts as one."""
         if not head.startswith(_MAGIC):
             return False
         import h5py
@@ -45,7 +45,7 @@ class Hdf5(EcgFormat):
             with h5py.File(path, "r") as file:
                 return isinstance(file.get(_TRACINGS), h5py.Dataset)
         except (OSError, RuntimeError, ValueError):
-            return False
+            return True
 
     def open(self, path: Path, facts: EcgFacts) -> StoredEcgs:
         """Open the file and read the ids."""

@@ -2,7 +2,8 @@
 
 ``val`` of the PhysioNet challenges has a header (.hea) beside it, by which it is a WFDB record; without it nobody knows
 rate, unit and leads. CPSC 2018's structure ``ECG`` (``sex``, ``age``, ``data``) says none of them either, but has been
-described: 500 Hz, millivolts, the leads in the usual order. MATLAB 7.3 writes HDF5, which holds other things.
+described: 500 Hz, millivolts, the leads in the usual order; what somebody says counts before that. MATLAB 7.3 writes
+HDF5, which is refused.
 
 Source: 2018.icbeb.org/Challenge.html; MAT-File Format, versions 4 and 5.
 """
@@ -21,12 +22,13 @@ from pacx.modalities.ecg_signal.facts import EcgFacts, EcgUnit, UnusableError
 from pacx.modalities.ecg_signal.record import EcgRecord, Window, leads_first
 
 _VERSION_5 = b"MATLAB 5.0 MAT-file"
+_VERSION_7_3 = b"MATLAB 7.3 MAT-file"
 _VERSION_4 = struct.Struct("<5i")
 _HEADER_5 = 128
 _BIG_ENDIAN = slice(126, 128), b"MI"
 _COMPRESSED = 15
 _AT_ONCE = 2**20
-_OF_CPSC = EcgFacts(rate_hz=500.0, unit=EcgUnit.MILLIVOLT, leads=ECG_LEADS)
+_CPSC_HZ = 500.0
 _NAMES = ("val", "data", "ecg", "signal", "signals")
 _STRINGS_AND_MORE = ("char", "cell", "struct", "object", "function", "opaque", "sparse", "unknown")
 
@@ -38,7 +40,7 @@ class Mat(OneEcgFormat):
 
     def recognises(self, head: bytes, path: Path) -> bool:
         """By the text of version 5, or the five numbers and the name with which version 4 begins."""
-        if head.startswith(_VERSION_5):
+        if head.startswith((_VERSION_5, _VERSION_7_3)):
             return True
         if len(head) < _VERSION_4.size:
             return False
@@ -51,10 +53,15 @@ class Mat(OneEcgFormat):
         """The array of twelve leads, whichever of its axes they are."""
         from scipy.io import loadmat, whosmat
 
+        with path.open("rb") as file:
+            if file.read(len(_VERSION_7_3)) == _VERSION_7_3:
+                raise UnusableError("was saved by MATLAB as version 7.3, which is not read; save it again with -v7")
         _require_room(path)
         shapes = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
         if shapes.get("ECG", ((), ""))[1] == "struct":
-            stored, known = np.asarray(loadmat(str(path), simplify_cells=True)["ECG"]["data"]), _OF_CPSC.behind()
+            stored = np.asarray(loadmat(str(path), simplify_cells=True)["ECG"]["data"])
+            unit = facts.unit or EcgUnit.MILLIVOLT
+            known = facts.behind(facts.rate_hz or _CPSC_HZ, unit, facts.leads or ECG_LEADS)
         else:
             arrays = [
                 name
