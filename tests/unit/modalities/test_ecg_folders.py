@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from pacx.core.errors import DataError
 from pacx.core.quarantine import by_reason
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.ecg_file import ecg_files, open_ecg
@@ -118,3 +119,47 @@ def test_what_somebody_says_of_a_matlab_structure_counts_before_its_description(
         record = file.read()
     assert (record.rate_hz, record.stored_leads) == (500, ECG_LEADS)
     np.testing.assert_allclose(record.signals, microvolts)
+
+
+TABLES = {
+    "thousands by commas": (";", lambda value: f"{value:,}"),
+    "thousands by dots": (";", lambda value: f"{value:,}".replace(",", ".")),
+    "thousands between tabs": ("\t", lambda value: f"{value:,}"),
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_groups_of_thousands_are_never_taken_for_fractions(form, tmp_path):
+    delimiter, written = TABLES[form]
+    rng = np.random.default_rng(0)
+    values = rng.integers(-3000, 3000, (500, 12))
+    rows = [delimiter.join(map(written, row)) for row in values.tolist()]
+    names = delimiter.join(["time [ms]", *(f"{lead} [uV]" for lead in ECG_LEADS)])
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([names, *(f"{2 * at}{delimiter}{row}" for at, row in enumerate(rows))]) + "\n")
+    with open_ecg(path) as file, pytest.raises(DataError, match="fractions or thousands; write it without groups"):
+        file.read()
+
+
+@pytest.mark.parametrize("form", ["{:.3f}", "{:g}"])
+@pytest.mark.parametrize("comma", [",", "."])
+def test_fractions_of_a_thousandth_are_read_as_they_are(form, comma, tmp_path):
+    values = np.round(np.random.default_rng(0).normal(0, 2, (500, 12)), 3)
+    values[:, 3] = np.rint(values[:, 3])
+    rows = [";".join(form.format(value).replace(".", comma) for value in row) for row in values]
+    names = ";".join(["time [ms]", *(f"{lead} [mV]" for lead in ECG_LEADS)])
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([names, *(f"{2 * at};{row}" for at, row in enumerate(rows))]) + "\n")
+    with open_ecg(path) as file:
+        np.testing.assert_allclose(file.read().twelve().T, values)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_micro_sign_in_a_header_is_read_in_every_encoding(encoding, tmp_path):
+    values = np.random.default_rng(0).integers(-900, 900, (500, 12))
+    names = ",".join(["time [ms]", *(f"{lead} [µV]" for lead in ECG_LEADS)])
+    rows = [f"{2 * at},{','.join(map(str, row))}" for at, row in enumerate(values.tolist())]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([names, *rows]) + "\n", encoding=encoding)
+    with open_ecg(path) as file:
+        np.testing.assert_allclose(file.read().twelve().T * 1000, values)

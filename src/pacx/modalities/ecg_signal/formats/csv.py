@@ -27,6 +27,8 @@ _WITH_UNIT = re.compile(r"(.*?)\s*[\[(_ ]\s*([nuµμm]?[vs]|sec|seconds)\s*[\])]
 _TIMES = ("t", "time", "times", "elapsed time", "seconds", "sec", "zeit")
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
 _FEWEST_LEADS = 2
+_GROUPED = r"[-+]?[1-9]\d{0,2}[.,]\d{3}"
+"""1,234 and 1.234: a fraction, or a thousand and more."""
 _MOST_DECIMALS = 5
 """Numbers with more are floating point printed out, and their last digit is no step."""
 
@@ -41,6 +43,10 @@ class Csv(OneEcgFormat):
         if b"\0" in head.removeprefix(b"\xff\xfe") and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
             return False
         text = head.decode("utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", "replace")
+        if "\N{REPLACEMENT CHARACTER}" in text:  # Excel's plain CSV; the reader of tables knows for certain
+            text = head.decode("cp1252", "replace")
+        if text.lstrip().startswith("<"):
+            return False  # XML in one line may list leads as well
         lines = [line for line in text.splitlines() if line.strip() and not line.casefold().startswith("sep=")]
         names = re.split(f"[{re.escape(DELIMITERS)}]", lines[0]) if len(lines) > 1 else []
         return sum(_is_lead(name.strip(" \"'")) for name in names) >= _FEWEST_LEADS
@@ -94,11 +100,12 @@ class _Rows:
         clocks = [name for name in table.names if _taken_apart(name)[0].casefold() in _TIMES]
         clock = clocks[0] if clocks else None
         self._has_commas = table.delimiter != ","
+        self._has_plain = self._has_grouped = self._has_fractions = False
         self.steps: list[float | None] = [None] * len(columns)
         wanted = [clock, *columns] if clock else columns
         parts, times = [], []
         for chunk in table.chunks(wanted):
-            values = np.stack([self._numbers(chunk[name]) for name in columns], axis=1)
+            values = np.stack([self._samples(chunk[name]) for name in columns], axis=1)
             if not self.num_rows:
                 self.steps = [_step(chunk[name]) for name in columns]
             if clock:
@@ -108,10 +115,25 @@ class _Rows:
             require_memory(2 * part.nbytes, "the samples of a table")
             parts.append(part)
             self.num_rows += len(values)
+        if self._has_plain and self._has_grouped and not self._has_fractions:
+            raise UnusableError(
+                "has numbers such as 1,234 or 1.234 beside whole ones, and nobody knows whether they are fractions or "
+                "thousands; write it without groups of thousands"
+            )
         window.within(self.num_rows)
         self.kept = np.concatenate(parts)
         if clock:
             self.rate_hz = _rate(np.concatenate(times) * _SECONDS.get(_taken_apart(clock)[1], np.nan))
+
+    def _samples(self, column: "pd.Series[str]") -> NDArray[np.float64]:
+        """The numbers of a lead; where commas do not divide cells, what dots and commas may mean is kept in mind."""
+        if self._has_commas and not self._has_fractions:
+            is_marked = column.str.contains("[.,]", regex=True)
+            is_grouped = column.str.fullmatch(_GROUPED)
+            self._has_grouped |= bool(is_grouped.any())
+            self._has_fractions |= bool((is_marked & ~is_grouped).any())
+            self._has_plain |= not is_marked[column != ""].all()
+        return self._numbers(column)
 
     def _numbers(self, column: "pd.Series[str]") -> NDArray[np.float64]:
         import pandas as pd
