@@ -12,6 +12,8 @@ class Kind(Enum):
     """What a cell has to be."""
 
     ID = "id"
+    OWNER = "owner"
+    """The id of a patient or an admission; nobody is called NA."""
     TIME = "time"
     NUMBER = "number"
     TEXT = "text"
@@ -43,13 +45,13 @@ class Table(Enum):
     """The tables by what one row of each is; the value is its columns."""
 
     ADMISSIONS = (
-        Column("subject_id", Kind.ID),
-        Column("hadm_id", Kind.ID),
+        Column("subject_id", Kind.OWNER),
+        Column("hadm_id", Kind.OWNER),
         Column("admitted", Kind.TIME),
         Column("discharged", Kind.TIME, is_needed=False),
     )
     FILMS = (
-        Column("subject_id", Kind.ID),
+        Column("subject_id", Kind.OWNER),
         Column("dicom_id", Kind.ID),
         Column("study_id", Kind.ID),
         Column("film_time", Kind.TIME),
@@ -58,13 +60,13 @@ class Table(Enum):
         Column("split", Kind.SPLIT, is_needed=False),
     )
     RECORDINGS = (
-        Column("subject_id", Kind.ID),
+        Column("subject_id", Kind.OWNER),
         Column("ecg_study_id", Kind.ID),
         Column("ecg_time", Kind.TIME),
         Column("ecg_path", Kind.TEXT),
     )
     MEASUREMENTS = (
-        Column("subject_id", Kind.ID),
+        Column("subject_id", Kind.OWNER),
         Column("item", Kind.TEXT),
         Column("taken", Kind.TIME),
         Column("value", Kind.NUMBER, is_needed=False),

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from pacx.core.artifacts import staged_file
 from pacx.core.errors import DataError
 from pacx.core.host import available_memory_bytes
+from pacx.core.tables.cells import UNKNOWN_WORDS
+from pacx.core.tables.ids import ROUNDED
 from pacx.linking.kinds import Column, Kind, Table
 from pacx.linking.raw_tables import WHOLE_NUMBER, Cell, Mapped, quoted, trimmed
 from pacx.linking.settings import LEAST_MIB
@@ -22,8 +24,10 @@ from pacx.linking.settings import LEAST_MIB
 if TYPE_CHECKING:
     import duckdb
 
-_TIME = r"\d{4}-\d{1,2}-\d{1,2}[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
-_COMMONEST = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+_HOUR = r"([01]?\d|2[0-3])"
+"""DuckDB takes 24:00 for the next day's midnight."""
+_TIME = rf"\d{{4}}-\d{{1,2}}-\d{{1,2}}[ T]{_HOUR}:\d{{2}}(:\d{{2}}([.,]\d*)?)?"
+_COMMONEST = r"\d{4}-\d\d-\d\d ([01]\d|2[0-3]):\d\d:\d\d"
 _DATE = r"\d{4}-\d{1,2}-\d{1,2}"
 _ZONED = _TIME + r"\s*(Z|UTC|[+-]\d{1,2}(:?\d{2})?)"
 _OTHER = "another"
@@ -120,7 +124,8 @@ def stage(
     if num_bad > max_bad_fraction * staged.num_rows:
         raise DataError(
             f"{staged.place}: {num_bad:,} of {staged.num_rows:,} rows cannot be used, more than the "
-            f"{max_bad_fraction:.2%} allowed: {'; '.join(map(str, staged.faults))}; mend them, or allow more"
+            f"{max_bad_fraction:.2%} allowed: {'; '.join(map(str, staged.faults))}; mend them, or allow more with "
+            "--max-bad-fraction"
         )
     return staged
 
@@ -173,7 +178,7 @@ def _typed(table: Table, mapped: Mapped) -> str:
     absent = "".join(f", NULL::{column.sql_type} AS {column.name}" for column in table.value if column not in columns)
     tests = {column: _tests(column, mapped.cells[column.name]) for column in columns}
     faults = " ".join(f"WHEN {test} THEN {quoted(reason)}" for some in tests.values() for test, reason in some)
-    is_good = ["is_meant", *(f"{column.name} IS NOT NULL" for column, some in tests.items() if some)]
+    is_good = ["is_meant", *(_is_plain(column) for column, some in tests.items() if some)]
     if mapped.unit:
         reason = "'of ' || item || ' in ' || left(unit_text, 20) || ', which cannot be converted'"
         faults += f" WHEN value IS NOT NULL AND factor IS NULL THEN {reason}"
@@ -195,23 +200,34 @@ def _typed(table: Table, mapped: Mapped) -> str:
 
 
 def _seen(column: Column, cell: str) -> str:
-    """What of a cell is taken along to be made a value of: itself, or the number that it says."""
+    """What of a cell is taken along to be made a value of: itself, or the number that it says (itself without one)."""
     stored = cell.stored if isinstance(cell, Cell) else cell
     if column.kind is Kind.NUMBER:
-        return f"TRY_CAST({stored} AS DOUBLE) AS {column.name}_number"
+        number = f"TRY_CAST({stored} AS DOUBLE)"
+        text = f"CASE WHEN isfinite({number}) THEN NULL ELSE {stored} END"
+        return f"{number} AS {column.name}_number, {text} AS {column.name}_text"
     return f"{stored} AS {column.name}_text"
 
 
 def _text(column: Column, cell: str) -> str:
-    """SQL of the text of a cell that was taken along."""
-    return trimmed(f"{column.name}_text") if isinstance(cell, Cell) else f"{column.name}_text"
+    """SQL of the text of a cell that was taken along; "" where a word says that it is not known."""
+    text = trimmed(f"{column.name}_text") if isinstance(cell, Cell) else f"{column.name}_text"
+    if column.kind in (Kind.OWNER, Kind.TIME, Kind.NUMBER):
+        return f"CASE WHEN lower({text}) IN ({', '.join(map(quoted, sorted(UNKNOWN_WORDS)))}) THEN '' ELSE {text} END"
+    return text
+
+
+def _is_plain(column: Column) -> str:
+    """SQL of what most cells are, so that nobody has to look for what is wrong with them."""
+    return f"{column.name}_text IS NULL" if column.kind is Kind.NUMBER else f"{column.name} IS NOT NULL"
 
 
 def _value(column: Column, cell: str) -> str:
     text, stored = _text(column, cell), f"{column.name}_text"
-    if column.kind is Kind.ID:
+    if column.kind in (Kind.ID, Kind.OWNER):
         whole = f"regexp_replace({text}, {quoted(WHOLE_NUMBER)}, '\\1')"
         value = f"nullif(CASE WHEN contains({text}, '.') THEN {whole} ELSE {text} END, '')"  # most have no point
+        value = f"CASE WHEN NOT {_is_rounded(text)} THEN {value} END"
         return f"CASE WHEN regexp_full_match({stored}, '[1-9][0-9]*') THEN {stored} ELSE {value} END"
     if column.kind is Kind.TIME:
         # A fraction of a second is cut off; DuckDB would round it, and move zoned times to another zone in silence.
@@ -228,10 +244,25 @@ def _value(column: Column, cell: str) -> str:
     return f"nullif({text}, '')"
 
 
+def _is_rounded(text: str) -> str:
+    """SQL of whether an id has lost its digits, so that it may be several people's."""
+    return f"regexp_full_match({text}, {quoted(ROUNDED)})"
+
+
 def _tests(column: Column, cell: str) -> list[tuple[str, str]]:
     """What makes a cell a fault, with the reason, the likeliest first."""
     text, name = _text(column, cell), column.name.replace("_", " ")
     tests = [(f"{text} = ''", f"without {name}")] if column.is_needed else []
+    if column.kind in (Kind.ID, Kind.OWNER):
+        tests += [(_is_rounded(text), f"with a rounded number as {name}")]
+    if column.kind is Kind.NUMBER:
+        tests += [
+            (
+                f"{column.name} IS NULL AND contains({text}, ',')",
+                f"with a comma in {name}, of decimals or of thousands",
+            ),
+            (f"{column.name} IS NULL AND {text} <> ''", f"with a {name} that is no number"),
+        ]
     if column.kind is Kind.TIME:
         tests += [
             (

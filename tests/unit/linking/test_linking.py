@@ -130,6 +130,16 @@ FAULTS = {
         lambda _: "101060",
         "with a film time that is no time",
     ),
+    "hour 24": ("admissions", "admittime", lambda text: f"{text[:10]} 24:00:00", "with a admitted that is no time"),
+    "hour 24 of a film": ("mimic-cxr-2.0.0-metadata", "StudyTime", lambda _: "240000.0", "film time that is no time"),
+    "a rounded patient": ("admissions", "subject_id", lambda _: "1.23E+07", "1 with a rounded number as subject id"),
+    "a rounded study": ("record_list", "study_id", lambda _: "4,0e+07", "1 with a rounded number as ecg study id"),
+    "an unknown patient": ("labevents", "subject_id", lambda _: "NaN", "1 without subject id"),
+    "an unknown admission": ("admissions", "hadm_id", lambda _: "NULL", "1 without hadm id"),
+    "an unknown time": ("labevents", "charttime", lambda _: "n/a", "1 without taken"),
+    "a number below a limit": ("labevents", "valuenum", lambda _: "<0.5", "1 with a value that is no number"),
+    "a number without end": ("labevents", "valuenum", lambda _: "inf", "1 with a value that is no number"),
+    "a comma": ("labevents", "valuenum", lambda _: "1,250", "1 with a comma in value, of decimals or of thousands"),
 }
 
 

@@ -170,6 +170,48 @@ def test_a_time_may_stand_in_two_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("1,25", 1.25), ("1,250", 1.25), ("1.250", 1250), ("-1.250,5", -1250.5), ("1.234.567,8", 1234567.8), ("7", 7),
+        (",5", 0.5), ("1.25", None), ("12.34,5", None), ("1,2,3", None), ("1,250.5", None), ("", None), ("NA", None),
+    ],
+)  # fmt: skip
+def test_numbers_may_have_a_decimal_comma_where_it_is_said(
+    tmp_path: Path, written: str, expected: float | None
+) -> None:
+    toml = small(tmp_path / "h", [("Creatinine", f'"{written}"', ""), ("Sodium", 140, "")], ', decimal = ","')
+    links = linked("tables", ["--toml", str(toml)], tmp_path / "links", "--max-bad-fraction", "0.5")
+    found = links.pairs["50912"].dropna().tolist()
+    assert found == ([expected] if expected is not None else [])
+    losses = [loss for step in links.flow.steps for loss in step.losses if loss.rows]
+    assert bool(losses) == (expected is None and written not in ("", "NA"))
+
+
+@pytest.mark.parametrize(
+    ("time_format", "lacks"),
+    [
+        ("%d.%m.%Y", "without hour"),
+        ("%d.%m.%Y %I:%M", "without hour"),
+        ("%d.%m. %H:%M", "without year"),
+        ("%Y %H:%M", "without day"),
+        ("%H:%M:%S", "without year and day"),
+        ("%Y-%m-%d %H:%M:%S%z", "with %z, which is not read (time zones are not"),
+        ("%Y-%m-%d %H:%M %Z", "with %Z, which is not read"),
+        ("%Y-%m-%d %H:%M %s", "with %s, which is not read"),
+    ],
+)
+def test_a_format_by_which_an_hour_would_be_guessed_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], time_format: str, lacks: str
+) -> None:
+    toml = small(tmp_path / "h", [("Creatinine", 1, "")])
+    toml.write_text(toml.read_text().replace('file = "f"', f'file = "f", time_format = "{time_format}"'))
+    with pytest.raises(SystemExit) as stop:
+        linked("tables", ["--toml", str(toml)], tmp_path / "links")
+    assert stop.value.code == 2
+    assert lacks in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("edit", "message"),
     [
         (lambda text: text.replace("patient", "pateint", 1), "films does not name patient"),
@@ -177,6 +219,8 @@ def test_a_time_may_stand_in_two_columns(tmp_path: Path) -> None:
         (lambda text: text.replace("labs", "lab"), "did you mean labs"),
         (lambda text: text.replace('"v"', '"w"'), "has no column 'w'"),
         (lambda text: text.replace('"v"', "3"), "something else than text as 'value'"),
+        (lambda text: text.replace('value = "v"', 'value = "v", decimal = ";"'), "decimal ';', expected '.' or ','"),
+        (lambda text: text.replace('file = "f"', 'file = "f", decimal = ","'), "films has 'decimal', expected"),
         (lambda text: text + "x", "is no TOML"),
         (lambda text: text.partition("\n")[0], "names too little to pair"),
     ],

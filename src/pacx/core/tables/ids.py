@@ -12,7 +12,8 @@ from pacx.core.tables.cells import known
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
 _POWER = re.compile(r"([1-9])(?:\.([0-9]+))?e\+([0-9]{2})")
-_ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+")
+ROUNDED = r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+"
+"""A number as spreadsheets round it."""
 _MOST_ROUNDED = 0.01
 _NUM_DIGITS_EXACT = 15
 
@@ -38,7 +39,7 @@ def whole_number_id(text: str) -> str:
 
 def is_rounded(text: str) -> bool:
     """Whether an id is a number as spreadsheets round it (2.00E+07), so that its digits are lost."""
-    return _ROUNDED.fullmatch(text.strip()) is not None
+    return re.fullmatch(ROUNDED, text.strip()) is not None
 
 
 def require_whole_ids(ids: Iterable[str], place: str) -> None:

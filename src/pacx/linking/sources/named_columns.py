@@ -4,10 +4,11 @@
     labs  = { table = "lab.csv", patient = "PatNo", time = "Drawn", item = "Test", value = "Result", unit = "Unit" }
 
 Paths are relative to the TOML. A section may also name ``folder`` (of its files; else its table's), ``time_format`` (as
-strptime has it, where times are not written year first) and, for labs, ``items`` (own names of tests to the panel's). A
-``time`` may be two columns, date and hour.
+strptime has it, where times are not written year first) and, for labs, ``items`` (own names of tests to the panel's)
+and ``decimal`` ("," where numbers have a decimal comma). A ``time`` may be two columns, date and hour.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ class _Section:
     def settings(self) -> tuple[str, ...]:
         """Names that are no columns."""
         files = ("folder",) if "file" in self.needed else ()
-        return ("table", *(("time_format",) if self.table is not Table.LABELLED else ()), *files)
+        numbers = ("decimal",) if "value" in self.needed else ()
+        return ("table", *(("time_format",) if self.table is not Table.LABELLED else ()), *files, *numbers)
 
 
 _SECTIONS = {
@@ -121,7 +123,35 @@ def _read(toml: Path) -> dict[str, dict[str, Any]]:
             )
             if not is_right:
                 raise UsageError(f"{toml}: {name} has something else than text as '{key}'; mend it")
+        if "time_format" in given:
+            _require_moment(f"{toml}: {name}", given["time_format"])
+        if given.get("decimal", ".") not in (".", ","):
+            raise UsageError(f"{toml}: {name} has decimal '{given['decimal']}', expected '.' or ','; mend it")
     return sections
+
+
+def _require_moment(place: str, time_format: str) -> None:
+    """Refuse a format by which an hour would be guessed, or moved from one zone to another.
+
+    Raises:
+        UsageError: it lacks a part of date and hour, or has another one.
+    """
+    named = re.findall("%-?(.)", time_format.replace("%%", ""))
+    if unknown := [each for each in named if each not in "aAbBdfgHIjmMnpSyY"]:
+        raise UsageError(
+            f"{place} has time_format '{time_format}' with %{unknown[0]}, which is not read (time zones are not, since "
+            "they would move times); give times of the hospital's own clock by %Y %m %d %H %M %S"
+        )
+    has = {
+        "year": {"y", "Y"} & {*named},
+        "day": "j" in named or ("d" in named and {"m", "b", "B"} & {*named}),
+        "hour (%H, or %I with %p)": "H" in named or {"I", "p"} <= {*named},
+    }
+    if lacking := [what for what, there in has.items() if not there]:
+        raise UsageError(
+            f"{place} has time_format '{time_format}' without {' and '.join(lacking)}, which nobody guesses; link a "
+            'column that has it, or two as in time = ["day", "hour"]'
+        )
 
 
 def _are_texts(value: object) -> bool:
@@ -144,6 +174,8 @@ def _mapped(place: str, section: _Section, given: Mapping[str, Any], table: RawT
             continue
         kind = next(column.kind for column in section.table.value if column.name == ours)
         texts[ours] = _time(given, source, table) if kind is Kind.TIME else table.cell(given[source])
+    if given.get("decimal") == ",":
+        texts["value"] = _with_points(texts["value"])
     if section.table is Table.RECORDINGS:
         texts["ecg_path"] = f"regexp_replace({texts['ecg_path']}, '\\.(hea|dat)$', '')"
     if section.table is not Table.MEASUREMENTS:
@@ -173,3 +205,11 @@ def _time(given: Mapping[str, Any], name: str, table: RawTable) -> str:
     # what is not of this format stays as it is, so that it is counted as no time
     read = f"strftime(try_strptime({text}, {quoted(given['time_format'])}), '%Y-%m-%d %H:%M:%S')"
     return f"coalesce({read}, CASE WHEN {text} = '' THEN '' ELSE 'of another format' END)"
+
+
+def _with_points(number: str) -> str:
+    """SQL of a number that has a decimal comma, and thousands in groups by points; what is neither stays no number."""
+    form = quoted(r"[+-]?([0-9]*|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?")
+    plain = f"replace(replace({number}, '.', ''), ',', '.')"
+    other = f"CASE WHEN contains({number}, '.') THEN 'of another form' ELSE {number} END"
+    return f"CASE WHEN regexp_full_match({number}, {form}) THEN {plain} ELSE {other} END"
