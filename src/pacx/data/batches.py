@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pacx.core.errors import UsageError
 from pacx.core.randomness import order
 from pacx.core.workers import end_with_parent, signals_held
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, rows_of
 
 
 @dataclass(frozen=True)
@@ -142,5 +142,5 @@ class _Steps(TorchDataset[tuple[torch.Tensor, torch.Tensor]]):
         rows = self._steps[step]
         images = np.empty((len(rows), *self._pack.images.shape[1:]), np.uint8)
         by_place = np.argsort(rows)  # read the file forwards, so that the disk's read-ahead helps
-        images[by_place] = self._pack.images[rows[by_place]]
+        images[by_place] = rows_of(self._pack.images, rows[by_place])
         return torch.from_numpy(rows.copy()), torch.from_numpy(images)

@@ -16,7 +16,7 @@ from pacx.core.errors import DataError, ModelError
 from pacx.core.preprocessing import Preprocessing
 from pacx.core.progress import progress
 from pacx.data.augment import to_input
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, rows_of
 from pacx.models.encoders.film_encoder import FilmEncoder
 from pacx.models.vit_config import Pooling
 
@@ -92,7 +92,7 @@ def input_batches(
     with progress(title, len(rows), "images") as shown:
         for begin in range(0, len(rows), batch_size):
             positions = np.arange(begin, min(begin + batch_size, len(rows)))
-            films = torch.from_numpy(pack.images[rows[positions]]).to(device)
+            films = torch.from_numpy(rows_of(pack.images, rows[positions])).to(device)
             yield positions, to_input(alter(films, rows[positions]), preprocessing)
             shown.advance(len(positions))
 

@@ -1,6 +1,7 @@
 """Packs are whole, repeatable and honest about what was left out."""
 
 import io
+import mmap
 import os
 import pickle
 import re
@@ -10,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -26,7 +29,7 @@ from pacx.core.preprocessing import Preprocessing
 from pacx.data.datasets.folder import DATASET, FolderOptions
 from pacx.data.images.decode import Decoding, decode_grey, decode_mask, to_square, to_square_mask
 from pacx.data.packs.files import recomputed_fingerprint
-from pacx.data.packs.pack import BY_FILM, BY_PATIENT, Pack
+from pacx.data.packs.pack import BY_FILM, BY_PATIENT, Pack, _stretches, rows_of
 from pacx.data.packs.packing import pack_records
 from pacx.data.records import NEGATIVE_COLUMN, Records
 
@@ -555,3 +558,37 @@ def test_a_pack_of_0_2_0_is_read_and_its_notes_believed(
     del manifest["unknown_patients"]
     write_json(tmp_path / "pack" / "manifest.json", manifest)
     assert Pack.open(tmp_path / "pack").drawn_by == drawn_by
+
+
+@pytest.mark.parametrize("header", [0, 128, mmap.ALLOCATIONGRANULARITY + 72])
+@pytest.mark.parametrize("shape", [(40, 7), (9, 3, mmap.PAGESIZE), (5, 0)])
+def test_rows_are_asked_of_the_disk_where_they_lie(tmp_path: Path, header: int, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    path = tmp_path / "rows"
+    path.write_bytes(b"h" * header + values.tobytes() + b"t")
+    array = np.memmap(path, np.uint8, "r", header, shape) if values.size else values
+    rows = np.array([4, 0, 3, 3])
+    np.testing.assert_array_equal(rows_of(array, rows), values[rows])
+    if values.size:
+        for row, (begin, size) in zip(rows, _stretches(array, rows), strict=True):
+            assert begin % mmap.PAGESIZE == 0
+            assert bytes(array.base[begin : begin + size]).endswith(values[row].tobytes())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="only Linux can be told to forget a file")
+def test_asked_at_once_rows_are_there_when_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, np.ones((400, 64 * 1024), np.uint8))
+
+    def missed(read: Callable[[Any, Any], Any]) -> int:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        array, before = np.load(path, mmap_mode="r"), resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+        read(array, np.random.default_rng(0).permutation(400)[:64])
+        return resource.getrusage(resource.RUSAGE_SELF).ru_majflt - before
+
+    one_by_one = missed(lambda array, rows: array[rows])
+    if not one_by_one:
+        pytest.skip("this file system keeps what it is told to forget")
+    assert missed(rows_of) < one_by_one

@@ -6,8 +6,9 @@ same order. ``manifest.json`` says how the pixels were made, what was left out a
 results are tied to. A pack whose files do not agree with its manifest is refused. Knows no torch.
 """
 
+import mmap
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -280,3 +281,26 @@ def mapped(path: Path, shape: tuple[int, ...], kind: type[Number], *, of: str = 
             f"{path} holds {array.dtype} {array.shape}, its manifest says {np.dtype(kind)} {shape}; pack the {of} again"
         )
     return cast("NDArray[Number]", array)
+
+
+def rows_of(array: NDArray[Number], rows: NDArray[np.int64]) -> NDArray[Number]:
+    """Some rows of a mapped array, (n, ...), all of them asked of the disk before the first is waited for.
+
+    Without that, a row that is not in memory is read when it is touched, some pages at a time, and the next row after
+    it: a pack larger than memory was read at a tenth of the disk's speed.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):  # Windows has none
+        for begin, size in _stretches(cast("np.memmap[tuple[int, ...], np.dtype[Number]]", array), rows):
+            array.base.madvise(mmap.MADV_WILLNEED, begin, size)
+    return array[rows]
+
+
+def _stretches(
+    array: "np.memmap[tuple[int, ...], np.dtype[Number]]", rows: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
+    """Where in its map each row lies, from the beginning of a page: first byte and number of bytes."""
+    first = array.offset % mmap.ALLOCATIONGRANULARITY  # the map begins where the system lets one begin
+    for row in rows.tolist():
+        begin = first + row * array.strides[0]
+        before = begin % mmap.PAGESIZE
+        yield begin - before, array.strides[0] + before

@@ -18,7 +18,7 @@ from pacx.core.errors import DataError, ModelError, UsageError
 from pacx.core.quarantine import Quarantined
 from pacx.core.typed_json import TypedJson
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.data.packs.pack import mapped
+from pacx.data.packs.pack import mapped, rows_of
 from pacx.modalities.ecg_signal.filters import baseline_window, scaled, without_baseline
 from pacx.models.ecg.input import EcgPreprocessing, EcgScale
 
@@ -163,7 +163,7 @@ class PackedSignals:
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Some recordings, (n, leads, T) float32."""
-        some: NDArray[Any] = self._signals[rows]
+        some: NDArray[Any] = self._signals[rows] if isinstance(rows, slice) else rows_of(self._signals, rows)
         if len(self._leads) < len(ECG_LEADS):
             some = some[:, self._leads]
         if self._window:
