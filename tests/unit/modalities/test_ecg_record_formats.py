@@ -303,6 +303,67 @@ def test_channels_that_were_sampled_late_are_moved_to_their_time(dicom):
     np.testing.assert_allclose(moved[2:], signals[2:], atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("times", "samples"),
+    [
+        ({"ChannelSampleSkew": 3, "ChannelTimeSkew": 0.006}, 3),
+        ({"ChannelSampleSkew": -2, "ChannelTimeSkew": -0.004}, -2),
+        ({"ChannelSampleSkew": 0, "ChannelOffset": 0.006}, 3),
+        ({"ChannelSampleSkew": 2, "ChannelTimeSkew": 0.004, "ChannelOffset": -0.002}, 1),
+    ],
+)
+def test_a_skew_in_two_units_counts_once_and_an_offset_beside_it(dicom, times, samples):
+    path, signals = dicom
+    moved = read(changed(path, every_channel(**times))).twelve()
+    ahead, behind = max(samples, 0), max(-samples, 0)
+    np.testing.assert_allclose(
+        moved[:, ahead : 2000 - behind], signals[:, behind : 2000 - ahead], atol=1e-9, equal_nan=False
+    )
+    assert np.isnan(moved).sum() == 12 * abs(samples)
+
+
+def test_a_channel_that_is_no_lead_needs_no_voltage(dicom):
+    path, signals = dicom
+
+    def change(file: Dataset) -> None:
+        group = file.WaveformSequence[0]
+        pressure = Dataset()
+        pressure.ChannelLabel = "ART"
+        channels = [*group.ChannelDefinitionSequence]
+        samples = np.frombuffer(group.WaveformData, "<i2").reshape(-1, 12)
+        group.ChannelDefinitionSequence = [pressure, *channels]
+        group.NumberOfWaveformChannels = 13
+        group.WaveformData = np.concatenate([samples[:, :1] * 0 + 90, samples], axis=1).tobytes()
+
+    record = read(changed(path, change))
+    np.testing.assert_allclose(record.twelve(), signals, atol=1e-9)
+    assert record.notes == ("1 signals that are no leads of the ECG are passed over",)
+
+
+@pytest.mark.parametrize("lead", ["aVL", "V4"])
+def test_a_code_and_words_that_are_two_leads_are_refused(dicom, lead):
+    def change(file: Dataset) -> None:
+        channel = file.WaveformSequence[0].ChannelDefinitionSequence[ECG_LEADS.index("V5")]
+        channel.ChannelSourceSequence[0].CodeMeaning = f"Lead {lead}"
+
+    with pytest.raises(DataError, match="one lead by its code and another one in words"):
+        read(changed(dicom[0], change))
+
+
+@pytest.mark.parametrize(
+    ("written", "start"),
+    [
+        ("20210304050607.5", datetime(2021, 3, 4, 5, 6, 7, 500_000)),
+        ("202103040506", None),
+        ("2021", None),
+        ("", None),
+    ],
+)
+def test_a_moment_that_is_not_said_to_the_second_is_none(dicom, written, start):
+    path = changed(dicom[0], lambda file: setattr(file, "AcquisitionDateTime", written))
+    assert read(path).start == start
+
+
 @pytest.mark.parametrize("form", ["SCPECG", "MDC", "refid", "meaning", "label"])
 def test_leads_are_known_by_codes_of_every_scheme_and_by_words(dicom, form):
     path, signals = dicom
@@ -337,14 +398,14 @@ def test_the_rhythm_is_read_wherever_it_stands_and_a_beat_alone_is_refused(dicom
     def longer_beat(file: Dataset) -> None:
         del file.WaveformSequence[0]
 
-    with pytest.raises(DataError, match="holds a median beat and no rhythm"):
+    with pytest.raises(DataError, match="holds no rhythm as it was recorded"):
         read(changed(path, longer_beat))
 
     def unmarked(file: Dataset) -> None:
         del file.WaveformSequence[0]
         file.WaveformSequence[0].WaveformOriginality = "ORIGINAL"
 
-    with pytest.raises(DataError, match="holds a median beat and no rhythm"):
+    with pytest.raises(DataError, match="holds no rhythm as it was recorded"):
         read(changed(path, unmarked))
     assert signals.shape[1] == 2000
 
@@ -394,6 +455,7 @@ def test_samples_of_every_kind_that_is_certain(dicom, bits, kind, sop, dtype):
         ({"NumberOfWaveformChannels": 3}, "another number of channels"),
         ({"SamplingFrequency": 0}, "a rate that no ECG is recorded at"),
         ({"WaveformData": b""}, "is shorter than its header says"),
+        ({"NumberOfWaveformSamples": 1000}, "holds more samples than its header says"),
     ],
 )
 def test_an_object_at_fault_is_refused_in_a_sentence(dicom, change, message):

@@ -1,9 +1,9 @@
 """DICOM waveforms: 12-lead, general (of 16 and 32 bits) and ambulatory ECG storage.
 
 An object holds groups of channels; the rhythm is read and not the median beat beside it. A channel's values are samples
-x sensitivity x correction factor + baseline, in the sensitivity's unit, and its skew says how many samples late it was
-sampled. Samples of 32 bits are read where the standard allows them (general 32-bit ECG storage): elsewhere nobody knows
-whether they are whole numbers.
+x sensitivity x correction factor + baseline, in the sensitivity's unit; its skew, in samples or in seconds, and its
+offset say how late it was sampled. Samples of 32 bits are read where the standard allows them (general 32-bit ECG
+storage): elsewhere nobody knows whether they are whole numbers.
 
 Source: DICOM PS3.3 C.10.9 and A.34; lead codes PS3.16 CID 3001.
 """
@@ -43,6 +43,7 @@ _LEAD_NUMBERS = {
 }
 """By the last part of a code of scheme SCPECG (5.6.3-9-61) or MDC (2:61)."""
 _LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d+)")
+_TO_THE_SECOND = len("YYYYMMDDHHMMSS")
 _BEATS = ("MEDIAN", "AVERAGE", "REPRESENTATIVE", "TEMPLATE")
 
 
@@ -74,7 +75,7 @@ def _record(dataset: "Dataset", window: Window, facts: EcgFacts) -> EcgRecord:
         raise UnusableError("is an object without waveforms; leave it out")
     rhythms = [group for group in groups if not _is_beat(group)]
     if not rhythms:
-        raise UnusableError("holds a median beat and no rhythm; leave it out")
+        raise UnusableError("holds no rhythm as it was recorded, only a median beat or what was derived; leave it out")
     names = [_leads(group) for group in rhythms]
     best = max(range(len(rhythms)), key=lambda at: (_num_known(names[at]), int(rhythms[at].NumberOfWaveformSamples)))
     chosen = [at for at in range(len(rhythms)) if _like(rhythms[at], rhythms[best])]
@@ -83,18 +84,22 @@ def _record(dataset: "Dataset", window: Window, facts: EcgFacts) -> EcgRecord:
     rate_hz, num_stored = float(rhythms[best].SamplingFrequency), int(rhythms[best].NumberOfWaveformSamples)
     require_rate(rate_hz)
     wanted = window.within(num_stored)
-    parts = [part for at in chosen for part in _channels(rhythms[at], dataset, facts.unit)]
-    is_lead = [lead_called(name) in ECG_LEADS for at in chosen for name in names[at]]
-    kept = [at for at, is_one in enumerate(is_lead) if is_one or not any(is_lead)]
-    stored = [name for at in chosen for name in names[at]]
+    stored = [(at, row, name) for at in chosen for row, name in enumerate(names[at])]
+    kept = [each for each in stored if lead_called(each[2]) in ECG_LEADS] or stored
+    parts = [
+        part
+        for at in chosen
+        if (rows := [row for group, row, _ in kept if group == at])
+        for part in _channels(rhythms[at], dataset, rows, facts.unit)
+    ]
     start = _start(dataset, rhythms[best])
     return EcgRecord(
-        signals=np.stack([parts[at][0][wanted] for at in kept]),
-        stored_leads=tuple(stored[at] for at in kept),
+        signals=np.stack([values[wanted] for values, _ in parts]),
+        stored_leads=tuple(name for *_, name in kept),
         rate_hz=rate_hz,
         num_stored=num_stored,
         start=later(start, window, rate_hz),
-        resolution_mv=tuple(parts[at][1] for at in kept),
+        resolution_mv=tuple(step for _, step in parts),
         patient_id=str(dataset.get("PatientID") or "").strip(),
         notes=(
             *passed_over(len(stored) - len(kept)),
@@ -120,15 +125,21 @@ def _num_known(names: Sequence[str]) -> int:
 
 
 def _leads(group: "Dataset") -> list[str]:
-    """The lead of every channel, by its code, otherwise by what the code means in words, or the channel's label."""
+    """The lead of every channel, by its code, otherwise by what the code means in words, or the channel's label.
+
+    Raises:
+        UnusableError: code and words are two leads.
+    """
     names = []
     for channel in group.get("ChannelDefinitionSequence") or ():
         source = _first(channel, "ChannelSourceSequence")
-        code = _LEAD_CODE.fullmatch(str(source.get("CodeValue") or ""))
-        meaning = str(source.get("CodeMeaning") or channel.get("ChannelLabel") or "").partition("(")[0].strip()
-        number = int(code[1]) if code else 0
-        by_code = lead_called(str(source.get("CodeValue") or ""))
-        names.append(_LEAD_NUMBERS.get(number) or (by_code if by_code in ECG_LEADS else meaning or "unnamed"))
+        code = str(source.get("CodeValue") or "").strip()
+        number = _LEAD_CODE.fullmatch(code)
+        by_code = _LEAD_NUMBERS.get(int(number[1])) if number else lead_called(code)
+        words = str(source.get("CodeMeaning") or channel.get("ChannelLabel") or "").partition("(")[0].strip()
+        if len({by_code, lead_called(words)} & set(ECG_LEADS)) > 1:
+            raise UnusableError("calls a channel one lead by its code and another one in words; correct it")
+        names.append(by_code if by_code in ECG_LEADS else words or "unnamed")
     return names
 
 
@@ -138,12 +149,13 @@ def _first(channel: "Dataset", sequence: str) -> "Mapping[Any, Any] | Dataset":
 
 
 def _channels(
-    group: "Dataset", dataset: "Dataset", said: EcgUnit | None
+    group: "Dataset", dataset: "Dataset", rows: Sequence[int], said: EcgUnit | None
 ) -> Iterator[tuple[NDArray[np.float64], float]]:
-    """Every channel of a group in millivolts, (T,), and its step."""
+    """Some channels of a group in millivolts, (T,), and their steps."""
     channels = list(group.get("ChannelDefinitionSequence") or ())
     samples = _samples(group, dataset, len(channels))
-    for channel, stored in zip(channels, samples.T, strict=True):
+    for row in rows:
+        channel, stored = channels[row], samples[:, row]
         sensitivity = channel.get("ChannelSensitivity")
         units = _first(channel, "ChannelSensitivityUnitsSequence")
         factor = MILLIVOLTS.get(str(units.get("CodeValue") or (said.value if said else "")).strip().casefold())
@@ -169,8 +181,11 @@ def _samples(group: "Dataset", dataset: "Dataset", num_channels: int) -> NDArray
     dtype = np.dtype(types[kind]).newbyteorder("<" if is_little else ">")
     num_values = int(group.NumberOfWaveformSamples) * num_channels
     data = bytes(group.get("WaveformData") or b"")
-    if num_values < 1 or len(data) < num_values * dtype.itemsize:
+    surplus = len(data) - num_values * dtype.itemsize
+    if num_values < 1 or surplus < 0:
         raise UnusableError("is shorter than its header says; copy it again")
+    if surplus > 1:  # one byte makes the length even
+        raise UnusableError("holds more samples than its header says; export it again")
     return np.frombuffer(data, dtype, num_values).reshape(-1, num_channels)
 
 
@@ -183,8 +198,10 @@ def _padding(group: "Dataset", dtype: np.dtype[Any]) -> int | None:
 
 
 def _skew(channel: "Dataset", rate_hz: float) -> int:
-    """Whole samples by which a channel was sampled late."""
-    return round(float(channel.get("ChannelSampleSkew") or 0) + float(channel.get("ChannelTimeSkew") or 0) * rate_hz)
+    """Whole samples by which a channel was sampled late; two skews are one in two units, an offset is beside them."""
+    skew = channel.get("ChannelSampleSkew")
+    samples = float(channel.get("ChannelTimeSkew") or 0) * rate_hz if skew is None else float(skew)
+    return round(samples + float(channel.get("ChannelOffset") or 0) * rate_hz)
 
 
 def _shifted(values: NDArray[np.float64], skew: int) -> NDArray[np.float64]:
@@ -198,11 +215,12 @@ def _shifted(values: NDArray[np.float64], skew: int) -> NDArray[np.float64]:
 
 
 def _start(dataset: "Dataset", group: "Dataset") -> datetime | None:
-    """When the group began; None where the object does not say it as it should."""
+    """When the group began; None where the object does not say it as it should, to the second."""
     from pydicom.valuerep import DT
 
+    written = str(dataset.get("AcquisitionDateTime") or "")
     try:
-        begun = DT(dataset.get("AcquisitionDateTime") or "")
+        begun = DT(written if written[:_TO_THE_SECOND].isdigit() and len(written) >= _TO_THE_SECOND else "")
         offset = timedelta(milliseconds=float(group.get("MultiplexGroupTimeOffset") or 0))
         return begun and datetime.combine(begun.date(), begun.timetz()) + offset
     except (ValueError, TypeError):
