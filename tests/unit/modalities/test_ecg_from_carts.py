@@ -3,7 +3,7 @@
 import re
 import struct
 from binascii import crc_hqx
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -115,6 +115,53 @@ def test_what_is_no_document_has_no_outermost_element(head):
     assert root_of(head) == ""
 
 
+@pytest.mark.parametrize("name", XML)
+@pytest.mark.parametrize("said", ["UTF-16", "UTF-8", "ISO-8859-1"])
+@pytest.mark.parametrize("saved_as", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_knows_better_than_the_document(name, said, saved_as, export):
+    path = export(name)
+    expected = read(path)
+    text = re.sub(r'(<\?xml[^>]*encoding=)"[^"]*"', rf'\1"{said}"', text_of(path))
+    path.write_text(text.replace("Simulated", "Müller"), encoding=saved_as)
+    assert np.array_equal(read(path).signals, expected.signals)
+
+
+def test_letters_of_another_encoding_are_told_from_a_document_cut_off(export):
+    path = export("hl7-aecg")
+    path.write_bytes(text_of(path).replace("<id ", "<title>Müller</title><id ", 1).encode("latin-1"))
+    with pytest.raises(DataError, match="letters that are not of its encoding; save it again as UTF-8"):
+        read(path)
+
+
+def test_compressed_limb_leads_are_rebuilt_under_every_spelling_and_refused_in_an_unknown_order(export):
+    path = export("philips-xml")
+    expected = read(path)
+    changed(path, ('leadlabels="[^"]*"', f'leadlabels="{" ".join(lead.upper() for lead in ECG_LEADS)}"'))
+    assert np.array_equal(read(path).twelve(), expected.twelve())
+    for order in ((*ECG_LEADS[6:], *ECG_LEADS[:6]), ("II", "I", *ECG_LEADS[2:]), (*ECG_LEADS[:5], "V1", "aVF")):
+        changed(path, ('leadlabels="[^"]*"', f'leadlabels="{" ".join(order)}"'))
+        with pytest.raises(DataError, match="limb leads in another order than is known; export it without"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("increment", "rate_hz"),
+    [
+        (0.002, 500),
+        (0.003333, 300),
+        (0.00278, 360),
+        (0.00390625, 256),
+        (0.00195, 1 / 0.00195),
+        (0.003, 1 / 0.003),
+        (0.0015, 1 / 0.0015),
+        (0.00102354, 977),
+    ],
+)
+def test_an_annotated_ecg_has_a_usual_rate_or_the_one_it_says(increment, rate_hz, export):
+    path = changed(export("hl7-aecg"), ('increment value="[^"]*"', f'increment value="{increment}"'))
+    assert read(path).rate_hz == rate_hz
+
+
 def test_a_philips_file_of_version_1_03_is_read_like_one_of_1_04(export):
     path = export("philips-xml")
     expected = read(path).signals
@@ -224,8 +271,10 @@ def scp(sections: dict[int, bytes]) -> bytes:
     return checked(struct.pack("<I", 6 + len(rest)) + rest)
 
 
-def named(spans: list[tuple[int, int]], flags: int = 4) -> bytes:
-    codes = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
+CODES = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
+
+
+def named(spans: list[tuple[int, int]], codes: Sequence[int] = CODES, flags: int = 4) -> bytes:
     return bytes([len(spans), flags]) + b"".join(
         struct.pack("<IIB", *span, code) for span, code in zip(spans, codes, strict=False)
     )
@@ -298,6 +347,21 @@ def test_scp_leads_recorded_one_after_another_have_gaps(tmp_path):
     assert np.isnan(signals[:6, 30:]).all()
     assert np.isnan(signals[6:, :30]).all()
     np.testing.assert_allclose(signals[6:, 30:], COUNTS[6:, :30] * 2.5e-3, atol=1e-9)
+
+
+def test_an_scp_record_of_eight_leads_has_its_four_computed_and_one_of_fewer_has_not(tmp_path):
+    eight = [0, 1, *range(6, 12)]
+    codes = [CODES[row] for row in eight]
+    leads = [COUNTS[row].astype("<i2").tobytes() for row in eight]
+    spans = [(1, 90)] * 8
+    record = read(saved(tmp_path, {3: named(spans, codes), 6: coded(leads)}))
+    one, two = COUNTS[0] * 2.5e-3, COUNTS[1] * 2.5e-3
+    expected = [one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2]
+    np.testing.assert_allclose(record.twelve()[:6], expected, atol=1e-9)
+    np.testing.assert_allclose(record.twelve()[6:], COUNTS[6:] * 2.5e-3, atol=1e-9)
+    assert record.derived == ("III", "aVR", "aVL", "aVF")
+    seven = read(saved(tmp_path, {3: named(spans[1:], codes[1:]), 6: coded(leads[1:])}))
+    assert (seven.derived, seven.leads) == ((), ("II", "V1", "V2", "V3", "V4", "V5", "V6"))
 
 
 # What cannot be read

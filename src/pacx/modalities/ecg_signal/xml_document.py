@@ -4,6 +4,7 @@ Many exports of GE MUSE name a document type, so that alone is no fault; what it
 document that declares an entity is refused, since by entities a few lines become gigabytes.
 """
 
+import codecs
 import re
 import warnings
 import xml.etree.ElementTree as ET
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from pacx.modalities.ecg_signal.facts import UnusableError
 from pacx.modalities.ecg_signal.record import MILLIVOLTS
 
+_INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.DOTALL)
 _ELEMENT = re.compile(r"<(?:[^\s<>/!?:]+:)?([^\s<>/!?:]+)")
 _SHORT = {"volt": "v", "millivolt": "mv", "microvolt": "uv", "nanovolt": "nv"}
@@ -56,18 +58,42 @@ def read_xml(path: Path, bounds: XmlBounds = BOUNDS) -> ET.Element:
     if path.stat().st_size > bounds.num_bytes:
         raise UnusableError(f"is XML of more than {bounds.num_bytes >> 20} MB; export a shorter recording")
     data = path.read_bytes()
-    # Some exports say UTF-16 and were saved as UTF-8 since.
-    is_narrow = data.startswith(b"<?xml") and b"utf-16" in data[:100].lower()
-    parser = expat.ParserCreate("utf-8" if is_narrow else None, " ")
+    parser = expat.ParserCreate(_encoding(data), " ")
     tree = _BoundedTree(bounds)
     parser.buffer_text = parser.ordered_attributes = True
     parser.StartElementHandler, parser.EndElementHandler = tree.start, tree.end
     parser.CharacterDataHandler, parser.EntityDeclHandler = tree.builder.data, _refuse_entity
     try:
         parser.Parse(data, True)
-    except expat.ExpatError:
+    except expat.ExpatError as error:
+        if error.code == _INVALID_TOKEN and _is_misspelt(data):
+            raise UnusableError("is XML with letters that are not of its encoding; save it again as UTF-8") from None
         raise UnusableError("is no whole XML document; copy it again") from None
     return tree.builder.close()
+
+
+def _encoding(data: bytes) -> str | None:
+    """The encoding of a document where it is not the one that it says, or None.
+
+    Some exports say UTF-16 and were saved as UTF-8 since, or the other way round: a byte order mark knows better.
+    """
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if data.startswith(mark):
+            return encoding
+    return "utf-8" if data.startswith(b"<?xml") and b"utf-16" in data[:100].lower() else None
+
+
+def _is_misspelt(data: bytes) -> bool:
+    """Whether a document is no UTF-8, which it is held for."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 class _BoundedTree:

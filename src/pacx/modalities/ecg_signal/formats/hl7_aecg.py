@@ -26,7 +26,9 @@ from pacx.modalities.ecg_signal.xml_document import (
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
 _TIMES = "TIME_"
-_ROUNDED = 1e-3
+_ROUNDED, _PRINTED = 1e-3, 1e-5
+_USUAL_HZ = (5, 8)
+"""Of one of these every usual rate is a multiple: 250, 300, 360, 500, 1000; 128, 256, 512."""
 _TIME_STAMP = re.compile(r"(\d{14})(\.\d{1,6})?\d*([+-]\d{4})?")
 
 
@@ -109,9 +111,11 @@ def _clock(times: ET.Element) -> tuple[str, float]:
 
 
 def _rate_hz(increment_s: float) -> float:
-    """A rate whose increment was rounded to a few digits is a whole number."""
+    """The usual rate whose increment was rounded to a few digits; 3 ms are no 333 Hz."""
     rate_hz = 1 / increment_s
-    return float(round(rate_hz)) if abs(rate_hz - round(rate_hz)) < _ROUNDED * rate_hz else rate_hz
+    whole = round(rate_hz)
+    is_usual = any(whole % each == 0 for each in _USUAL_HZ) or abs(rate_hz - whole) < _PRINTED * rate_hz
+    return float(whole) if is_usual and abs(rate_hz - whole) < _ROUNDED * rate_hz else rate_hz
 
 
 def _origin_mv(sequence: ET.Element, unit: str) -> float:

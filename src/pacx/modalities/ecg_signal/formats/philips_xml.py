@@ -17,6 +17,7 @@ from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
 from pacx.modalities.ecg_signal.record import EcgRecord, Window, later
+from pacx.modalities.ecg_signal.recordings import lead_called
 from pacx.modalities.ecg_signal.sample_coding import in_16_bits, undone
 from pacx.modalities.ecg_signal.xml_document import (
     number,
@@ -158,7 +159,10 @@ def _strings(packed: bytes, most: int) -> bytes:
 
 
 def _rebuilt(leads: list[Samples], names: tuple[str, ...]) -> list[Samples]:
-    if names[:6] != ECG_LEADS[:6]:
+    called = tuple(map(lead_called, names))
+    if called[:6] != ECG_LEADS[:6]:
+        if set(ECG_LEADS[2:6]) & set(called):
+            raise UnusableError("is compressed with its limb leads in another order than is known; export it without")
         return leads
     one, two, three, right, left, foot = leads[:6]
     three = in_16_bits(two - one - three)

@@ -1,5 +1,6 @@
 """SCP-ECG (EN 1064, ISO 11073-91064): sections with checksums; samples or differences, in Huffman codes or not.
 
+Most records hold I, II and V1 to V6, as those that come with the standard do, and leave the other four to be computed.
 Where a reference beat was subtracted (sections 4 and 5) it is added again. Bimodal compression keeps fewer samples
 between the beats than were recorded, and is refused.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, UnusableError
-from pacx.modalities.ecg_signal.record import EcgRecord, Window, later
+from pacx.modalities.ecg_signal.record import EcgRecord, Window, later, with_limb_leads
 from pacx.modalities.ecg_signal.sample_coding import STANDARD, HuffmanCode, HuffmanTables, undone
 
 _BEFORE, _HEADER = 6, 16  # bytes of the record and of a section before their content
@@ -28,6 +29,7 @@ _LEADS = {
     13: "V5R", 14: "V6R", 15: "V7R", 16: "X", 17: "Y", 18: "Z", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", 65: "-aVR",
     66: "V8", 67: "V9",
 }  # fmt: skip
+_INDEPENDENT = {"I", "II", "V1", "V2", "V3", "V4", "V5", "V6"}
 _MOST_SAMPLES = 2**24  # of all leads
 _MOST_BYTES = 2**25  # lengths of 16 bits hold half as many
 _DAMAGED = "is damaged: a section of it is cut off; copy it again"
@@ -68,7 +70,7 @@ class ScpEcg(OneEcgFormat):
             millivolts[row, each.first - first : each.last - first + 1] = signals[row] * (step_nv * 1e-6)
         rate_hz = 1e6 / coded.interval_us
         about = _tags(sections.get(1, b""))
-        return EcgRecord(
+        record = EcgRecord(
             signals=millivolts[:, window.within(num_stored)],
             stored_leads=tuple(_LEADS.get(each.code, "another lead") for each in leads),
             rate_hz=rate_hz,
@@ -77,6 +79,7 @@ class ScpEcg(OneEcgFormat):
             resolution_mv=(step_nv * 1e-6,) * len(leads),
             patient_id=about.get(2, b"").split(b"\0")[0].decode("latin-1").strip(),
         )
+        return with_limb_leads(record) if set(record.leads) >= _INDEPENDENT else record
 
 
 _BIMODAL = "was stored with fewer samples between the beats than were recorded (bimodal); export it without"
