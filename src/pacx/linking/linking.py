@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from pacx.core.artifacts import discard_partials, scratch_directory
 from pacx.core.errors import DataError, UsageError
 from pacx.core.progress import announce
-from pacx.core.tables.ids import whole_number_id
+from pacx.core.tables.ids import how_they_would_meet, whole_number_id
 from pacx.core.typed_json import plain
 from pacx.linking.flow import Flow, Loss, Step
 from pacx.linking.kinds import Table
 from pacx.linking.links import write_links
 from pacx.linking.pairing import Looks, Pairing
 from pacx.linking.raw_tables import quoted, quoted_name
-from pacx.linking.recording_checks import Signal, checked
+from pacx.linking.recording_checks import Signal, checked, is_there
 from pacx.linking.rules import FilmRule, SymileRule
 from pacx.linking.settings import LinkSettings
 from pacx.linking.source import Hospital
@@ -78,7 +78,8 @@ def link(
         read = [staged[table] for table in Table if table in staged]
         flow = Flow((*(_read(hospital, each) for each in read), *pairing.steps, *pairs))
         if not pairs:
-            raise DataError("no pair is left: " + "; ".join(" ".join(line.split()) for line in flow.lines()))
+            said = "; ".join(" ".join(line.split()) for line in flow.lines())
+            raise DataError(f"no pair is left: {said}{''.join(_strangers(database))}")
         (num_split,) = database.execute(
             "SELECT count(*) FROM (SELECT subject_id FROM pairs GROUP BY ALL HAVING count(DISTINCT split) > 1)"
         ).fetchone() or (0,)
@@ -90,6 +91,20 @@ def link(
         origin = {"rule": {"name": type(rule).__name__, **plain(rule)}, "tables": [each.place for each in read]}
         write_links(out, database, hospital.items, flow, origin, draw(flow))
     return flow
+
+
+def _strangers(database: "duckdb.DuckDBPyConnection") -> Iterator[str]:
+    """Of each table that knows no patient of the films, that it does not, and under which spelling it would."""
+
+    def whose(table: Table) -> set[str]:
+        found = database.execute(f"SELECT DISTINCT subject_id FROM {table.unit}").fetchall()
+        return {patient for (patient,) in found}
+
+    filmed = whose(Table.FILMS)
+    for table in (Table.ADMISSIONS, Table.RECORDINGS, Table.MEASUREMENTS):
+        theirs = whose(table)
+        if filmed and theirs and not filmed & theirs:
+            yield f"; no patient of the films has {table.unit}{how_they_would_meet(filmed, theirs)}"
 
 
 @contextmanager
@@ -181,7 +196,7 @@ def _apart(database: "duckdb.DuckDBPyConnection", settings: LinkSettings) -> Map
 
 
 def _film_faults(hospital: Hospital, paths: Sequence[str], settings: LinkSettings) -> Mapping[str, str]:
-    absent = [path for path in paths if not (hospital.film_root / path).is_file()]
+    absent = [path for path in paths if not is_there(hospital.film_root / path)]
     _require_files("films", hospital.film_root, len(absent), len(paths), settings)
     return dict.fromkeys(absent, "have no file")
 

@@ -57,6 +57,14 @@ def checked(root: Path, paths: Sequence[str], scratch: Path, num_workers: int) -
     return {path: known[path] for path in paths}
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; what is too long to be a path is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _written(journal: Path) -> Iterator[tuple[str, Signal]]:
     """What an earlier call found; a line that a kill cut off is passed over."""
     if not journal.is_file():
@@ -78,7 +86,7 @@ def _signal(record: Path) -> Signal:
 
     from pacx.modalities.ecg_signal.formats.wfdb import INVALID, PlainHeader, imported_wfdb
 
-    header = record.with_name(f"{record.name}.hea")
+    header = Path(f"{record}.hea")
     if (plain := PlainHeader.of(header)) is not None:
         try:
             samples = plain.samples()
@@ -88,7 +96,7 @@ def _signal(record: Path) -> Signal:
             return Signal.INVALID
         is_zero = not (samples[0] != plain.baselines).any() and not (samples != plain.baselines).any()
         return Signal.ZERO if is_zero else Signal.GOOD  # the first samples tell of most
-    if not header.is_file():
+    if not is_there(header):
         return Signal.ABSENT
     try:
         values = imported_wfdb().rdrecord(str(record)).p_signal

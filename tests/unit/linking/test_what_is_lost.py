@@ -69,6 +69,47 @@ def test_the_report_shows_what_was_lost_as_numbers_and_as_a_picture(tmp_path: Pa
     assert "data:image/png;base64" in text
 
 
+@pytest.mark.parametrize(
+    ("spell", "said"),
+    [
+        (lambda patient: f"00{patient}", "no patient of the films has measurements; 1 ids would meet if leading zeros"),
+        (lambda patient: f"pat-{patient}", "1 ids would meet if what stands before the number is dropped"),
+        (lambda patient: f"x{patient[::-1]}9", "no patient of the films has measurements\n"),
+        (lambda patient: patient, "(out: 1 are outside the window)"),
+    ],
+)
+def test_patients_whose_ids_never_meet_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spell: Callable[[str], str], said: str
+) -> None:
+    (tmp_path / "x.png").touch()
+    (tmp_path / "f.csv").write_text("p,t,f\n4711,2150-01-02 10:00:00,x.png\n")
+    (tmp_path / "l.csv").write_text(f"p,t,i,v\n{spell('4711')},2150-03-02 09:00:00,50912,1\n")
+    labs = '{ table = "l.csv", patient = "p", time = "t", item = "i", value = "v" }'
+    (tmp_path / "h.toml").write_text(
+        f'films = {{ table = "f.csv", patient = "p", time = "t", file = "f" }}\nlabs = {labs}\n'
+    )
+    with pytest.raises(SystemExit):
+        linked(["--toml", str(tmp_path / "h.toml")], tmp_path / "links", source="tables")
+    message = capsys.readouterr().err
+    assert said in message
+    assert ("no patient of the films" in message) == (spell("4711") != "4711")
+    assert "4711" not in message.replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("column", ["dicom_id", "path"])
+@pytest.mark.parametrize("cell", ["x" * 5000, "a/" + "y" * 300, "../", "/"], ids=["path", "name", "folder", "root"])
+def test_a_cell_that_can_be_no_file_counts_as_one_that_is_absent(tmp_path: Path, column: str, cell: str) -> None:
+    words = write_hospital(make_hospital(5), tmp_path, ending=".csv")
+    (path,) = tmp_path.rglob("*-metadata.csv" if column == "dicom_id" else "record_list.csv")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    row = table.index[table["ViewPosition"] == "AP" if column == "dicom_id" else table["path"] != ""][0]
+    table.loc[row, column] = cell
+    table.to_csv(path, index=False)
+    steps = linked(words, tmp_path / "links", "--ecg-window-h", "9000").flow.steps
+    lost = [loss.rows for step in steps for loss in step.losses if loss.reason == "have no file" and loss.rows]
+    assert any(row + 1 in rows for rows in lost)
+
+
 def test_a_file_that_is_absent_is_named_by_its_row(tmp_path: Path) -> None:
     hospital = make_hospital(5)
     losses = linked(write_hospital(hospital, tmp_path), tmp_path / "links").flow.steps
