@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pacx.models.ecg.founder import ECGFounder
 from pacx.models.ecg.input import ECG_FOUNDER_INPUT, ECG_FOUNDER_ONE_LEAD_INPUT, ECG_MAE_INPUT
 from pacx.models.ecg.mae import EcgMaskedAutoencoder
 from pacx.models.ecg.mae_config import TINY_ECG_MAE
+from pacx.recipes.ecg import ecg_tiny
 from pacx.simulation.patients.population import draw_physiology
 from pacx.simulation.patients.sites import UNIVERSITY_HOSPITAL
 from pacx.simulation.signals.ecg import simulate_ecg
@@ -197,6 +199,13 @@ def test_a_pack_is_opened_again_and_another_one_is_not_overwritten(array, pack, 
         pack_ecgs(open_recordings(other), pack.path, ECG_MAE_INPUT, max_bad_fraction=0.05)
     with pytest.raises(UsageError, match="is no pack of ECGs; choose another folder"):
         pack_ecgs(open_recordings(array), array.parent, ECG_MAE_INPUT)
+
+
+def test_a_run_on_a_pack_that_lacks_too_many_ends_before_it_trains(pack, tmp_path):
+    run = replace(ecg_tiny(), recordings=pack.path, out=tmp_path / "run", max_bad_fraction=0.01)
+    with pytest.raises(DataError, match=r"2 of 70 ECG recordings cannot be used, more than the 1\.00% allowed"):
+        run.run()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("factor", [0.1, 10])

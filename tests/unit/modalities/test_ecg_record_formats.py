@@ -583,6 +583,38 @@ def test_edf_of_another_length_than_its_header_says_is_refused_and_nothing_is_pr
     assert capfd.readouterr() == ("", ""), "edflib prints figures of the header"
 
 
+@pytest.mark.parametrize("unit", ["µV".encode("latin-1"), "µV".encode(), "μV".encode()])
+@pytest.mark.parametrize("suffix", [".edf", ".bdf"])
+def test_edf_headers_that_are_no_ascii_are_read_and_patients_stay_apart(suffix, unit, tmp_path):
+    path, whose = tmp_path / f"x{suffix}", []
+    write_edf(path, list(steps(5000)), [500] * 12, [*ECG_LEADS[:11], "V6"])
+    content = bytearray(path.read_bytes())
+    units = 256 + 96 * int(content[252:256])
+    content[units : units + 12 * 8] = unit.ljust(8) * 12
+    for name in ("Müller", "Möller"):
+        content[8:88] = f"{name} X X {name}".encode("latin-1").ljust(80)
+        path.write_bytes(content)
+        record = read(path)
+        np.testing.assert_allclose(record.twelve() * 1000, steps(5000), atol=1e-6)
+        np.testing.assert_allclose(record.resolution_mv, 0.001)
+        assert (record.start, record.rate_hz) == (STARTED, 500)
+        whose.append(record.patient_id)
+    assert whose == ["Müller", "Möller"]
+    np.testing.assert_allclose(read(path, window=Window(700, 10)).twelve() * 1000, steps(5000)[:, 700:710], atol=1e-6)
+
+
+@pytest.mark.parametrize("date", [b"00.00.00", b"99.99.99", b"xx.xx.xx"])
+def test_an_edf_date_that_somebody_took_out_is_none(date, tmp_path):
+    write_edf(tmp_path / "x.edf", list(steps(5000)), [500] * 12, list(ECG_LEADS))
+    content = bytearray((tmp_path / "x.edf").read_bytes())
+    content[88:168] = b"Startdate X X X X".ljust(80)
+    content[168:176] = date
+    (tmp_path / "x.edf").write_bytes(content)
+    record = read(tmp_path / "x.edf")
+    np.testing.assert_allclose(record.twelve() * 1000, steps(5000), atol=1e-6)
+    assert record.start is None
+
+
 def test_edf_without_leads_or_unit_is_refused(tmp_path):
     write_edf(tmp_path / "eeg.edf", list(steps(5000)[:2]), [500] * 2, ["EEG C3", "EEG C4"])
     with pytest.raises(DataError, match="holds no ECG lead"):

@@ -3,9 +3,17 @@
 Signals may have rates of their own, and others than the ECG's are beside it. Interrupted recordings (EDF+D) are
 refused: their parts would be joined as if no time lay between them.
 
+Headers are plain ASCII and dates real ones, by the specification and for edflib, which refuses all others. Programs
+write µV, umlauts in names and 00.00.00 all the same: such a file is read from a copy with a corrected header.
+
 Source: edfplus.info, specifications of EDF and EDF+.
 """
 
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +30,11 @@ _VERSIONS = (b"0       ", b"\xffBIOSEMI")
 _RESERVED, _NUM_RECORDS, _NUM_SIGNALS = slice(192, 236), slice(236, 244), slice(252, 256)
 _NUM_HEADER_BYTES, _BYTES_BEFORE_COUNTS, _COUNT_WIDTH = 256, 216, 8
 _INTERRUPTED = (b"EDF+D", b"BDF+D")
+_VERSION, _PATIENT, _BEGAN = slice(0, 8), slice(8, 88), slice(168, 184)
+_BYTES_BEFORE_UNITS, _UNIT_WIDTH = 96, 8
+_MICRO = re.compile(rb"\xc2\xb5|\xce\xbc|\xb5")
+"""The micro sign and the letter mu in UTF-8, and the sign in Latin-1."""
+_NO_ASCII = re.compile(rb"[^ -~]")
 _NEVER_SET = datetime(1985, 1, 1)
 """What programs write that know no date."""
 _ANONYMOUS = "X"
@@ -41,8 +54,8 @@ class Edf(OneEcgFormat):
         """The signals that have a lead's name; where none has, those that are called ECG."""
         from pyedflib import DO_NOT_READ_ANNOTATIONS, EdfReader
 
-        _require_length(path)
-        with EdfReader(str(path), DO_NOT_READ_ANNOTATIONS) as file:
+        header = _header(path)
+        with _as_edflib_wants(path, header) as readable, EdfReader(readable, DO_NOT_READ_ANNOTATIONS) as file:
             labels = [str(label).strip() for label in file.getSignalLabels()]
             channels = [at for at, label in enumerate(labels) if lead_called(label) in ECG_LEADS]
             channels = channels or [at for at, label in enumerate(labels) if label[:3].casefold() in ("ecg", "ekg")]
@@ -64,7 +77,9 @@ class Edf(OneEcgFormat):
                 for at, factor in zip(channels, factors, strict=True)
             ]
             start = file.getStartdatetime()
-            patient = str(file.getPatientCode()).strip()
+            patient = str(file.getPatientCode()).strip()  # "" of plain EDF, which has no code
+        if patient and not header[_PATIENT].isascii():  # as the file itself has it, since Müller is not Möller
+            patient = header[_PATIENT].split()[0].decode("latin-1").replace("_", " ")
         return EcgRecord(
             signals=np.reshape(signals, (len(channels), num_samples)) * np.array(factors)[:, None],
             stored_leads=tuple(labels[at] for at in channels),
@@ -77,20 +92,56 @@ class Edf(OneEcgFormat):
         )
 
 
-def _require_length(path: Path) -> None:
-    """Refuse an interrupted recording, and one of another length than its header says: edflib prints its figures."""
+def _header(path: Path) -> bytes:
+    """The header of a file.
+
+    Raises:
+        UnusableError: the recording was interrupted, or is of another length than it says: edflib prints its figures.
+    """
     with path.open("rb") as file:
-        head = file.read(_NUM_HEADER_BYTES)
-        num_signals = int(head[_NUM_SIGNALS])
-        file.seek(_NUM_HEADER_BYTES + _BYTES_BEFORE_COUNTS * num_signals)
-        counts = file.read(_COUNT_WIDTH * num_signals)
-    if head[_RESERVED].startswith(_INTERRUPTED):
+        header = file.read(_NUM_HEADER_BYTES)
+        num_signals = int(header[_NUM_SIGNALS])
+        header += file.read(_NUM_HEADER_BYTES * num_signals)
+    if header[_RESERVED].startswith(_INTERRUPTED):
         raise UnusableError("was interrupted (EDF+D) and is not read; write it as continuous recordings")
+    begin = _NUM_HEADER_BYTES + _BYTES_BEFORE_COUNTS * num_signals
+    counts = header[begin : begin + _COUNT_WIDTH * num_signals]
     per_record = sum(int(counts[at : at + _COUNT_WIDTH]) for at in range(0, len(counts), _COUNT_WIDTH))
-    sample_bytes = 2 if head.startswith(_VERSIONS[0]) else 3
-    expected = _NUM_HEADER_BYTES * (1 + num_signals) + int(head[_NUM_RECORDS]) * per_record * sample_bytes
+    sample_bytes = 2 if header.startswith(_VERSIONS[0]) else 3
+    expected = _NUM_HEADER_BYTES * (1 + num_signals) + int(header[_NUM_RECORDS]) * per_record * sample_bytes
     if path.stat().st_size != expected:
         raise UnusableError("is not as long as its header says; copy it again")
+    return header
+
+
+@contextmanager
+def _as_edflib_wants(path: Path, header: bytes) -> Iterator[str]:
+    """The file, or where edflib would refuse its header a copy with another one."""
+    corrected = _corrected(header)
+    if corrected == header:
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="pacx-edf-") as folder:
+        copy = Path(folder, "recording")
+        shutil.copyfile(path, copy)
+        with copy.open("r+b") as file:
+            file.write(corrected)
+        yield str(copy)
+
+
+def _corrected(header: bytes) -> bytes:
+    """A header as long as this one, in ASCII, with a moment that there is."""
+    begin = _NUM_HEADER_BYTES + _BYTES_BEFORE_UNITS * int(header[_NUM_SIGNALS])
+    end = begin + _UNIT_WIDTH * int(header[_NUM_SIGNALS])
+    units = [header[at : at + _UNIT_WIDTH] for at in range(begin, end, _UNIT_WIDTH)]
+    units = [_MICRO.sub(b"u", unit).ljust(_UNIT_WIDTH) for unit in units]
+    written = header[_BEGAN]
+    try:
+        datetime.strptime(written.decode("latin-1"), "%d.%m.%y%H.%M.%S")
+    except ValueError:
+        written = f"{_NEVER_SET:%d.%m.%y%H.%M.%S}".encode()
+    parts = (header[_VERSION.stop : _BEGAN.start], written, header[_BEGAN.stop : begin], *units, header[end:])
+    return header[_VERSION] + _NO_ASCII.sub(b"_", b"".join(parts))
 
 
 def _millivolts(unit: str, said: EcgUnit | None) -> float:

@@ -77,8 +77,7 @@ def pack_ecgs(
     made_from = _made_from(source, config)
     if _is_there(out, made_from[0], overwrite=overwrite):
         pack = EcgPack.open(out)
-        bad = pack.manifest.quarantined
-        require_few_bad(WHAT, bad, len(pack) + len(bad), max_bad_fraction)
+        _require_few_left_out(pack, max_bad_fraction)
         forget_journal(out)
         return pack
     rows = np.arange(len(source.sample_ids))
@@ -257,6 +256,11 @@ def packed_beside(run: Path) -> Path:
     return run.with_name(f"{run.name}.recordings")
 
 
+def _require_few_left_out(pack: EcgPack, max_bad_fraction: float) -> None:
+    bad = pack.manifest.quarantined
+    require_few_bad(WHAT, bad, len(pack) + len(bad), max_bad_fraction)
+
+
 def packed_once(
     source: "EcgSource | EcgPack",
     run: Path,
@@ -265,8 +269,15 @@ def packed_once(
     max_bad_fraction: float,
     num_workers: int,
 ) -> EcgPack:
-    """A pack of a run's recordings: what they are themselves, or one beside the run that replaces another one there."""
+    """A pack of a run's recordings: what they are themselves, or one beside the run that replaces another one there.
+
+    Raises:
+        UsageError: a pack begun beside the run has other options.
+        DataError: too many recordings are unusable, of a pack that was made with more allowed, too.
+        ArtifactError: the pack could not be written whole.
+    """
     if isinstance(source, EcgPack):
+        _require_few_left_out(source, max_bad_fraction)
         return source
     place = packed_beside(run)
     is_other = is_ecg_pack(place) and not _is_made_from(place, _made_from(source, packed_as(config))[0])
