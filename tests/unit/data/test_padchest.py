@@ -103,6 +103,13 @@ def test_films_known_to_be_damaged_and_films_of_no_chest_are_left_out_and_told(t
     assert len(_DAMAGED) == 21
 
 
+@pytest.mark.parametrize("cell", ["['cardiomegaly', '', ' ']", "['',' ','cardiomegaly']", "['' , 'cardiomegaly']"])
+def test_empty_words_stand_beside_others(tmp_path: Path, cell: str) -> None:
+    table = read(DATASET, tiny(tmp_path, cell)).table
+    assert table["cardiomegaly"].tolist() == [1]
+    assert table["atelectasis"].tolist() == [0]
+
+
 @pytest.mark.parametrize("place", ["images", "images/flat", "."])
 def test_other_ways_to_unpack_are_found(twin: Path, tmp_path: Path, place: str) -> None:
     """Numbered folders below images, or all films in one folder."""
@@ -124,7 +131,13 @@ def test_other_ways_to_unpack_are_found(twin: Path, tmp_path: Path, place: str) 
     )
 
 
-@pytest.mark.parametrize("cell", ["normal", "['normal'", "('normal',)", "[1, 2]", "[x for x in ()]"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("normal", "['normal'", "('normal',)", "[1, 2]", "[x for x in ()]"),
+        *("['cardiomegaly' 'normal']", "['a', 'cardiomegaly'\\n 'b']", "['cardiomegaly''']"),
+    ],
+)
 def test_a_cell_that_is_no_list_of_words_is_refused_by_its_line(tmp_path: Path, cell: str) -> None:
     with pytest.raises(DataError, match=r"column 'Labels' of .* in line 3 \(1 rows are like that\); expected a list"):
         read(DATASET, tiny(tmp_path, "['normal']", cell))

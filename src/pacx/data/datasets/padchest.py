@@ -15,7 +15,11 @@ What is watched for:
 """
 
 import ast
+import io
+import re
+import tokenize
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +70,7 @@ _NARROWER = {
     "electrical device": ("dual chamber device", "single chamber device", "pacemaker", "dai"),
 }
 """Terms below a label in the makers' trees, of those that occur."""
+_MAYBE_JOINED = re.compile(r"""['"]\s*['"]""")
 _UNUSABLE, _UNCHANGED = "exclude", "unchanged"
 _DAMAGED = frozenset(
     f"216840111366964{rest}.png"
@@ -199,9 +204,17 @@ def _terms(cell: str) -> frozenset[str] | None:
         words = ast.literal_eval(cell)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or _has_joined_words(cell):
         return None
     return frozenset(word.strip().casefold() for word in words) - {""}
+
+
+def _has_joined_words(cell: str) -> bool:
+    """Whether words stand without a comma, as numpy prints them: Python reads them as one, which is no term."""
+    if not _MAYBE_JOINED.search(cell):
+        return False
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(cell).readline)]
+    return (tokenize.STRING, tokenize.STRING) in pairwise(kind for kind in kinds if kind != tokenize.NL)
 
 
 def _values(terms: frozenset[str]) -> list[float]:
