@@ -45,8 +45,8 @@ def more_beyond(measure: str) -> str:
     return difference_metric(f"{measure}_own_minus_equally_ill")
 
 
-BY_STAGE_1 = "physiology-dense"
-"""The group of labels of which every Stage 1 is shown by itself."""
+HEADLINE = "physiology-dense"
+"""The group of labels that bars ask for, and of which every Stage 1 is shown by itself."""
 
 
 def dataset_of(group: str, *, is_blind: bool = False) -> str:

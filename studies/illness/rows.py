@@ -22,9 +22,10 @@ from studies.illness.masks import mask_rows
 from studies.illness.names import (
     ACUITY,
     AGAINST,
+    AREA,
     BOTH,
-    BY_STAGE_1,
     EQUALLY_ILL,
+    HEADLINE,
     HOSPITAL,
     ILLNESS,
     KNOWLEDGE,
@@ -165,10 +166,15 @@ class _Writer:
     scored: Mapping[Subject, _Scored]
 
     def rows(self) -> list[ResultRow]:
-        """Scores, differences and shares, for each share of the labels; controls have no scores of their own."""
+        """Scores, differences and shares, for each share of the labels.
+
+        Controls have no scores of their own, nor has what the paper's probe reads or what films of nothing hold.
+        """
         found: list[ResultRow] = []
+        has_scores = not self.by_papers_probe and self.dataset == dataset_of(self.group)
+        scored = [name for name in self.scored if has_scores and not name.condition.endswith(_CONTROLS)]
         for part in range(len(FRACTIONS)):
-            found += [self._score(name, part) for name in self.scored if not name.condition.endswith(_CONTROLS)]
+            found += [self._score(name, part) for name in scored]
             found += self._differences([(untaught(MAE, BOTH), baseline()), (untaught(ACUITY), baseline())], part)
             for method in METHODS:
                 for number in self.done.study.sizes.pairs:
@@ -181,12 +187,12 @@ class _Writer:
         pairs = [(own, baseline()), (equal, baseline()), (own, equal), (own, none)]
         if not self.by_papers_probe:
             pairs += [(none, baseline())]
-            if method not in (ORACLE, READ_ACUITY):
+            if method not in (ORACLE, READ_ACUITY) and self.group == HEADLINE:
                 pairs += [(own, untaught(MAE, BOTH))]
         others = AGAINST.get(method, ())
         found = self._differences([*pairs, *((own, subject(each, number, OWN)) for each in others)], part)
         found += [row for each in others for row in self._more_beyond(method, each, number, part)]
-        is_shown_alone = not self.by_papers_probe and self.measure == WITHIN and self.group == BY_STAGE_1
+        is_shown_alone = not self.by_papers_probe and self.measure == WITHIN and self.group == HEADLINE
         if is_shown_alone and {own, equal} <= self.scored.keys():
             found += [self._of_one(own, equal, part, one) for one in _shared([self.scored[own], self.scored[equal]])]
         if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
@@ -204,13 +210,14 @@ class _Writer:
         return [self._row(more_beyond(self.measure), gained, four, part, called=[four[0], four[2]])]
 
     def _shares(self, method: str, number: int, part: int) -> list[ResultRow]:
-        """What controls' pairs keep of the gain, and how much of the oracle's is reached; of gains only."""
+        """What controls keep of the gain that bars ask for, and how much of the oracle's is reached; of gains only."""
         own, equal, none = (subject(method, number, each) for each in (OWN, EQUALLY_ILL, RANDOM_VECTORS))
         found = []
-        for control in (each for each in (equal, none) if each in self.scored):
+        is_asked = self.measure == AREA and self.group == HEADLINE
+        for control in (each for each in (equal, none) if is_asked and each in self.scored):
             gained, base, kept = self._macros([own, baseline(), control], part)
             if gained[0] - base[0] > _POINT:
-                found.append(self._row(share_of(SHARE, self.measure), _kept(kept, gained, base), [control, own], part))
+                found.append(self._row(SHARE, _kept(kept, gained, base), [control, own], part))
         oracle = [subject(ORACLE, number, each) for each in (OWN, EQUALLY_ILL)]
         if own not in oracle and set(oracle) <= self.scored.keys():
             four = self._macros([own, equal, *oracle], part)

@@ -169,10 +169,10 @@ def each_table(rows: Rows, measure: str) -> Table:
         for seed in range(_MOST_STAGE_1):
             own, equal = (names.of_stage_1(names.subject(method, number, each), seed) for each in (OWN, EQUALLY_ILL))
             called_so = f"{called}, Stage 1 seed {seed}"
-            body += _line(rows, difference_metric(measure), own, equal, called_so, points, [names.BY_STAGE_1])
+            body += _line(rows, difference_metric(measure), own, equal, called_so, points, [names.HEADLINE])
     said = _of(measure, by_papers_probe=False)
     caption = f"Own pairs minus pairs of equally ill patients, one Stage 1 each, in points of {said}"
-    return _table(rows, body, "taught", caption, [names.BY_STAGE_1])
+    return _table(rows, body, "taught", caption, [names.HEADLINE])
 
 
 def reached_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
