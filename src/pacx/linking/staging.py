@@ -261,7 +261,7 @@ def _tests(column: Column, cell: str) -> list[tuple[str, str]]:
                 f"{column.name} IS NULL AND contains({text}, ',')",
                 f"with a comma in {name}, of decimals or of thousands",
             ),
-            (f"{column.name} IS NULL AND {text} <> ''", f"with a {name} that is no number"),
+            (f"{column.name} IS NULL AND {text} <> ''", f"whose {name} is no number"),
         ]
     if column.kind is Kind.TIME:
         tests += [
@@ -270,7 +270,7 @@ def _tests(column: Column, cell: str) -> list[tuple[str, str]]:
                 f"with a date and no hour as {name}",
             ),
             (f"{column.name} IS NULL AND regexp_full_match({text}, {quoted(_ZONED)})", f"with a time zone in {name}"),
-            (f"{text} <> '' AND {column.name} IS NULL", f"with a {name} that is no time"),
+            (f"{text} <> '' AND {column.name} IS NULL", f"whose {name} is no time"),
         ]
     if column.kind is Kind.SPLIT:
         tests += [(f"{text} <> '' AND {column.name} IS NULL", "of a split that is none of train, validate and test")]
@@ -305,5 +305,5 @@ def _counted(
             f"SELECT count(*), {people} FROM (FROM {stage} QUALIFY {rank} = 1)"
         ).fetchone() or (0, 0)
         if twice:
-            faults.append(Fault(f"of a {key.replace('_', ' ')} that stands before", twice[0], tuple(twice[1])))
+            faults.append(Fault(f"whose {key.replace('_', ' ')} stands before", twice[0], tuple(twice[1])))
     return num_rows, num_all - num_rows, num_good, num_people, tuple(faults)

@@ -126,7 +126,9 @@ class TrainingConfig:
         if not 0 <= self.final_lr_fraction <= 1:
             raise UsageError(f"training: final_lr_fraction is {self.final_lr_fraction}; give a fraction in [0, 1]")
         if self.warmup_steps is not None and self.warmup_epochs:
-            raise UsageError("training: both warmup_steps and warmup_epochs are given; give one of them")
+            raise UsageError(
+                "training: both warmup_steps and warmup_epochs are given; give one, and 0 epochs if a recipe has some"
+            )
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
         if self.ema_decay is not None:
