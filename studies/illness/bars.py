@@ -76,7 +76,7 @@ def bars(rows: Rows) -> list[Bar]:
     for method in many:
         own, best = subject(method, _MANY, OWN), subject(names.ORACLE, _MANY, OWN)
         asked = f"{SHOWN[method]}, {_MANY:,} pairs: at least half of the oracle's own minus equally ill"
-        found.append(_share(rows, names.SHARE_OF_ORACLE, asked, own, best, at_least(0.5)))
+        found.append(_share(rows, names.share_of_oracle(AREA), asked, own, best, at_least(0.5)))
     for method, number in ((names.CLOSED_FORM, _MANY), (names.PAPER, _FEW)):
         own, none = subject(method, number, OWN), subject(method, number, RANDOM_VECTORS)
         asked = f"{SHOWN[method]}, {number:,} pairs: random vectors keep at most a quarter of the gain"

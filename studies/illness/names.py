@@ -36,7 +36,7 @@ PAPERS_PROBE, BOTH = "paper's probe", "both"
 AREA, WITHIN = "auroc", "auroc_within_tenths"
 """Measures: over all pairs of patients, and over those who are equally ill."""
 MEASURES = (AREA, WITHIN)
-SHARE, SHARE_OF_ORACLE = "share_of_gain", "share_of_oracle"
+SHARE = "share_of_gain"
 R2 = "r2_beyond_acuity"
 
 
@@ -75,6 +75,6 @@ def baseline(*, by_papers_probe: bool = False) -> Subject:
     return untaught(MAE, by_papers_probe=by_papers_probe)
 
 
-def share_of(kind: str, measure: str) -> str:
-    """The metric of a share, of scores by this measure."""
-    return kind if measure == AREA else f"{kind}_within_tenths"
+def share_of_oracle(measure: str) -> str:
+    """The metric of the share of what the oracle learns, of scores by this measure."""
+    return "share_of_oracle" if measure == AREA else "share_of_oracle_within_tenths"

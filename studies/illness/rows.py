@@ -37,13 +37,12 @@ from studies.illness.names import (
     RANDOM_VECTORS,
     READ_ACUITY,
     SHARE,
-    SHARE_OF_ORACLE,
     WITHIN,
     baseline,
     dataset_of,
     more_beyond,
     of_stage_1,
-    share_of,
+    share_of_oracle,
     subject,
     untaught,
 )
@@ -222,8 +221,7 @@ class _Writer:
         if own not in oracle and set(oracle) <= self.scored.keys():
             four = self._macros([own, equal, *oracle], part)
             if four[2][0] - four[3][0] > _POINT:
-                name = share_of(SHARE_OF_ORACLE, self.measure)
-                found.append(self._row(name, _reached(*four), [own, oracle[0]], part))
+                found.append(self._row(share_of_oracle(self.measure), _reached(*four), [own, oracle[0]], part))
         return found
 
     def _differences(self, pairs: Sequence[tuple[Subject, Subject]], part: int) -> list[ResultRow]:

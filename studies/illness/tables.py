@@ -12,7 +12,7 @@ from studies.illness.names import AGAINST, EQUALLY_ILL, OWN, RANDOM_VECTORS, mor
 from studies.stepwise.cells import NOT_MEASURED, points, share
 
 FRACTIONS = (0.01, 0.1, 1.0)
-GROUPS = ("physiology-dense", "anatomical")
+GROUPS = (names.HEADLINE, "anatomical")
 
 _MOST_STAGE_1 = 10
 
@@ -182,7 +182,7 @@ def reached_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
         own, best = (
             names.subject(each, number, OWN, by_papers_probe=by_papers_probe) for each in (method, names.ORACLE)
         )
-        body += _line(rows, names.share_of(names.SHARE_OF_ORACLE, measure), own, best, called, _share)
+        body += _line(rows, names.share_of_oracle(measure), own, best, called, _share)
     said = _of(measure, by_papers_probe=by_papers_probe)
     return _table(
         rows,

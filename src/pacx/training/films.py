@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pacx.data.batches import Batch, epoch_batches, epoch_rows
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, rows_of
 from pacx.training.config import TrainingConfig
 
 _LARGEST_RESIDENT_FRACTION = 0.5
@@ -84,6 +84,6 @@ class FilmStream:
             resident = torch.empty((len(self._rows), *self._pack.images.shape[1:]), dtype=torch.uint8, device=device)
             for start in range(0, len(self._rows), 4096):
                 part = self._rows[start : start + 4096]
-                resident[start : start + len(part)] = torch.from_numpy(self._pack.images[part]).to(device)
+                resident[start : start + len(part)] = torch.from_numpy(rows_of(self._pack.images, part)).to(device)
             self._resident = resident
         return self._resident

@@ -25,7 +25,7 @@ from pacx.core.randomness import uniform
 from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, rows_of
 from pacx.modalities.targets import FrozenTargets, targets_of_films
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import restate
@@ -264,7 +264,7 @@ class DistillTask(StageTask[Batch]):
         """Films as the encoder takes them, without augmentation: positions within ``rows``, and (B, C, S, S)."""
         for start in range(0, len(rows), _MEASURED_BATCH):
             part = np.arange(start, min(start + _MEASURED_BATCH, len(rows)))
-            films = torch.from_numpy(self.pack.images[rows[part]]).to(self.device)
+            films = torch.from_numpy(rows_of(self.pack.images, rows[part])).to(self.device)
             yield part, to_input(films, self.pack.preprocessing)
 
     def _joined(self, rows: NDArray[np.int64]) -> PairedTargets:

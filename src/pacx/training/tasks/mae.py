@@ -25,7 +25,7 @@ from pacx.core.randomness import order, uniform
 from pacx.core.typed_json import plain
 from pacx.data.augment import augment, to_input
 from pacx.data.batches import Batch
-from pacx.data.packs.pack import Pack
+from pacx.data.packs.pack import Pack, rows_of
 from pacx.models.encoders.folder import LoadedEncoder, save_encoder
 from pacx.models.grey import grey_contract, restate
 from pacx.models.mae.flops import training_flops
@@ -235,7 +235,7 @@ class MAETask(StageTask[Batch]):
         return torch.from_numpy(noise.astype(np.float32)).to(self.device, non_blocking=True)
 
     def _input(self, rows: NDArray[np.int64]) -> Tensor:
-        films = torch.from_numpy(self.pack.images[rows]).to(self.device)
+        films = torch.from_numpy(rows_of(self.pack.images, rows)).to(self.device)
         return to_input(films, self.preprocessing)  # (B, C, S, S)
 
     def _target(self, images: Tensor) -> Tensor:
