@@ -248,7 +248,8 @@ class ClosedFormStep(ProbedStep):
         """Targets as this step is taught them; ``fitting`` are the pack's training rows."""
         if self.taught == EQUALLY_ILL:
             tenths = pack.table[ACUITY_TENTH].to_numpy()[fitting].tolist()
-            return with_shuffled_pairs(target, pack.sample_ids[fitting].tolist(), seed=self.seed, strata=tenths)
+            ids, patients = pack.sample_ids[fitting].tolist(), pack.patient_ids[fitting].tolist()
+            return with_shuffled_pairs(target, ids, patients, seed=self.seed, strata=tenths)
         return random_targets(target, seed=self.seed) if self.taught == RANDOM_VECTORS else target
 
 

@@ -6,10 +6,11 @@ one is never taken for a run towards the real thing.
 """
 
 from collections.abc import Hashable, Sequence
-from itertools import repeat
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
 from pacx.core.randomness import generator, order, sample_keys
@@ -21,45 +22,76 @@ _SEX_VALUES = {"F": 1.0, "M": -1.0}
 
 
 def with_shuffled_pairs(
-    targets: FrozenTargets, sample_ids: Sequence[str], *, seed: int, strata: Sequence[Hashable] | None = None
+    targets: FrozenTargets,
+    sample_ids: Sequence[str],
+    patient_ids: Sequence[Hashable],
+    *,
+    seed: int,
+    strata: Sequence[Hashable] | None = None,
 ) -> FrozenTargets:
-    """Give the targets of some samples (the training films) to each other; all others keep their own.
+    """Give the targets of some samples (the training films) to other patients among them; all others keep their own.
 
-    The distribution of the targets stays what it is; only whose they are is lost.
+    The distribution of the targets stays what it is; only whose they are is lost, of every sample.
 
     Args:
         targets: what is exchanged.
         sample_ids: N samples among which; those without a target are passed over.
+        patient_ids: N, whose sample each is; nobody is given a target of his own, of whichever sample.
         seed: fixes who gets what.
         strata: N values, one per sample, such as the film's view; only samples of equal value exchange, so that what
             the value tells of a patient stays right. None = everybody with everybody.
 
     Raises:
-        DataError: a stratum has a single sample with a target, which could only keep its own.
+        DataError: of a stratum's samples with a target more than half are one patient's, who could only keep his own.
     """
-    stratum = dict(zip(map(whole_number_id, sample_ids), strata if strata is not None else repeat(None), strict=False))
+    values = [None] * len(sample_ids) if strata is None else strata
+    known = dict(zip(map(whole_number_id, sample_ids), zip(values, patient_ids, strict=True), strict=True))
     members: dict[Hashable, list[int]] = {}
     for row, sample in enumerate(map(whole_number_id, targets.sample_ids)):
-        if sample in stratum:
-            members.setdefault(stratum[sample], []).append(row)
+        if sample in known:
+            members.setdefault(known[sample][0], []).append(row)
     embeddings = np.array(targets.embeddings)
     for value, rows in members.items():
-        if strata is not None and len(rows) == 1:
-            raise DataError(
-                f"only one training film with a target for {targets.modality} has {value!r}, so it would keep its own "
-                "pair; exchange within fewer or coarser columns"
+        ids = [targets.sample_ids[row] for row in rows]
+        patients = np.unique([str(known[whole_number_id(each)][1]) for each in ids], return_inverse=True)[1]
+        most = int(np.bincount(patients).max())
+        if 2 * most > len(rows):
+            place, remedy = (
+                ("", "give films of more patients")
+                if strata is None
+                else (f" that have {value!r}", "exchange within fewer or coarser columns")
             )
-        keys = sample_keys([targets.sample_ids[row] for row in rows])
+            raise DataError(
+                f"of {len(rows)} training films with a target for {targets.modality}{place}, {most} are of one "
+                f"patient, who would keep own pairs; {remedy}"
+            )
         stream = "shuffled-pairs" if strata is None else f"shuffled-pairs/{value!r}"
-        embeddings[rows] = embeddings[np.array(rows)[order(seed, stream, 0, keys)]]
+        drawn = order(seed, stream, 0, sample_keys(ids))
+        embeddings[rows] = embeddings[np.array(rows)[_to_others(drawn, patients)]]
     kind = "shuffled" if strata is None else f"shuffled-within-{len(members)}"
-    return FrozenTargets(targets.modality, targets.sample_ids, embeddings, f"{kind}-{seed}-{targets.fingerprint}")
+    return replace(targets, embeddings=embeddings, fingerprint=f"{kind}-{seed}-{targets.fingerprint}")
+
+
+def _to_others(drawn: NDArray[np.int64], patients: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Change a permutation (N,) of films, where it gives a patient his own, so that it gives everybody another's.
+
+    Such a film changes places with the first that neither is this patient's nor was given this patient's. There is one:
+    the two kinds are at most half of the films each, and this film is of both.
+    """
+    given = drawn.copy()
+    for film in np.flatnonzero(patients[given] == patients):
+        if patients[given[film]] != patients[film]:
+            continue  # an earlier one has changed places with it
+        is_free = (patients != patients[film]) & (patients[given] != patients[film])
+        other = int(np.argmax(is_free))
+        given[[film, other]] = given[[other, film]]
+    return given
 
 
 def random_targets(targets: FrozenTargets, *, seed: int) -> FrozenTargets:
     """Normal numbers in the place of every target: each film has a target of its own that means nothing."""
     noise = generator(seed, "random-targets", targets.modality).standard_normal(targets.embeddings.shape)
-    return FrozenTargets(targets.modality, targets.sample_ids, noise.astype(np.float32), f"random-{seed}")
+    return replace(targets, embeddings=noise.astype(np.float32), fingerprint=f"random-{seed}")
 
 
 def age_and_sex(table: pd.DataFrame, sample_ids: Sequence[str]) -> FrozenTargets:

@@ -49,7 +49,7 @@ class TaughtRun(Run):
 
 @dataclass(frozen=True, kw_only=True)
 class ShuffledPairs(TaughtRun):
-    """The right targets of the wrong patients; validation patients keep their own."""
+    """The right targets of the wrong patients, of every training film; validation patients keep their own."""
 
     within: tuple[str, ...] = ()
     """Columns of the pack's records, such as view: only films equal in all of them exchange targets. What a run then
@@ -62,9 +62,9 @@ class ShuffledPairs(TaughtRun):
         rows = pack.table.iloc[fitting]
         require_columns(rows, self.within, self.pack, "exchange within")
         strata = rows[list(self.within)].astype(str).agg(", ".join, axis=1).tolist() if self.within else None
-        ids, seed = rows["sample_id"].tolist(), self.seed_of_targets
+        ids, patients, seed = rows["sample_id"].tolist(), pack.patient_ids[fitting].tolist(), self.seed_of_targets
         opened = super().frozen_targets(pack, fitting)
-        return [with_shuffled_pairs(target, ids, seed=seed, strata=strata) for target in opened]
+        return [with_shuffled_pairs(target, ids, patients, seed=seed, strata=strata) for target in opened]
 
 
 @dataclass(frozen=True, kw_only=True)
