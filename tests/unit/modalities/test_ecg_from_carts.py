@@ -294,6 +294,20 @@ def saved(tmp_path: Path, sections: dict[int, bytes]) -> Path:
 COUNTS = np.random.default_rng(8).integers(-2000, 2000, (12, 90))
 
 
+@pytest.mark.parametrize(
+    ("interval_us", "rate_hz"),
+    [
+        (3333, 300), (1667, 600), (1666, 600), (2778, 360), (2777, 360), (3906, 256), (1953, 512), (977, 1024),
+        (2000, 500), (4000, 250), (1000, 1000), (500, 2000), (125, 8000), (5000, 200),
+        (1999, 1e6 / 1999), (3997, 1e6 / 3997), (3100, 1e6 / 3100), (65535, 1e6 / 65535),
+    ],
+)  # fmt: skip
+def test_an_scp_interval_that_was_rounded_to_microseconds_is_that_of_a_whole_rate(interval_us, rate_hz, tmp_path):
+    leads = [lead.astype("<i2").tobytes() for lead in COUNTS]
+    record = read(saved(tmp_path, {3: named([(1, 90)] * 12), 6: coded(leads, interval_us=interval_us)}))
+    assert record.rate_hz == rate_hz
+
+
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_scp_leads_without_codes_are_samples_or_differences(order, tmp_path):
     stored = [np.diff(lead, order) if order else lead for lead in COUNTS]

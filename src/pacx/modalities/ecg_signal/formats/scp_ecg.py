@@ -68,7 +68,7 @@ class ScpEcg(OneEcgFormat):
         millivolts = np.full((len(leads), num_stored), np.nan)
         for row, each in enumerate(leads):
             millivolts[row, each.first - first : each.last - first + 1] = signals[row] * (step_nv * 1e-6)
-        rate_hz = 1e6 / coded.interval_us
+        rate_hz = _rate_hz(coded.interval_us)
         about = _tags(sections.get(1, b""))
         record = EcgRecord(
             signals=millivolts[:, window.within(num_stored)],
@@ -221,6 +221,12 @@ def _with_reference(
                 signal[first - lead.first : last - lead.first + 1] += beat[first - begins : last - begins + 1]
         signals.append(signal)
     return signals, step_nv
+
+
+def _rate_hz(interval_us: int) -> float:
+    """The whole rate whose interval was rounded or cut off to microseconds: 3333 are 300 Hz, and no 300.03."""
+    whole = round(1e6 / interval_us)
+    return float(whole) if whole and abs(1e6 / whole - interval_us) < 1 else 1e6 / interval_us
 
 
 def _tags(section: bytes) -> dict[int, bytes]:
