@@ -802,6 +802,31 @@ def test_a_table_with_units_and_times_needs_nothing_else(clock, delimiter, tmp_p
     np.testing.assert_array_equal(read(tmp_path / "x.csv", window=Window(2990)).signals, record.signals[:, 2990:])
 
 
+@pytest.mark.parametrize(
+    ("unit", "millivolts"),
+    [
+        ("{} [mV]", 1), ("{}/mV", 1), ("{} / mV", 1), ("{} in mV", 1), ("{} (millivolts)", 1), ("Lead {} [uV]", 1e-3),
+        ("{} (in µV)", 1e-3), ("ECG_{}_uV", 1e-3), ("{} microvolts", 1e-3), ("{} [Microvolt]", 1e-3), ("{}-mV", 1),
+        ("{}: mV", 1), ("{}..mV.", 1), ("{}.uV", 1e-3), ("Lead {} in microvolts", 1e-3), ("{} {{nV}}", 1e-6),
+        ("{} [V]", 1e3), ("{} [ mV ]", 1), ("ekg-{} IN MV", 1),
+    ],
+)  # fmt: skip
+def test_the_unit_of_a_lead_is_known_as_people_write_it(unit, millivolts, tmp_path):
+    values = np.concatenate([np.arange(500)[None] / 500, steps(500)]).T
+    write_table(tmp_path / "x.csv", values, names=["time", *map(unit.format, ECG_LEADS)])
+    record = read(tmp_path / "x.csv")
+    assert record.leads == ECG_LEADS
+    np.testing.assert_allclose(record.twelve(), steps(500) * millivolts, rtol=1e-9)
+    np.testing.assert_allclose(record.resolution_mv, millivolts)
+
+
+@pytest.mark.parametrize("unit", ["{} [mmHg]", "{} [mV/s]", "{} per mV", "{} [a.u.]", "I {} mV"])
+def test_what_is_in_no_voltage_is_no_lead(unit, tmp_path):
+    write_table(tmp_path / "x.csv", steps(50).T, names=list(map(unit.format, ECG_LEADS)))
+    with pytest.raises(DataError, match="is no ECG in a format that is read"):
+        read(tmp_path / "x.csv")
+
+
 def test_a_table_that_says_neither_asks_for_both(tmp_path):
     write_table(tmp_path / "x.csv", steps(3000).T, names=list(ECG_LEADS))
     with pytest.raises(DataError, match="does not say its rate and its unit; give --rate-hz and --unit"):

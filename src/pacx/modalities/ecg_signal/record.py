@@ -15,8 +15,13 @@ from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.facts import UnusableError
 from pacx.modalities.ecg_signal.recordings import lead_called, lead_positions
 
-MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "nv": 1e-6}
-"""Millivolts in a unit, by its name in lower case (micro as the sign and as the Greek letter)."""
+MILLIVOLTS = {
+    **dict.fromkeys(("v", "volt", "volts"), 1e3),
+    **dict.fromkeys(("mv", "millivolt", "millivolts"), 1.0),
+    **dict.fromkeys(("uv", "µv", "μv", "microvolt", "microvolts"), 1e-3),
+    **dict.fromkeys(("nv", "nanovolt", "nanovolts"), 1e-6),
+}
+"""Millivolts in a unit, by its short name or its English one in lower case (micro as the sign and the Greek letter)."""
 
 RATES_HZ = (10.0, 100_000.0)
 """Between these lies the rate of every ECG; what says another one is damaged."""

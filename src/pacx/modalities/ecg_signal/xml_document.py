@@ -24,7 +24,6 @@ from pacx.modalities.ecg_signal.record import MILLIVOLTS
 _INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.DOTALL)
 _ELEMENT = re.compile(r"<(?:[^\s<>/!?:]+:)?([^\s<>/!?:]+)")
-_SHORT = {"volt": "v", "millivolt": "mv", "microvolt": "uv", "nanovolt": "nv"}
 
 
 @dataclass(frozen=True)
@@ -157,8 +156,7 @@ def millivolts_of(unit: str) -> float:
     Raises:
         UnusableError: it is no voltage.
     """
-    folded = unit.casefold()
-    millivolts = MILLIVOLTS.get(_SHORT.get(folded.removesuffix("s"), folded))
+    millivolts = MILLIVOLTS.get(unit.casefold())
     if millivolts is None:
         raise UnusableError("has samples in a unit that is no voltage; leave it out")
     return millivolts

@@ -23,9 +23,18 @@ from pacx.modalities.ecg_signal.recordings import lead_called
 if TYPE_CHECKING:
     import pandas as pd
 
-_WITH_UNIT = re.compile(r"(.*?)\s*[\[(_ ]\s*([nuµμm]?[vs]|sec|seconds)\s*[\])]?", re.IGNORECASE)
-_TIMES = ("t", "time", "times", "elapsed time", "seconds", "sec", "zeit")
-_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
+_WITH_UNIT = re.compile(r"(.*?)[\s\[({_/,:.-]+(?:in\s+)?([^\s\[\](){}_/,:.-]+)[\s\])}.]*", re.IGNORECASE)
+"""I [mV], I (mV), I_mV, I mV, I/mV, I in mV, I, mV, and I..mV. as R makes it of the first."""
+_TIMES = ("t", "time", "times", "elapsed time", "zeit")
+_LONGEST_NAME = 60  # of a column with a unit: looking for one takes long in a page of text
+_CALLED_BY_UNIT = ("sec", "secs", "seconds", "ms", "msec", "milliseconds", "minutes")
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "µs", "μs", "usec", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
+}
+_UNITS = _SECONDS.keys() | MILLIVOLTS.keys()
 _FEWEST_LEADS = 2
 _GROUPED = r"[-+]?[1-9]\d{0,2}[.,]\d{3}"
 """1,234 and 1.234: a fraction, or a thousand and more."""
@@ -73,9 +82,12 @@ class Csv(OneEcgFormat):
 
 
 def _taken_apart(name: str) -> tuple[str, str]:
-    """A column's name and the unit behind it, in lower case; "" where there is none."""
-    found = _WITH_UNIT.fullmatch(name)
-    return (found[1].strip(), found[2].casefold()) if found and found[1].strip() else (name, "")
+    """A column's name and the unit behind it, in lower case; "" where there is none. Times may be called by theirs."""
+    if name.casefold() in _CALLED_BY_UNIT:
+        return _TIMES[0], name.casefold()
+    found = _WITH_UNIT.fullmatch(name) if len(name) <= _LONGEST_NAME else None
+    unit = found[2].casefold() if found and found[1].strip() else ""
+    return (found[1].strip(), unit) if found and unit in _UNITS else (name, "")
 
 
 def _is_lead(name: str) -> bool:
@@ -123,7 +135,7 @@ class _Rows:
         window.within(self.num_rows)
         self.kept = np.concatenate(parts)
         if clock:
-            self.rate_hz = _rate(np.concatenate(times) * _SECONDS.get(_taken_apart(clock)[1], np.nan))
+            self.rate_hz = _rate(np.concatenate(times) * _SECONDS.get(_taken_apart(clock)[1] or "s", np.nan))
 
     def _samples(self, column: "pd.Series[str]") -> NDArray[np.float64]:
         """The numbers of a lead; where commas do not divide cells, what dots and commas may mean is kept in mind."""
