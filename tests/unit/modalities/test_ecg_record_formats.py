@@ -827,6 +827,48 @@ def test_what_is_in_no_voltage_is_no_lead(unit, tmp_path):
         read(tmp_path / "x.csv")
 
 
+def write_times(path: Path, name: str, times: np.ndarray, form: str = "{:.10g}") -> None:
+    values = np.concatenate([times[None], steps(len(times))]).T
+    write_table(path, values, names=[name, *(f"{lead} [uV]" for lead in ECG_LEADS)], form=form)
+
+
+@pytest.mark.parametrize(
+    ("name", "per_second", "rate_hz"),
+    [
+        ("time", 1, 50), ("t", 1, 100), ("Time", 1, 500), ("time", 1, 2000), ("zeit", 1, 2999), ("time (sec)", 1, 4000),
+        ("time [s]", 1, 10_000), ("seconds", 1, 10_000), ("t_seconds", 1, 40), ("time [ms]", 1000, 500),
+        ("Time in milliseconds", 1000, 500), ("ms", 1000, 1000), ("time/us", 1e6, 500), ("time [min]", 1 / 60, 500),
+        ("Time (minutes)", 1 / 60, 1000), ("minutes", 1 / 60, 250),
+    ],
+)  # fmt: skip
+def test_the_rate_follows_from_times_in_the_unit_of_their_heading_or_in_usual_seconds(
+    name, per_second, rate_hz, tmp_path
+):
+    write_times(tmp_path / "x.csv", name, np.arange(1000) / rate_hz * per_second)
+    assert read(tmp_path / "x.csv").rate_hz == rate_hz
+    if "s" in name:  # a unit that is said counts before what somebody says
+        assert read(tmp_path / "x.csv", facts=EcgFacts(rate_hz=77.0)).rate_hz == rate_hz
+
+
+@pytest.mark.parametrize("name", ["time", "T", "Elapsed time"])
+@pytest.mark.parametrize(
+    ("per_second", "rate_hz"),
+    [(1 / 60, 500), (1 / 60, 1000), (1 / 60, 100), (1 / 60, 50), (1000, 500), (1000, 1000), (1000, 20_000), (1e6, 500),
+     (1, 4000), (500, 500)],
+)  # fmt: skip
+def test_times_without_a_unit_that_may_be_in_another_than_seconds_ask_for_the_rate(name, per_second, rate_hz, tmp_path):
+    write_times(tmp_path / "x.csv", name, np.arange(1000) / rate_hz * per_second)
+    with pytest.raises(DataError, match=r"times without a unit .* \(time \[ms\], time \[min\]\), or give --rate-hz"):
+        read(tmp_path / "x.csv")
+    assert read(tmp_path / "x.csv", facts=EcgFacts(rate_hz=float(rate_hz))).rate_hz == rate_hz
+
+
+def test_times_that_do_not_go_on_say_no_rate(tmp_path):
+    write_times(tmp_path / "x.csv", "time", np.zeros(1000))
+    with pytest.raises(DataError, match="does not say its rate; give --rate-hz"):
+        read(tmp_path / "x.csv")
+
+
 def test_a_table_that_says_neither_asks_for_both(tmp_path):
     write_table(tmp_path / "x.csv", steps(3000).T, names=list(ECG_LEADS))
     with pytest.raises(DataError, match="does not say its rate and its unit; give --rate-hz and --unit"):

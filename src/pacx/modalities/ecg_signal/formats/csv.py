@@ -1,7 +1,7 @@
 """Tables (csv, tsv, txt) of one recording: a row per sample, a column per lead, their names in the header.
 
-The unit stands behind the lead's name (``I [mV]``) or is said; the rate follows from a column of times in seconds, or
-milliseconds where its name says so, or is said.
+The unit stands behind the lead's name (``I [mV]``) or is said; the rate follows from a column of times, or is said.
+Times whose heading has no unit are in seconds where ECGs have such a rate: 1/60000 may be 60 kHz or a minute's part.
 """
 
 import re
@@ -35,6 +35,9 @@ _SECONDS = {
     **dict.fromkeys(("min", "mins", "minute", "minutes"), 60.0),
 }
 _UNITS = _SECONDS.keys() | MILLIVOLTS.keys()
+_UNSAID_HZ = (50.0, 3000.0)
+"""Rates that are taken for so many samples a second where nothing says the unit of time. So many a millisecond or a
+minute no ECG has; 3000 a minute may be one of 50 Hz."""
 _FEWEST_LEADS = 2
 _GROUPED = r"[-+]?[1-9]\d{0,2}[.,]\d{3}"
 """1,234 and 1.234: a fraction, or a thousand and more."""
@@ -69,7 +72,7 @@ class Csv(OneEcgFormat):
             raise UnusableError("has leads in different units; write all of them in one")
         unit = units.pop()
         rows = _Rows(table, columns, window)
-        known_facts = facts.behind(rows.rate_hz, EcgUnit.MILLIVOLT if unit else None, tuple(columns))
+        known_facts = facts.behind(rows.rate_hz(facts.rate_hz), EcgUnit.MILLIVOLT if unit else None, tuple(columns))
         factor = MILLIVOLTS[unit] if unit else known_facts.unit.millivolts
         return EcgRecord(
             signals=rows.kept.T * factor,
@@ -105,12 +108,12 @@ class _Rows:
     """
 
     kept: NDArray[np.float64]  # (samples, leads)
-    rate_hz: float | None = None
     num_rows: int = 0
 
     def __init__(self, table: TextTable, columns: list[str], window: Window) -> None:
         clocks = [name for name in table.names if _taken_apart(name)[0].casefold() in _TIMES]
         clock = clocks[0] if clocks else None
+        self._unit_of_time = _taken_apart(clock)[1] if clock else None
         self._has_commas = table.delimiter != ","
         self._has_plain = self._has_grouped = self._has_fractions = False
         self.steps: list[float | None] = [None] * len(columns)
@@ -134,8 +137,27 @@ class _Rows:
             )
         window.within(self.num_rows)
         self.kept = np.concatenate(parts)
-        if clock:
-            self.rate_hz = _rate(np.concatenate(times) * _SECONDS.get(_taken_apart(clock)[1] or "s", np.nan))
+        unit = _SECONDS.get(self._unit_of_time or "s", np.nan)
+        self._rate_hz = _rate(np.concatenate(times) * unit) if clock else None
+
+    def rate_hz(self, said: float | None) -> float | None:
+        """The rate that the times say; None where they say none.
+
+        Args:
+            said: by whoever gives the table, which counts where times have no unit and may be in any.
+
+        Raises:
+            UnusableError: it depends on their unit, and nobody says that.
+        """
+        lowest, highest = RATES_HZ if self._unit_of_time else _UNSAID_HZ
+        if self._rate_hz is None or lowest <= self._rate_hz < highest:
+            return self._rate_hz
+        if said is None and not self._unit_of_time:
+            raise UnusableError(
+                "has times without a unit whose step is unusual in seconds; write their unit into the heading "
+                "(time [ms], time [min]), or give --rate-hz"
+            )
+        return None
 
     def _samples(self, column: "pd.Series[str]") -> NDArray[np.float64]:
         """The numbers of a lead; where commas do not divide cells, what dots and commas may mean is kept in mind."""
@@ -167,7 +189,7 @@ def _step(column: "pd.Series[str]") -> float | None:
 
 
 def _rate(times_s: NDArray[np.float64]) -> float | None:
-    """Samples per second by their times; None where no ECG has such a rate, so that the unit of time is another.
+    """Samples per second by their times; None where these do not go on.
 
     Times are printed with few digits, so that a rate next to a whole number is that number.
     """
@@ -179,8 +201,7 @@ def _rate(times_s: NDArray[np.float64]) -> float | None:
     if not np.abs(times_s - even).max() < 0.75 / rate_hz:
         raise UnusableError("has times that are not evenly spaced; write every sample, and blanks where there is none")
     whole = round(rate_hz)
-    rate_hz = float(whole) if abs(rate_hz - whole) <= rate_hz / len(times_s) else rate_hz
-    return rate_hz if RATES_HZ[0] <= rate_hz <= RATES_HZ[1] else None
+    return float(whole) if abs(rate_hz - whole) <= rate_hz / len(times_s) else rate_hz
 
 
 FORMAT = Csv()
