@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pacx.core.errors import DataError, UsageError
+from pacx.core.tables.cells import BLANKS, bare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ class TextTable:
                 raise DataError(f"{self.path} has {how_many} '{column}'; expected one")
         with _explained(self.path, pa.ArrowInvalid):
             for batch in self._batches(list(dict.fromkeys(columns))):
-                frame = batch.to_pandas().apply(lambda column: column.str.strip())
+                frame = batch.to_pandas().apply(lambda column: column.str.strip(BLANKS))
                 frame.index = pd.RangeIndex(num_before, num_before + len(frame))
                 num_before += len(frame)
                 yield frame
@@ -273,7 +274,7 @@ def _with_header(path: Path, text: str, delimiters: str) -> TextTable:
     def read_by(delimiter: str) -> tuple[tuple[bool, int], TextTable]:
         below = io.StringIO(begin[start:], newline="")
         header = csv.reader(below, delimiter=delimiter, skipinitialspace=True)
-        names = [name.strip() for name in next(header)]
+        names = list(map(bare, next(header)))
         filled = (line for line in below if line.strip(_idle(delimiter)))
         first = next(filled, "")
         others = csv.reader(chain((first,), filled), delimiter=delimiter, skipinitialspace=True)

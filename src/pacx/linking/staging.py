@@ -203,7 +203,7 @@ def _seen(column: Column, cell: str) -> str:
     """What of a cell is taken along to be made a value of: itself, or the number that it says (itself without one)."""
     stored = cell.stored if isinstance(cell, Cell) else cell
     if column.kind is Kind.NUMBER:
-        number = f"TRY_CAST({stored} AS DOUBLE)"
+        number = f"coalesce(TRY_CAST({stored} AS DOUBLE), TRY_CAST({cell} AS DOUBLE))"  # which takes off few blanks
         text = f"CASE WHEN isfinite({number}) THEN NULL ELSE {stored} END"
         return f"{number} AS {column.name}_number, {text} AS {column.name}_text"
     return f"{stored} AS {column.name}_text"

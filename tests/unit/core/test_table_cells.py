@@ -1,5 +1,6 @@
 """Cells and ids of tables: what is not known, which number stands there, and ids of one admission that meet."""
 
+import sys
 from decimal import Decimal
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pacx.core.errors import DataError
-from pacx.core.tables.cells import is_unknown, known
+from pacx.core.tables.cells import BLANKS, bare, is_unknown, known
 from pacx.core.tables.ids import how_they_would_meet, persons, whole_ids, whole_number_id
 from pacx.core.tables.numbers import NumberCells
 
@@ -35,6 +36,16 @@ def test_every_word_for_not_known_is_known(word):
 @pytest.mark.parametrize("word", ["0", "F", "Nana", "007", "no", "normal", "-1", "n", "NAN1", "none found"])
 def test_what_is_known_stays_as_it_is(word):
     assert known(f" {word} ") == word
+
+
+def test_every_white_space_and_what_nobody_sees_is_a_blank():
+    white = "".join(chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace())
+    assert set(BLANKS) == set(white) | set("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
+    for blank in BLANKS:
+        assert bare(f"{blank}P 1{blank}") == "P 1"
+        assert known(f"N/A{blank}") == ""
+        assert whole_number_id(f"{blank}20000001.0{blank}") == "20000001"
+        assert NumberCells().read([f"{blank}5.6"])[0].tolist() == [5.6]
 
 
 @given(st.lists(finite, max_size=20))

@@ -175,6 +175,15 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, content: str | byte
         read(written(tmp_path, content))
 
 
+@pytest.mark.parametrize("blanks", ["\t", "\u00a0", "\u2007 ", "\ufeff", "\u200b", "\u200e", "\u2060\u3000"])
+def test_blanks_of_every_kind_around_names_and_cells_are_none_of_them(blanks: str, tmp_path: Path) -> None:
+    rows = (("patient_id", "view"), ("P 1", "PA"), ("P2", ""))
+    text = "".join(",".join(f'"{blanks}{cell}{blanks}"' for cell in row) + "\n" for row in rows)
+    path = written(tmp_path, text)
+    assert open_text_table(path).names == rows[0]
+    assert read(path, *rows[0]) == [list(row) for row in rows[1:]]
+
+
 def test_columns_of_one_name_are_refused_when_all_are_asked_for(tmp_path: Path) -> None:
     for header in ("file,e,e", "file,e, e"):
         with pytest.raises(DataError, match="has two columns 'e'"):

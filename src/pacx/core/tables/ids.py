@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pacx.core.errors import DataError
-from pacx.core.tables.cells import known
+from pacx.core.tables.cells import bare, known
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
 _POWER = re.compile(r"([1-9])(?:\.([0-9]+))?e\+([0-9]{2})")
@@ -28,7 +28,7 @@ def whole_number_id(text: str) -> str:
         >>> [whole_number_id(text) for text in ("20000001.0", " 20000001", "007", "1.50", "s1")]
         ['20000001', '20000001', '007', '1.50', 's1']
     """
-    stripped = text.strip()
+    stripped = bare(text)
     if (whole := _WHOLE.fullmatch(stripped)) and len(whole[1]) <= _NUM_DIGITS_EXACT:
         return whole[1]
     if (power := _POWER.fullmatch(stripped)) and len(power[2] or "") <= int(power[3]) < _NUM_DIGITS_EXACT:
@@ -39,7 +39,7 @@ def whole_number_id(text: str) -> str:
 
 def is_rounded(text: str) -> bool:
     """Whether an id is a number as spreadsheets round it (2.00E+07), so that its digits are lost."""
-    return re.fullmatch(ROUNDED, text.strip()) is not None
+    return re.fullmatch(ROUNDED, bare(text)) is not None
 
 
 def require_whole_ids(ids: Iterable[str], place: str) -> None:
@@ -54,7 +54,7 @@ def require_whole_ids(ids: Iterable[str], place: str) -> None:
     Raises:
         DataError: more than that are.
     """
-    distinct = {text.strip() for text in ids} - {""}
+    distinct = set(map(bare, ids)) - {""}
     num_rounded = sum(map(is_rounded, distinct))
     if num_rounded > max(1, _MOST_ROUNDED * len(distinct)) or num_rounded == len(distinct) > 0:
         raise DataError(

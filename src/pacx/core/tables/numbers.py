@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacx.core.errors import DataError
-from pacx.core.tables.cells import is_unknown
+from pacx.core.tables.cells import BLANKS, is_unknown
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _LIMIT = re.compile(r"(?:<=|>=|=<|=>|[<>≤≥])\s*")
@@ -143,7 +143,7 @@ class NumberCells:
 
 
 def _taken_apart(text: str) -> _Parts:
-    bare = text.strip().replace("−", "-")
+    bare = text.strip(BLANKS).replace("−", "-")
     limit = _LIMIT.match(bare)
     bare = bare[limit.end() :] if limit else bare
     flag = _FLAG.search(bare)
