@@ -79,7 +79,7 @@ def _to_others(drawn: NDArray[np.int64], patients: NDArray[np.int64]) -> NDArray
     the two kinds are at most half of the films each, and this film is of both.
     """
     given = drawn.copy()
-    for film in np.flatnonzero(patients[given] == patients):
+    for film in np.flatnonzero(patients[given] == patients).tolist():
         if patients[given[film]] != patients[film]:
             continue  # an earlier one has changed places with it
         is_free = (patients != patients[film]) & (patients[given] != patients[film])

@@ -225,11 +225,15 @@ def targets_of_films(
     has = target.has(sample_ids) if is_partial else np.full(len(sample_ids), True)
     table = np.zeros((len(sample_ids), target.embeddings.shape[1]), np.float32)
     table[has] = target.for_samples([sample for sample, is_there in zip(sample_ids, has, strict=True) if is_there])
-    if len(set(patient_ids[has].tolist())) < 2:
+    if (num_patients := len(set(patient_ids[has].tolist()))) < 2:
+        remedy = (
+            "give films of more patients"
+            if num_patients
+            else f"give both the same ids{how_they_would_meet(sample_ids, target.sample_ids)}"
+        )
         raise DataError(
-            f"distill: {int(has.sum())} of {len(has)} films of {place} have a target in {target.modality}, from fewer "
-            f"than two patients, so none can be told from another{how_they_would_meet(sample_ids, target.sample_ids)}; "
-            "give both the same ids"
+            f"distill: {int(has.sum())} of {len(has)} films of {place} have a target in {target.modality}, of "
+            f"{num_patients} patients, so none can be told from another; {remedy}"
         )
     return table, has
 
@@ -270,6 +274,11 @@ def _joined(parts: Sequence[FrozenTargets]) -> FrozenTargets:
         raise DataError(
             f"the {len(parts)} folders of {first.modality} targets come of different encoders or input contracts; "
             "embed every split with the same one"
+        )
+    if len(widths := {part.embeddings.shape[1] for part in parts}) > 1:
+        raise DataError(
+            f"{len(parts)} folders of {first.modality} targets hold {' and '.join(map(str, sorted(widths)))} values "
+            "a sample; embed every split with the same encoder"
         )
     content = hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest()
     return FrozenTargets(

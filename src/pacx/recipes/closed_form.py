@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from pacx.core.artifacts import read_json, sha256_of, staged_directory, write_json
+from pacx.core.artifacts import discard_partials, is_partial, read_json, sha256_of, staged_directory, write_json
 from pacx.core.errors import UsageError
 from pacx.core.progress import announce
 from pacx.core.provenance import provenance
@@ -69,6 +69,8 @@ class ClosedFormRun(TaughtRun):
         """Fit on the pack's training patients, measure on its validation patients too."""
         began, pack = time.perf_counter(), Pack.open(self.pack)
         _require_place(self.out)
+        if self.batch_size < 1:
+            raise UsageError(f"{STAGE}: the batch size is {self.batch_size}; give at least 1")
 
         from pacx.models.encoders.folder import load_encoder
         from pacx.training.tasks.closed_form import fit_closed_form, release_closed_form
@@ -93,12 +95,18 @@ class ClosedFormRun(TaughtRun):
         }
         origin = {**provenance(f"train {STAGE}", self.seed).to_json(), "task": plain(about)}
         said = f"{len(fitting)} films of pack {pack.path.name} with {', '.join(targets)}"
-        release_closed_form(fitted, encoder, self.out / "encoder", fitted_on=said, provenance=origin)
+        # first, so that the folder is known for a closed form whenever the process ends
         write_json(
             self.out / "config.json", {"stage": STAGE, "training": {}, "task": plain(about), "provenance": origin}
         )
+        release_closed_form(fitted, encoder, self.out / "encoder", fitted_on=said, provenance=origin)
         write_json(self.out / "directions.json", fitted.directions())
-        notes = told(*(f"{name}: {note}" for name, target in targets.items() for note in target.notes))
+        lost = (
+            f"{len(has) - int(has.sum())} of {len(has)} validation films have no target in {name} and are not measured"
+            for name, has in others.observed.items()
+            if not has.all()
+        )
+        notes = told(*(f"{name}: {note}" for name, target in targets.items() for note in target.notes), *lost)
         return self._finished(fitted.summary(others), notes, time.perf_counter() - began, len(fitting) + len(held_out))
 
     def _finished(
@@ -174,9 +182,8 @@ class ClosedFormRun(TaughtRun):
             "rows": array_sha256(rows),
         }
         files = ("class_tokens.npy", "patch_means.npy")
-        if (place / "made_of.json").is_file() and read_json(place / "made_of.json") == made_of:
-            tokens, means = (np.load(place / name, allow_pickle=False) for name in files)
-            return tokens, means
+        if (kept := _kept(place, made_of, files, len(rows))) is not None:
+            return kept
         if place.exists() and not (place / "made_of.json").is_file():
             raise UsageError(f"{place} holds something that is no films' embeddings; give --features another folder")
         each = {
@@ -195,6 +202,22 @@ class ClosedFormRun(TaughtRun):
         return arrays[files[0]], arrays[files[1]]
 
 
+def _kept(
+    place: Path, made_of: Mapping[str, object], files: tuple[str, str], num_films: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Kept embeddings (N, D) each; None where there are none of these films, or they were damaged since."""
+    if not (place / "made_of.json").is_file() or read_json(place / "made_of.json") != made_of:
+        return None
+    try:
+        tokens, means = (np.load(place / name, allow_pickle=False) for name in files)
+    except (OSError, ValueError, EOFError):
+        tokens = means = np.empty((0, 0), np.float32)
+    if tokens.ndim != 2 or tokens.shape != means.shape or len(tokens) != num_films:
+        announce(f"{STAGE}: the embeddings in {place} are not whole, so the films are embedded again")
+        return None
+    return tokens, means
+
+
 def _where_known(
     target: FrozenTargets, sample_ids: NDArray[np.object_], known: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
@@ -205,11 +228,14 @@ def _where_known(
 
 
 def _require_place(out: Path) -> None:
-    """Refuse a folder that holds something else than a closed form."""
-    if out.exists() and any(each.name != "features" for each in out.iterdir()):
+    """Refuse a file, and a folder that holds something else than a closed form; what a kill left of one is removed."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is no folder; choose another place for the run")
+    if out.exists() and any(each.name != "features" and not is_partial(each) for each in out.iterdir()):
         config = out / "config.json"
         if not config.is_file() or read_json(config).get("stage") != STAGE:
             raise UsageError(f"{out} is not empty and holds no {STAGE}; choose another folder")
+    discard_partials(out)
 
 
 @dataclass(frozen=True, kw_only=True)

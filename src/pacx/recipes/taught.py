@@ -61,7 +61,9 @@ class ShuffledPairs(TaughtRun):
 
         rows = pack.table.iloc[fitting]
         require_columns(rows, self.within, self.pack, "exchange within")
-        strata = rows[list(self.within)].astype(str).agg(", ".join, axis=1).tolist() if self.within else None
+        # a missing value is a value of its own, whatever a column is made of
+        words = [rows[name].astype("string").fillna("unknown") for name in self.within]
+        strata = [", ".join(each) for each in zip(*words, strict=True)] if words else None
         ids, patients, seed = rows["sample_id"].tolist(), pack.patient_ids[fitting].tolist(), self.seed_of_targets
         opened = super().frozen_targets(pack, fitting)
         return [with_shuffled_pairs(target, ids, patients, seed=seed, strata=strata) for target in opened]

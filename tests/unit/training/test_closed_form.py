@@ -1,6 +1,7 @@
 """Stage 2 in closed form: what is released, what is refused, and what its controls are told."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,6 +230,75 @@ def test_partial_pairs_are_fitted_or_refused(run: ClosedFormRun, done: dict[str,
             replace(partial, targets=(strangers,), task=config, out=run.out.parent / "none").run()
 
 
+def test_validation_films_without_a_target_are_counted(run: ClosedFormRun, done: dict[str, float]) -> None:
+    del done
+    ecg, pack = FrozenTargets.open(run.targets[0]), Pack.open(run.pack)
+    held_out = set(pack.sample_ids[pack.rows("val")][:5].tolist())
+    kept = [row for row, sample in enumerate(ecg.sample_ids) if sample not in held_out]
+    place = run.out.parent / "without-five"
+    FrozenTargets("ecg", tuple(ecg.sample_ids[row] for row in kept), np.array(ecg.embeddings[kept]), "five").save(place)
+    told = replace(run, targets=(place,), out=run.out.parent / "five", features=run.out / "features").run()
+    assert told.notes == ("5 of 12 validation films have no target in ecg and are not measured",)
+
+
+def test_whatever_a_kill_leaves_the_same_call_makes_whole(
+    run: ClosedFormRun, done: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del done
+    again = replace(run, out=run.out.parent / "killed", features=run.out / "features")
+    (again.out / ".partial-0123456789ab-features").mkdir(parents=True)
+    with monkeypatch.context() as broken:
+        broken.setattr("pacx.training.tasks.closed_form.save_directions", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            again.run()
+    assert not (again.out / "encoder").exists(), "without its directions it would pass for the plain encoder"
+    again.run()
+    assert sha256_of(again.out / "encoder/model.safetensors") == sha256_of(run.out / "encoder/model.safetensors")
+    assert sorted(each.name for each in again.out.iterdir()) == [
+        "config.json",
+        "directions.json",
+        "encoder",
+        "summary.json",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "of fewer films"])
+def test_damaged_embeddings_are_made_again(
+    run: ClosedFormRun, done: dict[str, float], damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del done
+    features = tmp_path / "features"
+    shutil.copytree(run.out / "features", features)
+    file = features / "patch_means.npy"
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    else:
+        np.save(file, np.load(file)[:7])
+    replace(run, out=tmp_path / "run", features=features).run()
+    assert "not whole, so the films are embedded again" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(file), np.load(run.out / "features" / "patch_means.npy"))
+
+
+def test_strata_with_missing_values_exchange_among_themselves(
+    run: ClosedFormRun, done: dict[str, float], blob_pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del done
+    fitting = blob_pack.rows("train")
+    ward = np.where(np.arange(len(blob_pack.table)) % 3 == 0, None, "icu").astype(object)
+    number = np.where(np.arange(len(blob_pack.table)) % 2 == 0, np.nan, 1.5)
+    monkeypatch.setattr(blob_pack, "table", blob_pack.table.assign(ward=ward, number=number))
+    control = run.taught_otherwise(ClosedFormShuffledRun, within=("ward", "number"), targets=run.targets[:1])
+    (told,) = control.frozen_targets(blob_pack, fitting)
+    real, ids = FrozenTargets.open(run.targets[0]), blob_pack.sample_ids[fitting].tolist()
+    row_of = {values.tobytes(): row for row, values in zip(fitting, real.for_samples(ids), strict=True)}
+    given = np.array([row_of[values.tobytes()] for values in told.for_samples(ids)])
+    assert (given != fitting).all()
+    assert [ward[row] for row in given] == [ward[row] for row in fitting]
+    assert np.array_equal(np.isnan(number[given]), np.isnan(number[fitting]))
+
+
 def test_each_modality_of_partial_pairs_is_fitted_to_its_own_films() -> None:
     random = np.random.default_rng(0)
     tokens = random.standard_normal((80, 6)).astype(np.float32)
@@ -291,6 +361,14 @@ def test_bad_input_is_refused_in_a_sentence(run: ClosedFormRun, done: dict[str, 
         replace(run, out=tmp_path / "mine").run()
     with pytest.raises(UsageError, match="give at least 1"):
         ClosedFormConfig(canonical=0)
+    with pytest.raises(UsageError, match="is no folder"):
+        replace(run, out=tmp_path / "mine" / "notes.txt").run()
+    with pytest.raises(UsageError, match="batch size is 0"):
+        replace(run, out=tmp_path / "run", batch_size=0).run()
+    wide = FrozenTargets("ecg", ("a", "b"), np.eye(2, dtype=np.float32), "a-b-d")
+    wide.save(tmp_path / "wide")
+    with pytest.raises(DataError, match="hold 2 and 8 values a sample"):
+        replace(run, out=tmp_path / "run", targets=(run.targets[0], tmp_path / "wide")).run()
     with pytest.raises(UsageError, match="no targets are given"):
         replace(run, targets=(), out=tmp_path / "run").run()
 

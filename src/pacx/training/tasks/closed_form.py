@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pacx.core.artifacts import staged_directory
 from pacx.core.errors import DataError
 from pacx.models.encoders.folder import LinearHead, LoadedEncoder, save_encoder
 from pacx.models.heads.directions import DirectionsHead, save_directions
@@ -177,7 +178,7 @@ def fit_closed_form(films: FilmPairs, config: ClosedFormConfig) -> ClosedForm:
 def release_closed_form(
     fitted: ClosedForm, encoder: LoadedEncoder, out: Path, *, fitted_on: str, provenance: dict[str, Any]
 ) -> None:
-    """Write the encoder folder: the encoder as it was, timm's head behind the preferred pooling, the map of both.
+    """Write the encoder folder, whole or not at all: the encoder as it was, timm's head, the map of both poolings.
 
     Args:
         fitted: the maps.
@@ -195,18 +196,19 @@ def release_closed_form(
         f"`directions/` holds the map of both, which `pacx` reads.",
         {"stage": "2, in closed form", "fitted on": fitted_on, "timm's head reads": fitted.preferred.value},
     )
-    weight, bias = alone.weight[:, kept].T.astype(np.float32), alone.bias[kept].astype(np.float32)
-    save_encoder(
-        encoder.vit,
-        out,
-        preprocessing=encoder.preprocessing,
-        pooling=fitted.preferred,
-        card=card,
-        provenance=provenance,
-        head=LinearHead(torch.from_numpy(np.ascontiguousarray(weight)), torch.from_numpy(bias)),
-    )
+    of_one, bias_of_one = alone.weight[:, kept].T.astype(np.float32), alone.bias[kept].astype(np.float32)
     weight, bias = both.weight[:, kept].astype(np.float32), both.bias[kept].astype(np.float32)
-    save_directions(out, DirectionsHead(names=names, weight=weight, bias=bias, fitted_on=fitted_on))
+    with staged_directory(out) as folder:  # without its directions it would pass for the plain encoder
+        save_encoder(
+            encoder.vit,
+            folder,
+            preprocessing=encoder.preprocessing,
+            pooling=fitted.preferred,
+            card=card,
+            provenance=provenance,
+            head=LinearHead(torch.from_numpy(np.ascontiguousarray(of_one)), torch.from_numpy(bias_of_one)),
+        )
+        save_directions(folder, DirectionsHead(names=names, weight=weight, bias=bias, fitted_on=fitted_on))
 
 
 def _predicted(fit: Ridge) -> float:
