@@ -13,8 +13,13 @@ from studies.illness.tables import FRACTIONS, GROUPS, SHOWN, illness_row, measur
 from studies.stepwise.bars import Bar, Judge, above, at_least, at_most, near, no_less, nothing
 
 _FEWEST, _FEW, _MANY = 900, 3000, 10000
-_ASKED = (names.CLOSED_FORM, names.OF_MEASURES, names.OF_ECG_AND_MEASURES, names.PAPER, names.CONDITIONED)
 _TRAINED = (names.PAPER, names.CONDITIONED)
+_READ_BY_PAPERS = (*_TRAINED, names.AFTER, names.OF_MEASURES_AFTER)
+_ASKED = (names.CLOSED_FORM, names.OF_MEASURES, names.OF_ECG_AND_MEASURES, *_READ_BY_PAPERS)
+_WITH_RANDOM_VECTORS = (
+    (names.CLOSED_FORM, _MANY),
+    *product((names.PAPER, names.OF_MEASURES_AFTER), (_FEW, _MANY)),
+)
 _PROBES = {False: "", True: ", read by the paper's probe"}
 Find = Callable[[float], ResultRow | None]
 
@@ -55,7 +60,7 @@ def bars(rows: Rows) -> list[Bar]:
     found = [
         _beyond(rows, method, _FEW, WITHIN, above(0.015), within, by_papers=by_papers)
         for method, by_papers in product(few, _PROBES)
-        if method in _TRAINED or not by_papers
+        if method in _READ_BY_PAPERS or not by_papers
     ]
     found += [
         _over(
@@ -66,22 +71,22 @@ def bars(rows: Rows) -> list[Bar]:
             no_less,
         )
         for method, by_papers in product(few, _PROBES)
-        if method != names.PAPER and (method in _TRAINED or not by_papers)
+        if method != names.PAPER and (method in _READ_BY_PAPERS or not by_papers)
     ]
     found += [
         _beyond(rows, method, _MANY, AREA, above(0.02), "own minus equally ill at least +2", by_papers=by_papers)
         for method, by_papers in product(many, _PROBES)
-        if method in _TRAINED or not by_papers
+        if method in _READ_BY_PAPERS or not by_papers
     ]
     for method in many:
         own, best = subject(method, _MANY, OWN), subject(names.ORACLE, _MANY, OWN)
         asked = f"{SHOWN[method]}, {_MANY:,} pairs: at least half of the oracle's own minus equally ill"
         found.append(_share(rows, names.share_of_oracle(AREA), asked, own, best, at_least(0.5)))
-    for method, number in ((names.CLOSED_FORM, _MANY), (names.PAPER, _FEW)):
+    for method, number in _WITH_RANDOM_VECTORS:
         own, none = subject(method, number, OWN), subject(method, number, RANDOM_VECTORS)
         asked = f"{SHOWN[method]}, {number:,} pairs: random vectors keep at most a quarter of the gain"
         found.append(_share(rows, names.SHARE, asked, none, own, at_most(0.25)))
-    for method in (names.CLOSED_FORM, names.CONDITIONED):
+    for method in (names.CLOSED_FORM, names.CONDITIONED, names.OF_MEASURES_AFTER):
         own, equal = subject(method, _FEWEST, OWN), subject(method, _FEWEST, EQUALLY_ILL)
         asked = f"{SHOWN[method]}, {_FEWEST:,} pairs, films that show nothing: own minus equally ill, nothing"
         found.append(_over(rows, asked, own, equal, nothing, is_blind=True))

@@ -15,11 +15,13 @@ from pacx.recipes.labs import LabsRun
 from pacx.recipes.mae import MAERun
 from pacx.recipes.negative_controls import RandomTargetsRun, ShuffledPairsRun
 from studies.illness.names import (
+    AFTER,
     CLOSED_FORM,
     CONDITIONED,
     EQUALLY_ILL,
     OF_ECG_AND_MEASURES,
     OF_MEASURES,
+    OF_MEASURES_AFTER,
     ORACLE,
     OWN,
     PAPER,
@@ -36,6 +38,8 @@ TOWARDS: Mapping[str, tuple[str, ...]] = {
     CLOSED_FORM: ("ecg", "labs"),
     OF_MEASURES: ("ecg-measures", "labs"),
     OF_ECG_AND_MEASURES: ("ecg", "ecg-measures", "labs"),
+    AFTER: ("ecg", "labs"),
+    OF_MEASURES_AFTER: ("ecg-measures", "labs"),
 }
 """The runs whose frozen targets a closed form predicts; those of other methods only a simulation knows."""
 CLOSED_FORMS: Mapping[str, tuple[str, ...]] = {
@@ -50,7 +54,10 @@ CLOSED_FORMS: Mapping[str, tuple[str, ...]] = {
 TRAINED: Mapping[str, Callable[[], DistillRun]] = {PAPER: distill_tiny, CONDITIONED: distill_tiny_conditioned}
 """Recipes of what trains the encoder itself; each is run on a part of each film's patches, which costs a third."""
 
-METHODS = (*CLOSED_FORMS, *TRAINED)
+AFTER_TRAINING: Mapping[str, tuple[str, ...]] = {PAPER: (AFTER, OF_MEASURES_AFTER)}
+"""Closed forms that are read off what is trained, taught alike."""
+
+METHODS = (*CLOSED_FORMS, *TRAINED, *AFTER_TRAINING[PAPER])
 
 TAUGHT: Mapping[str, Callable[[DistillRun], DistillRun]] = {
     OWN: lambda run: run,
@@ -138,9 +145,10 @@ _TRAINED = (
     Trainings(num_pairs=3000, methods=(PAPER, CONDITIONED)),
     Trainings(num_pairs=10000, methods=(PAPER,), epochs=6),  # twice the steps of ten epochs of 3,000 pairs
     Trainings(num_pairs=3000, methods=(PAPER,), taught=(RANDOM_VECTORS,), num_stage_1=1),
-    Trainings(num_pairs=900, methods=(CONDITIONED,), num_stage_1=1, world=BLIND_WORLD),
+    Trainings(num_pairs=10000, methods=(PAPER,), taught=(RANDOM_VECTORS,), epochs=6, num_stage_1=1),
+    Trainings(num_pairs=900, methods=(PAPER, CONDITIONED), num_stage_1=1, world=BLIND_WORLD),
 )
-"""Some 75 processor minutes. Left out: 900 pairs, conditioned with 10,000 pairs, more than one Stage 2 of each Stage 1,
+"""Some 80 processor minutes. Left out: 900 pairs, conditioned with 10,000 pairs, more than one Stage 2 of each Stage 1,
 whole films, ten epochs of 10,000 pairs, and random vectors from other Stage 1."""
 
 

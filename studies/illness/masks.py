@@ -27,7 +27,8 @@ from pacx.evaluation.statistics.bootstrap import (
 from pacx.models.device import chosen_device
 from pacx.models.encoders.folder import load_encoder
 from studies.illness.names import HOSPITAL, baseline, subject
-from studies.illness.steps import BaselineStep, IllnessStep, IllnessStudy, TrainedStep
+from studies.illness.steps import BaselineStep, IllnessStep, IllnessStudy
+from studies.illness.training import TrainedStep
 from studies.stepwise.finished import Finished, origin
 
 _COUNTS = ("intersection", "predicted", "inside", "judged")

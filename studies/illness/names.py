@@ -11,6 +11,8 @@ ILLNESS, KNOWLEDGE, HOSPITAL = "illness", "illness-knowledge", "simulated hospit
 CLOSED_FORM = "closed form"
 OF_MEASURES, OF_ECG_AND_MEASURES = "closed form of ECG measures", "closed form of ECG and its measures"
 """With what a cardiologist measures on an ECG in the place of, or beside, the ECG encoder's embedding; labs as well."""
+AFTER, OF_MEASURES_AFTER = "closed form after Stage 2", "closed form of ECG measures after Stage 2"
+"""Read off the encoder that Stage 2 has trained by the same pairs, in the place of the frozen MAE."""
 ORACLE = "oracle"
 """The closed form towards the true physiology, which only a simulation knows: the ceiling of what pairs could teach."""
 READ_ACUITY = "acuity read from films"
@@ -23,6 +25,8 @@ AGAINST: Mapping[str, tuple[str, ...]] = {
     CLOSED_FORM: (PAPER,),
     OF_MEASURES: (CLOSED_FORM, PAPER),
     OF_ECG_AND_MEASURES: (CLOSED_FORM, PAPER),
+    AFTER: (PAPER,),
+    OF_MEASURES_AFTER: (OF_MEASURES, PAPER),
     PAPER: (CLOSED_FORM,),
     CONDITIONED: (CLOSED_FORM, PAPER),
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 from pacx.models.encoders.names import MAE
-from studies.illness.design import BLIND_WORLD, CLOSED_FORMS, WORLD, Trainings
+from studies.illness.design import AFTER_TRAINING, BLIND_WORLD, CLOSED_FORMS, WORLD, Trainings
 from studies.illness.masks import mask_steps
 from studies.illness.names import ACUITY, CLOSED_FORM, EQUALLY_ILL, OF_ECG_AND_MEASURES, OF_MEASURES, OWN
 from studies.illness.steps import (
@@ -14,9 +14,9 @@ from studies.illness.steps import (
     IllnessStep,
     IllnessStudy,
     KnowledgeStep,
-    TrainedStep,
     in_world,
 )
+from studies.illness.training import AfterTrainingStep, TrainedStep
 
 FILMS = "films"
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ def all_steps(study: IllnessStudy, stage_1_seeds: Sequence[int], stage_2_seeds: 
     steps += _blind(study, stage_1_seeds[0], stage_2_seeds)
     for trainings in study.sizes.trained:
         steps += _trained(study, trainings, stage_1_seeds, stage_2_seeds)
-    return steps + list(mask_steps(steps))
+    return [*steps, *_after_training(steps), *mask_steps(steps)]
 
 
 def _in_closed_form(
@@ -97,6 +97,26 @@ def _closed_form(
         seed=seed,
         world=world,
     )
+
+
+def _after_training(steps: Sequence[IllnessStep]) -> list[AfterTrainingStep]:
+    """Closed forms of what those of the steps leave that train."""
+    return [
+        AfterTrainingStep(
+            name=step.name.replace(step.method, method, 1),
+            study=step.study,
+            method=method,
+            taught=step.taught,
+            num_pairs=step.num_pairs,
+            stage_1=step.stage_1,
+            seed=step.seed,
+            world=step.world,
+            after=step,
+        )
+        for step in steps
+        if isinstance(step, TrainedStep)
+        for method in AFTER_TRAINING.get(step.method, ())
+    ]
 
 
 def _trained(

@@ -35,7 +35,6 @@ from studies.illness.names import (
     PAPERS_PROBE,
     R2,
     RANDOM_VECTORS,
-    READ_ACUITY,
     SHARE,
     WITHIN,
     baseline,
@@ -186,8 +185,6 @@ class _Writer:
         pairs = [(own, baseline()), (equal, baseline()), (own, equal), (own, none)]
         if not self.by_papers_probe:
             pairs += [(none, baseline())]
-            if method not in (ORACLE, READ_ACUITY) and self.group == HEADLINE:
-                pairs += [(own, untaught(MAE, BOTH))]
         others = AGAINST.get(method, ())
         found = self._differences([*pairs, *((own, subject(each, number, OWN)) for each in others)], part)
         found += [row for each in others for row in self._more_beyond(method, each, number, part)]

@@ -1,4 +1,4 @@
-"""The study's steps: embed films once, fit closed forms and probe what they predict, train Stage 2 and probe it.
+"""The study's steps: embed films once, fit closed forms and probe what they predict; say who knows what.
 
 A file of draws holds by "group|view|measure" what ``probe_draws`` returns. Whatever is compared has the same patients,
 draws, label subsets and probe seeds, so every difference is paired.
@@ -6,14 +6,14 @@ draws, label subsets and probe seeds, so every difference is paired.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.embeddings import embed_each, embed_pack
+from pacx.evaluation.embeddings import embed_each
 from pacx.evaluation.probes.classification import ClassificationData
 from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.statistics.bootstrap import patient_bootstrap
@@ -26,15 +26,13 @@ from pacx.models.linear.ridge import design, ridge
 from pacx.models.linear.whitening import principal_whitening
 from pacx.models.vit_config import Pooling
 from studies.illness.cohorts import tenths_of_films, true_acuity, true_physiology, variables
-from studies.illness.design import TAUGHT, TOWARDS, WORLD, IllnessFolders, IllnessSizes
+from studies.illness.design import TOWARDS, WORLD, IllnessFolders, IllnessSizes
 from studies.illness.knowledge import errors_beyond, r2_draws
 from studies.illness.names import (
     AREA,
     BOTH,
-    CLOSED_FORM,
     EQUALLY_ILL,
     ORACLE,
-    OWN,
     PAPERS_PROBE,
     R2,
     RANDOM_VECTORS,
@@ -44,8 +42,6 @@ from studies.stepwise.cohorts import ACUITY_TENTH, physiology_of
 from studies.stepwise.probing import GROUPS, Measure, Reader, papers_probe, probe_draws, ridge_probe
 from studies.stepwise.step import Study, StudyStep
 
-MODALITIES = TOWARDS[CLOSED_FORM]
-"""What Stage 2 is trained towards."""
 _TRIPLETS, _DOWNSTREAM = "triplets", "downstream"
 
 
@@ -121,16 +117,22 @@ class IllnessStep(StudyStep):
 
 @dataclass(frozen=True, kw_only=True)
 class FilmsStep(IllnessStep):
-    """Embed all films with a Stage 1 encoder: class token beside the mean of patches, (N, 2 D)."""
+    """Embed films with an encoder: class token beside the mean of patches, (N, 2 D).
 
-    stage_1: int
+    Args:
+        encoder: its folder.
+        num_pairs: of which films with pairs are embedded.
+        world: of all films.
+    """
+
+    encoder: Path
+    num_pairs: int
     world: str = WORLD
 
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Features of the films with pairs, and of those with labels."""
-        folders, encoder = self.study.folders, load_encoder(self.study.folders.stage_1(self.stage_1) / "encoder")
-        most = self.study.sizes.most_pairs(self.world)
-        packs = {_TRIPLETS: folders.pairs(most, self.world), _DOWNSTREAM: folders.downstream(self.world)}
+        folders, encoder = self.study.folders, load_encoder(self.encoder)
+        packs = {_TRIPLETS: folders.pairs(self.num_pairs, self.world), _DOWNSTREAM: folders.downstream(self.world)}
         read = {each.value: encoder.pooled_by(each) for each in Pooling}
         return {
             name: np.concatenate(list(dict(embed_each(read, Pack.open(path), device=chosen_device())).values()), axis=1)
@@ -139,13 +141,24 @@ class FilmsStep(IllnessStep):
 
 
 def films_step(study: IllnessStudy, stage_1: int, world: str = WORLD) -> FilmsStep:
-    """The step that embeds a world's films with this Stage 1."""
-    return FilmsStep(name=f"films mae {stage_1}{in_world(world)}", study=study, stage_1=stage_1, world=world)
+    """The step that embeds all of a world's films with this Stage 1."""
+    return FilmsStep(
+        name=f"films mae {stage_1}{in_world(world)}",
+        study=study,
+        encoder=study.folders.stage_1(stage_1) / "encoder",
+        num_pairs=study.sizes.most_pairs(world),
+        world=world,
+    )
 
 
 def films(study: IllnessStudy, stage_1: int, name: str, world: str = WORLD) -> NDArray[np.float32]:
     """What that step left of "triplets" or "downstream"."""
-    with np.load(films_step(study, stage_1, world).file) as arrays:
+    return embedded(films_step(study, stage_1, world), name)
+
+
+def embedded(step: FilmsStep, name: str) -> NDArray[np.float32]:
+    """What a step left of "triplets" or "downstream"."""
+    with np.load(step.file) as arrays:
         return np.asarray(arrays[name])
 
 
@@ -224,18 +237,23 @@ class AcuityStep(IllnessStep):
 class ClosedFormStep(ProbedStep):
     """Ridge from frozen films to targets, penalties by leaving patients out; probes see the targets it predicts."""
 
+    @property
+    def read(self) -> FilmsStep:
+        """The step that leaves the films' embeddings."""
+        return films_step(self.study, self.stage_1, self.world)
+
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """Predicted targets of the labelled films."""
-        study, folders, most = self.study, self.study.folders, self.study.sizes.most_pairs(self.world)
-        whole, pack = (Pack.open(folders.pairs(number, self.world)) for number in (most, self.num_pairs))
+        read, folders = self.read, self.study.folders
+        whole, pack = (Pack.open(folders.pairs(number, self.world)) for number in (read.num_pairs, self.num_pairs))
         fitting = pack.rows("train")
         ids = pack.sample_ids[fitting].tolist()
         row_of = {sample: row for row, sample in enumerate(whole.sample_ids)}
-        known = films(study, self.stage_1, _TRIPLETS, self.world)[[row_of[sample] for sample in ids]]
+        known = embedded(read, _TRIPLETS)[[row_of[sample] for sample in ids]]
         told = [self.taught_targets(each, pack, fitting).for_samples(ids) for each in self._targets(pack)]
         whitened = np.concatenate([principal_whitening(each)(each) for each in told], axis=1)
         fitted = ridge(design(known, pack.patient_ids[fitting]), whitened)
-        kept = fitted.predict(films(study, self.stage_1, _DOWNSTREAM, self.world))[:, fitted.is_predicted]
+        kept = fitted.predict(embedded(read, _DOWNSTREAM))[:, fitted.is_predicted]
         # nothing can be predicted: one feature that is the same for everybody
         return {"": kept.astype(np.float32) if kept.shape[1] else np.zeros((len(kept), 1), np.float32)}
 
@@ -251,45 +269,6 @@ class ClosedFormStep(ProbedStep):
             ids, patients = pack.sample_ids[fitting].tolist(), pack.patient_ids[fitting].tolist()
             return with_shuffled_pairs(target, ids, patients, seed=self.seed, strata=tenths)
         return random_targets(target, seed=self.seed) if self.taught == RANDOM_VECTORS else target
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedStep(ProbedStep):
-    """Train Stage 2 and probe what it releases.
-
-    Args:
-        epochs: of training; None = the recipe's.
-    """
-
-    readers: tuple[str, ...] = tuple(READERS)
-    epochs: int | None = None
-
-    @property
-    def encoder(self) -> Path:
-        """The folder of the encoder that training releases."""
-        return self.study.folders.run(self.name) / "encoder"
-
-    @property
-    def is_outlined(self) -> bool:
-        """Whether its patch tokens are asked for outlines."""
-        return self.world == WORLD and self.taught == OWN and self.num_pairs == self.study.sizes.num_outlined_pairs
-
-    def features(self) -> Mapping[str, NDArray[np.float32]]:
-        """Embeddings of the labelled films, class token."""
-        folders = self.study.folders
-        run = self.study.sizes.distill(self.method, self.epochs)
-        run = replace(
-            run,
-            encoder=folders.stage_1(self.stage_1) / "encoder",
-            pack=folders.pairs(self.num_pairs, self.world),
-            targets=tuple(map(folders.targets, MODALITIES)),
-            out=folders.run(self.name),
-            training=replace(run.training, seed=self.seed),
-            resume=True,
-        )
-        TAUGHT[self.taught](run).run()
-        encoder = load_encoder(self.encoder)
-        return {"": embed_pack(encoder, Pack.open(folders.downstream(self.world)), device=chosen_device())}
 
 
 @dataclass(frozen=True, kw_only=True)

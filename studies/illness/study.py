@@ -16,8 +16,10 @@ from studies.illness.cohorts import pack_cohorts, require_strangers, simulate
 from studies.illness.design import BLIND_WORLD, WORLD, IllnessFolders, IllnessSizes, sizes
 from studies.illness.plan import all_steps
 from studies.illness.rows import illness_rows
-from studies.illness.steps import IllnessStudy, TrainedStep, films_step
+from studies.illness.steps import IllnessStudy, films_step
+from studies.illness.training import AfterTrainingStep, TrainedStep
 from studies.stepwise.cohorts import TRIPLETS
+from studies.stepwise.finished import rounded
 from studies.stepwise.step import require_same_study, run_steps, timed
 
 
@@ -130,8 +132,10 @@ def run_study(config: IllnessConfig) -> list[ResultRow]:
         with timed(folders.out, "steps"):
             blind = [films_step(study, seed, BLIND_WORLD) for seed in config.stage_1_seeds[:1]]
             run_steps([*(films_step(study, seed) for seed in config.stage_1_seeds), *blind], config.num_processes)
-            wanted = [step for step in steps if not (config.untrained and isinstance(step, TrainedStep))]
+            wanted = [
+                step for step in steps if not (config.untrained and isinstance(step, TrainedStep | AfterTrainingStep))
+            ]
             run_steps(wanted, config.num_processes)
-    rows = illness_rows(study, steps, command=config.command)
+    rows = rounded(illness_rows(study, steps, command=config.command))
     write_rows(folders.out / "results.json", rows)
     return rows

@@ -23,6 +23,8 @@ SHOWN: Mapping[str, str] = {
     names.OF_ECG_AND_MEASURES: "closed form, ECG measures too",
     names.PAPER: "Stage 2 as in the paper",
     names.CONDITIONED: "Stage 2, conditioned",
+    names.AFTER: "Stage 2, then closed form",
+    names.OF_MEASURES_AFTER: "Stage 2, then closed form with ECG measures for the ECG's embedding",
     names.ORACLE: "oracle: closed form towards the true physiology",
 }
 """Methods in words; also the order of a table."""

@@ -49,6 +49,14 @@ def origin(remark: str, abouts: Sequence[Mapping[str, object]]) -> str:
     return f"{remark}; commit {commits}; {chips}"
 
 
+def rounded(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Rows to six decimals, a thousandth of what any draw of patients moves: files of rows are kept with the code."""
+    return [
+        replace(row, value=round(row.value, 6), ci_low=round(row.ci_low, 6), ci_high=round(row.ci_high, 6))
+        for row in rows
+    ]
+
+
 def cost_rows(done: Finished[StudyT], remark: str, dataset: str) -> list[ResultRow]:
     """Processor and wall seconds of the finished steps together."""
     abouts = [done.about(step) for step in done.steps]

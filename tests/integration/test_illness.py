@@ -9,15 +9,19 @@ import pytest
 
 from pacx.core.errors import DataError, UsageError
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.embeddings import embed_pack
+from pacx.evaluation.results import read_rows, rows_to_json
 from pacx.modalities.targets import FrozenTargets
+from pacx.models.encoders.folder import load_encoder
 from pacx.recipes.negative_controls import RandomTargetsRun, ShuffledPairsRun
 from studies.illness import cohorts
 from studies.illness.cohorts import require_strangers, tenths_of_films, true_acuity, true_physiology
 from studies.illness.design import BLIND_WORLD, METHODS, TAUGHT, TRAINED, WORLD, sizes
 from studies.illness.names import EQUALLY_ILL, ILLNESS, KNOWLEDGE, OWN, RANDOM_VECTORS
 from studies.illness.plan import SOURCES, all_steps
-from studies.illness.steps import ClosedFormStep, IllnessStudy, TrainedStep
+from studies.illness.steps import ClosedFormStep, IllnessStudy, embedded
 from studies.illness.study import IllnessConfig, run_study
+from studies.illness.training import AfterTrainingStep, TrainedStep
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,8 @@ def test_rows_of_every_method_say_that_they_are_a_rehearsal(config: IllnessConfi
     rows = run_study(config)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert all("REHEARSAL" in row.provenance and "commit" in row.provenance for row in rows)
+    assert rows_to_json(read_rows(config.folders.out / "results.json")) == rows_to_json(rows)
+    assert all(row.value == round(row.value, 6) for row in rows if np.isfinite(row.value))
     told = {row.encoder for row in rows if row.protocol == ILLNESS}
     assert told == {"acuity", "mae", *METHODS}
     assert {row.metric for row in rows if row.protocol == ILLNESS and not row.contrast} == {
@@ -138,9 +144,40 @@ def test_trainings_differ_by_both_seeds_first(tmp_path: Path) -> None:
         ("Stage 2", 10000, OWN): 3,
         ("Stage 2", 10000, EQUALLY_ILL): 3,
         ("Stage 2", 3000, RANDOM_VECTORS): 1,
+        ("Stage 2", 10000, RANDOM_VECTORS): 1,
     }
     blind = [(step.method, step.num_pairs, step.taught) for step in trained if step.world == BLIND_WORLD]
-    assert blind == [("conditioned Stage 2", 900, OWN), ("conditioned Stage 2", 900, EQUALLY_ILL)]
+    assert blind == [(method, 900, taught) for method in TRAINED for taught in (OWN, EQUALLY_ILL)]
+
+
+def test_closed_forms_are_read_off_what_was_trained_alike(tmp_path: Path) -> None:
+    config = IllnessConfig(out=tmp_path)
+    study = IllnessStudy(folders=config.folders, sizes=config.sizes, seed=0, num_draws=1)
+    steps = all_steps(study, (0, 1, 2), (0, 1, 2))
+    after = [step for step in steps if isinstance(step, AfterTrainingStep)]
+    trained = [step for step in steps if isinstance(step, TrainedStep) and step.method == "Stage 2"]
+    assert Counter(step.after.name for step in after) == {step.name: 2 for step in trained}
+    for step in after:
+        assert steps.index(step.after) < steps.index(step)
+        assert step.read.encoder == step.after.encoder
+        assert (step.num_pairs, step.taught, step.stage_1, step.seed, step.world) == (
+            step.after.num_pairs,
+            step.after.taught,
+            step.after.stage_1,
+            step.after.seed,
+            step.after.world,
+        )
+
+
+@pytest.mark.slow
+def test_what_a_closed_form_reads_after_training_is_the_trained_encoder(study: IllnessStudy) -> None:
+    step = next(step for step in all_steps(study, (0,), (0,)) if isinstance(step, AfterTrainingStep))
+    read = embedded(step.read, "downstream")
+    token = embed_pack(load_encoder(step.after.encoder), Pack.open(study.folders.downstream()))
+    frozen = embed_pack(load_encoder(study.folders.stage_1(0) / "encoder"), Pack.open(study.folders.downstream()))
+    halves = np.split(read, 2, axis=1)
+    assert min(np.abs(half - token).max() for half in halves) < 1e-5
+    assert min(np.abs(half - frozen).max() for half in halves) > 1e-3
 
 
 def test_more_pairs_are_trained_on_for_about_twice_the_steps() -> None:
