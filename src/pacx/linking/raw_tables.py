@@ -123,6 +123,15 @@ def quoted_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def files_called(folder: Path, name: str) -> list[Path]:
+    """The tables of a folder that have a name without its ending, upper and lower case being the same.
+
+    Databases export under names of their own: ``MEASUREMENT.csv`` is ``measurement``.
+    """
+    names = {f"{name.casefold()}{ending}" for ending in _ENDINGS}
+    return sorted(path for path in folder.iterdir() if path.name.casefold() in names and path.is_file())
+
+
 def table_at(folder: Path, name: str) -> RawTable:
     """A table of a folder by its name without an ending: ``labevents.csv.gz``, ``labevents.csv`` or parquet.
 
@@ -132,10 +141,12 @@ def table_at(folder: Path, name: str) -> RawTable:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give the one that holds {name}.csv.gz")
-    found = [folder / f"{name}{ending}" for ending in _ENDINGS if (folder / f"{name}{ending}").is_file()]
-    if len(found) != 1:
-        which = "no table" if not found else f"{len(found)} tables"
-        raise DataError(f"{folder} has {which} {name} (.csv.gz, .csv or .parquet); keep one")
+    found = files_called(folder, name)
+    if not found:
+        raise DataError(f"{folder} has no table {name} (.csv.gz, .csv or .parquet); copy it there")
+    if len(found) > 1:
+        named = ", ".join(path.name for path in found)
+        raise DataError(f"{folder} has {len(found)} tables {name} ({named}); keep one")
     return table_of(found[0])
 
 

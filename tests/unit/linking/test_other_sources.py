@@ -1,5 +1,6 @@
 """The same hospital gives the same pairs whatever it is kept as: MIMIC, MEDS, OMOP, or tables of anybody's"""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from copies import UNITS, write_meds, write_omop, write_own_films, write_tables
 from made_hospital import make_hospital, pairs_film_by_film, write_hospital
 
 from pacx.cli.main import main
+from pacx.core.errors import DataError
 from pacx.core.vocabulary import LAB_ITEM_IDS
 from pacx.linking.links import Links
+from pacx.linking.raw_tables import files_called, table_at
 
 ITEMS = list(map(str, LAB_ITEM_IDS))
 SAME = ["subject_id", "hadm_id", "dicom_id", "study_id", "film_time", "ecg_study_id", "ecg_time", *ITEMS]
@@ -46,6 +49,36 @@ def test_an_omop_copy_gives_the_same_pairs(tmp_path: Path, rule: list[str], endi
     write_omop(hospital, tmp_path / "cdm", ending)
     found = linked("omop", ["--cdm", str(tmp_path / "cdm"), *words[2:]], tmp_path / "other", *rule).pairs
     pd.testing.assert_frame_equal(found[SAME], expected[SAME])
+
+
+def renamed(folder: Path, how: Callable[[str], str]) -> None:
+    for path in [path for path in folder.iterdir() if path.is_file()]:
+        path.rename(path.with_name(how(path.name)))
+
+
+@pytest.mark.parametrize(("ending", "how"), [(".csv.gz", str.upper), (".parquet", str.title)])
+def test_tables_are_known_in_upper_and_lower_case(tmp_path: Path, ending: str, how: Callable[[str], str]) -> None:
+    hospital = make_hospital(4)
+    words = write_hospital(hospital, tmp_path / "mimic", ending=ending)
+    expected = linked("mimic-iv", words, tmp_path / "links").pairs
+    for name in ("hosp", "cxr", "ecg"):
+        renamed(tmp_path / "mimic" / name, how)
+    pd.testing.assert_frame_equal(linked("mimic-iv", words, tmp_path / "again").pairs, expected)
+    write_omop(hospital, tmp_path / "cdm", ending)
+    renamed(tmp_path / "cdm", how)
+    found = linked("omop", ["--cdm", str(tmp_path / "cdm"), *words[2:]], tmp_path / "other").pairs
+    pd.testing.assert_frame_equal(found[SAME], expected[SAME])
+
+
+@pytest.mark.parametrize("second", ["MEASUREMENT.csv", "Measurement.CSV", "measurement.csv.gz", "MEASUREMENT.PARQUET"])
+def test_two_tables_of_one_name_are_refused_by_theirs(tmp_path: Path, second: str) -> None:
+    for name in ("measurement.csv", second):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    assert len(files_called(tmp_path, "MEASUREMENT")) == 2
+    with pytest.raises(DataError, match=rf"has 2 tables measurement \(.*{re.escape(second)}.*\); keep one"):
+        table_at(tmp_path, "measurement")
+    with pytest.raises(DataError, match=r"has no table person \(\.csv\.gz, \.csv or \.parquet\); copy it there"):
+        table_at(tmp_path, "person")
 
 
 @pytest.mark.parametrize("source", ["meds", "omop"])
@@ -240,8 +273,9 @@ def test_a_toml_that_names_wrongly_is_one_sentence(
     [(3016723, 8749, "x", {"50912": 1.0}), (99, 0, "KREA", {"50912": 88.42}), (2000000001, 8840, "", {"50912": 88.42})],
     ids=["standard concept and unit", "a user's source value", "by LOINC of the CDM"],
 )
+@pytest.mark.parametrize("upper", [str, str.upper], ids=["concept", "CONCEPT"])
 def test_concepts_lead_to_the_panel(
-    tmp_path: Path, concept: int, unit: int, source: str, expected: dict[str, float]
+    tmp_path: Path, concept: int, unit: int, source: str, expected: dict[str, float], upper: Callable[[str], str]
 ) -> None:
     films = small(tmp_path / "h", [])
     films.write_text(films.read_text().partition("\n")[0])
@@ -253,7 +287,9 @@ def test_concepts_lead_to_the_panel(
         f"{columns},unit_concept_id,measurement_source_value\n"
         f"7,{concept},2150-01-02,2150-01-02 09:00:00,88.42,{unit},{source}\n"
     )
-    (cdm / "concept.csv").write_text("concept_id,concept_code,vocabulary_id\n2000000001,2160-0,LOINC\n5,6,SNOMED\n")
+    (cdm / f"{upper('concept')}.csv").write_text(
+        "concept_id,concept_code,vocabulary_id\n2000000001,2160-0,LOINC\n5,6,SNOMED\n"
+    )
     (tmp_path / "own.csv").write_text("code,item\nKREA,50912\n")
     words = ["--cdm", str(cdm), "--tables", str(films), "--items", str(tmp_path / "own.csv")]
     pairs = linked("omop", words, tmp_path / "links").pairs

@@ -4,13 +4,15 @@ What is watched for: StudyTime is a number without leading zeros, with fractions
 tables of MIMIC-CXR-JPG carry its version in their names; film and ECG paths are made of ids.
 """
 
+import re
 from pathlib import Path
 
 from pacx.core.errors import DataError, UsageError
 from pacx.linking.kinds import Table
-from pacx.linking.raw_tables import Lookup, Mapped, RawTable, table_at, table_of
+from pacx.linking.raw_tables import Lookup, Mapped, RawTable, files_called, table_at
 
 _RECORDS = "record_list"
+_PART = re.compile(r"(mimic-cxr-.*-([a-z]+))\.(?:csv(?:\.gz)?|parquet)")
 _ID = r"'^0*([0-9]+)(\.0*)?$'"
 
 
@@ -22,7 +24,7 @@ def mimic_tables(films: Path | None, recordings: Path | None) -> dict[Table, Map
         DataError: a table or a column is missing.
     """
     tables = _films(films) if films else {}
-    return tables | ({Table.RECORDINGS: _recordings(table_of(_records(recordings)))} if recordings else {})
+    return tables | ({Table.RECORDINGS: _recordings(_records(recordings))} if recordings else {})
 
 
 def _films(folder: Path) -> dict[Table, Mapped]:
@@ -61,17 +63,18 @@ def _named_part(folder: Path, part: str) -> RawTable | None:
     """A table of MIMIC-CXR-JPG, whatever version its name carries; None where there is none."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give MIMIC-CXR-JPG's, with its metadata table and files/")
-    names = {path.name.partition(".csv")[0].removesuffix(".parquet") for path in folder.glob(f"mimic-cxr-*-{part}.*")}
+    names = {
+        found[1] for path in folder.iterdir() if (found := _PART.fullmatch(path.name.casefold())) and found[2] == part
+    }
     if len(names) > 1:
         raise DataError(f"{folder} has {len(names)} tables mimic-cxr-VERSION-{part}; keep one, as it is distributed")
     return table_at(folder, names.pop()) if names else None
 
 
-def _records(folder: Path) -> Path:
-    found = [path for ending in (".csv", ".csv.gz", ".parquet") if (path := folder / f"{_RECORDS}{ending}").is_file()]
-    if not found:
+def _records(folder: Path) -> RawTable:
+    if not folder.is_dir() or not files_called(folder, _RECORDS):
         raise UsageError(f"{folder} has no {_RECORDS}.csv; give the folder of MIMIC-IV-ECG")
-    return found[0]
+    return table_at(folder, _RECORDS)
 
 
 def _recordings(records: RawTable) -> Mapped:

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from pacx.core.errors import UsageError
 from pacx.linking.kinds import Table
-from pacx.linking.raw_tables import Lookup, Mapped, RawTable, quoted, table_at
+from pacx.linking.raw_tables import Lookup, Mapped, RawTable, files_called, quoted, table_at
 from pacx.linking.source import Hospital, Source, SourceCard
 from pacx.linking.sources.mimic_folders import mimic_tables
-
-_ENDINGS = (".csv", ".csv.gz", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +20,8 @@ class OmopOptions:
     """Where the CDM and the films are."""
 
     cdm: Path
-    """The folder of the CDM: measurement, person and visit_occurrence (.csv, .csv.gz or .parquet); concept if there."""
+    """The folder of the CDM: measurement, person and visit_occurrence (.csv, .csv.gz or .parquet, in any case); concept
+    if there."""
 
     mimic_cxr_jpg: Path | None = None
     """MIMIC-CXR-JPG, where its films are these patients'."""
@@ -64,20 +63,16 @@ class Omop(Source[OmopOptions]):
         if Table.FILMS not in tables or film_root is None:
             raise UsageError("films are needed; give --mimic-cxr-jpg, or --tables with a TOML that names them")
         person = table_at(options.cdm, "person")
-        if _has(options.cdm, "visit_occurrence"):
+        if files_called(options.cdm, "visit_occurrence"):
             visits = table_at(options.cdm, "visit_occurrence")
             tables[Table.ADMISSIONS] = _admissions(visits, person, options.visit_concepts)
         measurement = table_at(options.cdm, "measurement")
-        concept = table_at(options.cdm, "concept") if _has(options.cdm, "concept") else None
+        concept = table_at(options.cdm, "concept") if files_called(options.cdm, "concept") else None
         tables[Table.MEASUREMENTS] = _measurements(measurement, person, concept, own_items(options.items))
         return Hospital(tables=tables, items=ITEMS, film_root=film_root, recording_root=recording_root)
 
 
 SOURCE = Omop()
-
-
-def _has(folder: Path, name: str) -> bool:
-    return any((folder / f"{name}{ending}").is_file() for ending in _ENDINGS)
 
 
 def _patient(table: RawTable, person: RawTable) -> Lookup:
