@@ -11,6 +11,8 @@ from twin_checks import assert_counts_agree, assert_doctor_is_content, probe_aur
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.findings import CHEXPERT_LABELS
+from pacx.core.twin_file import twin_counts
+from pacx.data.checks.doctor import examine
 from pacx.data.datasets.mimic_cxr_jpg import DATASET, Labeller
 from pacx.data.splits import assign_splits, patients_in_two_splits
 
@@ -32,6 +34,22 @@ def copy(twin: Path, tmp_path: Path) -> Path:
 def edit(root: Path, part: str, change) -> None:
     path = root / NAMES[part]
     change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+
+
+def test_the_folder_of_the_films_alone_is_known_for_a_twin_by_the_folder_above(twin: Path, tmp_path: Path) -> None:
+    options = DATASET.options_type()
+    for root in (twin, twin / HOME):
+        found = examine(DATASET, root, options, state=tmp_path / "state.json", num_samples=1)
+        assert found.is_twin
+        assert found.is_green, found.issues
+    (tmp_path / "a/b/c/d").mkdir(parents=True)
+    shutil.copy(twin / "twin.json", tmp_path / "a")
+    for below, name, is_known in (
+        ("a", "mimic-cxr-jpg", True), ("a/b/c/d", "mimic-cxr-jpg", True), ("a/b", "nih14", False), (".", "nih14", False)
+    ):  # fmt: skip
+        assert (twin_counts(tmp_path / below, name) is not None) is is_known
+    (tmp_path / "a/b/c/d/e").mkdir()
+    assert twin_counts(tmp_path / "a/b/c/d/e", "mimic-cxr-jpg") is None, "too far above"
 
 
 def test_the_twin_is_read_as_it_was_written(twin: Path) -> None:

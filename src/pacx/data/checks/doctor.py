@@ -101,7 +101,7 @@ def examine(
     issues: list[Issue] = []
     notes: tuple[str, ...] = ()
     try:
-        expected = twin_counts(root)
+        expected = twin_counts(root, dataset.card.name)
         is_twin = expected is not None
         records = dataset.read(root, options)
         notes = (*_whose(records), *records.notes)
