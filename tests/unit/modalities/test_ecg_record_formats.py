@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pacx.core import host
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.modalities.ecg_signal.doubts import Doubt, examined
 from pacx.modalities.ecg_signal.ecg_file import EcgRef, ecg_files, open_ecg, recordings_in
 from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, EcgUnit, UnusableError
 from pacx.modalities.ecg_signal.formats.wfdb import imported_wfdb
@@ -320,6 +321,50 @@ def test_a_skew_in_two_units_counts_once_and_an_offset_beside_it(dicom, times, s
         moved[:, ahead : 2000 - behind], signals[:, behind : 2000 - ahead], atol=1e-9, equal_nan=False
     )
     assert np.isnan(moved).sum() == 12 * abs(samples)
+
+
+def with_status(status: str | list[str], *leads: str) -> Callable[[Dataset], None]:
+    def change(file: Dataset) -> None:
+        channels = file.WaveformSequence[0].ChannelDefinitionSequence
+        for lead in leads:
+            channels[ECG_LEADS.index(lead)].ChannelStatus = status
+
+    return change
+
+
+@pytest.mark.parametrize("status", ["DISCONNECTED", "INVALID", "TEST DATA", ["DISCONNECTED", "INVALID"]])
+def test_a_lead_that_was_not_connected_was_not_recorded_whatever_its_samples_are(dicom, status):
+    path, signals = dicom
+    record = read(changed(path, with_status(status, "III", "V2")))
+    is_lost = np.isin(ECG_LEADS, ["III", "V2"])
+    assert np.isnan(record.twelve()[is_lost]).all()
+    np.testing.assert_allclose(record.twelve()[~is_lost], signals[~is_lost], atol=1e-9)
+    words = status.lower() if isinstance(status, str) else "disconnected and invalid"
+    assert [note for note in record.notes if f"V2 was {words} by what the file says" in note]
+    with pytest.raises(UnusableError, match="no samples in 100% of lead III"):
+        examined(record, 4.0)
+    assert Doubt.QUESTIONED not in examined(record, 4.0, ("I", "II", "V5")).doubts
+
+
+@pytest.mark.parametrize(
+    "status", ["QUESTIONABLE", "UNCALIBRATED", "UNZEROED", ["OK", "DISCONNECTED"], ["QUESTIONABLE", "INVALID"]]
+)
+def test_a_lead_that_its_device_questions_is_used_and_told(dicom, status):
+    path, signals = dicom
+    record = read(changed(path, with_status(status, "V2")))
+    np.testing.assert_allclose(record.twelve(), signals, atol=1e-9)
+    assert record.questioned == ("V2",)
+    assert Doubt.QUESTIONED in examined(record, 4.0).doubts
+    assert Doubt.QUESTIONED not in examined(record, 4.0, ("I", "II", "V5")).doubts
+
+
+@pytest.mark.parametrize("status", ["OK", "", ["OK", "OK"], "FINE"])
+def test_a_lead_that_nothing_is_said_against_is_not_told(dicom, status):
+    path, signals = dicom
+    record = read(changed(path, with_status(status, *ECG_LEADS)))
+    np.testing.assert_allclose(record.twelve(), signals, atol=1e-9)
+    assert (record.questioned, record.notes) == ((), ())
+    assert Doubt.QUESTIONED not in examined(record, 4.0).doubts
 
 
 def test_a_channel_that_is_no_lead_needs_no_voltage(dicom):

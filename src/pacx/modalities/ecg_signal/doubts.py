@@ -20,7 +20,7 @@ from pacx.core.vocabulary import ECG_LEADS
 from pacx.modalities.ecg_signal.facts import UnusableError
 from pacx.modalities.ecg_signal.filters import SILENT_BELOW, fitted
 from pacx.modalities.ecg_signal.record import EcgRecord
-from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, lead_positions
+from pacx.modalities.ecg_signal.recordings import PLAUSIBLE_MV, lead_called, lead_positions
 
 MAINS_HZ = (50.0, 60.0)
 
@@ -55,6 +55,9 @@ class Doubt(Enum):
     ARM_AND_LEFT_LEG = "has II and aVF turned against V6: right arm and left leg exchanged, or an extreme axis"
     ARM_AND_RIGHT_LEG = "has one of I, II and III nearly flat beside the others: an arm and the right leg exchanged"
     HUM = "hums at a mains frequency that the notch does not take out"
+    QUESTIONED = (
+        "has a lead that its device calls questionable or uncalibrated, or that was connected for a part of the time"
+    )
     PADDED = "has zeros at its ends, which count as not recorded"
 
 
@@ -218,6 +221,8 @@ def examined(
     wanted = [ECG_LEADS.index(lead) for lead in leads]
     _require_signal(used[wanted], known[wanted], record.rate_hz, leads, is_millivolt=record.is_millivolt)
     strange: tuple[Doubt, ...] = () if part == slice(0, record.signals.shape[1]) else (Doubt.PADDED,)
+    if set(leads) & set(map(lead_called, record.questioned)):
+        strange += (Doubt.QUESTIONED,)
     if set(ECG_LEADS[:6]) <= set(leads):
         strange += require_limb_leads(known, [record.resolution_mv[position] for position in positions])
     strange += doubts(known, record.rate_hz, is_millivolt=record.is_millivolt, notch_hz=notch_hz)

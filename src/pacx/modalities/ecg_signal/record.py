@@ -82,6 +82,7 @@ class EcgRecord:
         resolution_mv: per lead the step of the stored numbers in millivolts; None where they are floating point. () =
             None for all.
         is_millivolt: False where the recording was scaled for itself, so that its voltage is lost.
+        questioned: those of ``stored_leads`` that were recorded, but not well by what the file says of them.
         patient_id: whose it is by the file; "" where it does not say. Never to be printed.
         notes: what a reader should know of how it came about, without any value of the file, one sentence each.
 
@@ -97,6 +98,7 @@ class EcgRecord:
     derived: tuple[str, ...] = ()
     resolution_mv: tuple[float | None, ...] = ()
     is_millivolt: bool = True
+    questioned: tuple[str, ...] = ()
     patient_id: str = ""
     notes: tuple[str, ...] = ()
 

@@ -2,8 +2,9 @@
 
 An object holds groups of channels; the rhythm is read and not the median beat beside it. A channel's values are samples
 x sensitivity x correction factor + baseline, in the sensitivity's unit; its skew, in samples or in seconds, and its
-offset say how late it was sampled. Samples of 32 bits are read where the standard allows them (general 32-bit ECG
-storage): elsewhere nobody knows whether they are whole numbers.
+offset say how late it was sampled. A lead whose status says that it was disconnected, invalid or test data was not
+recorded, whatever its samples are; what else its device says against it is told. Samples of 32 bits are read where the
+standard allows them (general 32-bit ECG storage): elsewhere nobody knows whether they are whole numbers.
 
 Source: DICOM PS3.3 C.10.9 and A.34; lead codes PS3.16 CID 3001.
 """
@@ -44,6 +45,9 @@ _LEAD_NUMBERS = {
 """By the last part of a code of scheme SCPECG (5.6.3-9-61) or MDC (2:61)."""
 _LEAD_CODE = re.compile(r"(?:5\.6\.3-9-|2:)(\d+)")
 _TO_THE_SECOND = len("YYYYMMDDHHMMSS")
+_NOT_RECORDED = {"DISCONNECTED", "INVALID", "TEST DATA"}
+_QUESTIONED = {"QUESTIONABLE", "UNCALIBRATED", "UNZEROED"}
+"""Channel Status (003A,0205); a channel has several where it changed, and OK among them."""
 _BEATS = ("MEDIAN", "AVERAGE", "REPRESENTATIVE", "TEMPLATE")
 
 
@@ -86,6 +90,8 @@ def _record(dataset: "Dataset", window: Window, facts: EcgFacts) -> EcgRecord:
     wanted = window.within(num_stored)
     stored = [(at, row, name) for at in chosen for row, name in enumerate(names[at])]
     kept = [each for each in stored if lead_called(each[2]) in ECG_LEADS] or stored
+    names_kept = tuple(name for *_, name in kept)
+    said = [_status(rhythms[at], row) for at, row, _ in kept]
     parts = [
         part
         for at in chosen
@@ -93,17 +99,20 @@ def _record(dataset: "Dataset", window: Window, facts: EcgFacts) -> EcgRecord:
         for part in _channels(rhythms[at], dataset, rows, facts.unit)
     ]
     start = _start(dataset, rhythms[best])
+    each_of = zip(parts, said, strict=True)
     return EcgRecord(
-        signals=np.stack([values[wanted] for values, _ in parts]),
-        stored_leads=tuple(name for *_, name in kept),
+        signals=np.stack([values[wanted] * (np.nan if _is_lost(status) else 1) for (values, _), status in each_of]),
+        stored_leads=names_kept,
         rate_hz=rate_hz,
         num_stored=num_stored,
         start=later(start, window, rate_hz),
         resolution_mv=tuple(step for _, step in parts),
+        questioned=tuple(name for name, status in zip(names_kept, said, strict=True) if _is_questioned(status)),
         patient_id=str(dataset.get("PatientID") or "").strip(),
         notes=(
             *passed_over(len(stored) - len(kept)),
             *passed_over(len(rhythms) - len(chosen), "other groups of channels"),
+            *(_lost(name, status) for name, status in zip(names_kept, said, strict=True) if _is_lost(status)),
         ),
     )
 
@@ -141,6 +150,25 @@ def _leads(group: "Dataset") -> list[str]:
             raise UnusableError("calls a channel one lead by its code and another one in words; correct it")
         names.append(by_code if by_code in ECG_LEADS else words or "unnamed")
     return names
+
+
+def _status(group: "Dataset", row: int) -> set[str]:
+    """What a channel's device says of it; nothing where it says nothing."""
+    said = group.ChannelDefinitionSequence[row].get("ChannelStatus") or ()
+    return {str(each).strip().upper() for each in ((said,) if isinstance(said, str) else said)}
+
+
+def _is_lost(status: set[str]) -> bool:
+    """Whether a channel was not recorded from beginning to end."""
+    return bool(status) and status <= _NOT_RECORDED
+
+
+def _is_questioned(status: set[str]) -> bool:
+    return bool(status & (_QUESTIONED | _NOT_RECORDED)) and not _is_lost(status)
+
+
+def _lost(name: str, status: set[str]) -> str:
+    return f"lead {name} was {' and '.join(sorted(status)).lower()} by what the file says, and counts as not recorded"
 
 
 def _first(channel: "Dataset", sequence: str) -> "Mapping[Any, Any] | Dataset":
