@@ -18,8 +18,10 @@ from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
 from pacx.core.tables.ids import whole_number_id
 from pacx.data.packs.pack import Pack, require_columns
+from pacx.data.pairs.linked_films import require_same_links
 from pacx.evaluation.embeddings import embed_each
 from pacx.evaluation.probes.classification import ClassificationData
+from pacx.evaluation.probes.given_columns import numbers_of, taken_for_words
 from pacx.evaluation.probes.linear_probe import linear_probe
 from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
 from pacx.evaluation.statistics.bootstrap import patient_bootstrap, ratio, with_differences
@@ -32,6 +34,7 @@ from pacx.models.encoders.by_name import NamedEncoder, open_encoders
 from pacx.models.linear.ridge import design, ridge
 from pacx.models.linear.whitening import Whitening, principal_whitening
 from pacx.models.vit_config import Pooling
+from pacx.recipes.samples import told
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import is_distinguishable
 
@@ -94,6 +97,8 @@ def illness(audit: IllnessAudit) -> AuditResult:
         raise UsageError("--num-folds and --group-size are at least 2; give more")
     pack, (encoder,) = Pack.open(audit.pack), open_encoders((audit.encoder,), audit.probe.seed)
     targets = open_targets(audit.targets)
+    of_targets = {f"{target.modality} targets": target.notes for target in targets}
+    require_same_links({str(pack.path): pack.manifest.notes, **of_targets})
     known = np.flatnonzero(np.logical_and.reduce([each.has(pack.sample_ids.tolist()) for each in targets]))
     words, numbers = _known_of(audit, pack, known)
     pairs = _Pairs(
@@ -111,10 +116,18 @@ def illness(audit: IllnessAudit) -> AuditResult:
             f"{len(paired)} of {len(pack)} films of {pack.path} have every target and a patient alike, of fewer than "
             f"{_FEWEST} patients; give fewer columns after --alike, or more pairs"
         )
+    told(*(f"{target.modality}: {note}" for target in targets for note in target.notes))
     lost = f"{len(pack) - len(known)} films lack a target, {len(known) - len(paired)} have nobody alike"
     rows = _r2_rows(audit, pack, encoder.name, pairs, lost)
     if audit.labelled is not None:
-        rows += _probe_rows(audit, encoder, pairs, paired, partner, Pack.open(audit.labelled))
+        labelled = Pack.open(audit.labelled)
+        tested = np.unique(labelled.patient_ids[labelled.rows("test")].astype(str))
+        if num_taught := int(np.isin(tested, pairs.patient_ids[paired]).sum()):
+            told(
+                f"{num_taught} of {len(tested)} test patients of {labelled.path} have pairs in {pack.path}, which both "
+                "teachings have seen"
+            )
+        rows += _probe_rows(audit, encoder, pairs, paired, partner, labelled)
     return AuditResult(rows=rows, answer=_answer(rows, encoder.name, len(known), lost))
 
 
@@ -124,12 +137,12 @@ def _known_of(audit: IllnessAudit, pack: Pack, rows: NDArray[np.int64]) -> tuple
     require_columns(table, audit.alike, pack.path, "be alike in")
     words: list[pd.Series] = []
     numbers: dict[str, Float] = {}
+    told(*taken_for_words(table[list(audit.alike)]))
     for name in audit.alike:
-        values = pd.to_numeric(table[name], errors="coerce")
-        if values.notna().sum() < table[name].notna().sum():
+        if (values := numbers_of(table[name])) is None:
             words.append(table[name].fillna("unknown").astype(str))
         else:
-            numbers[name] = values.to_numpy(float)
+            numbers[name] = values
     if audit.labs:
         measured = joined([read_labs(each, audit.reading) for each in audit.labs])
         severity = dict(zip(map(whole_number_id, measured.sample_ids), severity_of(measured), strict=True))
@@ -161,6 +174,11 @@ def _r2_rows(audit: IllnessAudit, pack: Pack, name: str, pairs: _Pairs, lost: st
     for fold in range(audit.num_folds):
         held = np.flatnonzero(part == fold)
         fitted, partner = pairs.exchanged(np.flatnonzero(part != fold), audit)
+        if (left := len(np.unique(pairs.patient_ids[fitted]))) < _FEWEST // 2:
+            raise DataError(
+                f"without part {fold + 1} of {audit.num_folds} only {left} patients of {pack.path} have a patient "
+                "alike; give more --num-folds, fewer columns after --alike, or more pairs"
+            )
         white = _whitened(pairs.targets, fitted)
         films = design(pairs.features[fitted], pairs.patient_ids[fitted])
         known = design(columns[fitted], pairs.patient_ids[fitted])
@@ -209,13 +227,16 @@ def _probe_rows(
     features = {encoder.name: films.astype(np.float32)}
     for how, given in ((OWN, paired), (EXCHANGED, partner)):
         fit = ridge(taught, told[given])
-        features[str(Subject(encoder.name, condition=how))] = fit.predict(films)[:, fit.is_predicted].astype(np.float32)
+        kept = fit.predict(films)[:, fit.is_predicted].astype(np.float32)
+        if not kept.shape[1]:  # nothing can be predicted: one feature that is the same for everybody
+            kept = np.zeros((len(films), 1), np.float32)
+        features[str(Subject(encoder.name, condition=how))] = kept
     subjects = [Subject(encoder.name, condition=how) for how in (OWN, EXCHANGED)]
     rows: list[ResultRow] = []
     for baseline in (encoder.name, str(subjects[1])):
         found = linear_probe(
             data,
-            {name: values for name, values in features.items() if values.shape[1]},
+            features,
             replace(audit.comparison(data.dataset, subjects=subjects), baseline=baseline),
             config=audit.probe,
         )

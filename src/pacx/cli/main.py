@@ -29,7 +29,7 @@ _VERBS = {
     "embed": "images to embeddings; ECGs, labs, vital signs to frozen targets",
     "predict": "findings and read-outs with intervals, for films, by an exported or trained encoder with heads",
     "evaluate": "everything at once with a certificate (all), or one protocol: result rows with intervals",
-    "audit": "what the paper leaves open: class token, splits, threshold, pre-masked films, mask ratio, shuffled pairs",
+    "audit": "what the paper leaves open: class token, splits, threshold, pre-masked films, mask ratio, pairs, illness",
     "export": "an encoder to ONNX graphs, checked against torch, with its heads and cards",
     "serve": "exported encoders behind HTTP: POST a film, or open the page; needs no torch",
     "report": "result rows and run folders to one self-contained page; --verify a certificate",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pacx.core.errors import DataError, UsageError
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.probes.given_columns import basis, residuals
+from pacx.evaluation.probes.given_columns import basis, numbers_of, residuals, taken_for_words
 from pacx.evaluation.probes.shared_directions import (
     DirectionsData,
     directions,
@@ -153,6 +153,28 @@ def test_a_basis_bends_where_the_fitted_rows_do_and_says_what_is_missing() -> No
     strange = basis(pd.DataFrame({"kind": ["a"] * 100 + ["b"] * 100}), np.arange(100))
     assert (strange[100:, 1:] == 0).all(), "a word nobody fitted has"
     assert basis(pd.DataFrame({"empty": [np.nan] * 4}), np.arange(4)).shape == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "said"),
+    [
+        (["1", " 2.5", "", None], [1, 2.5, np.nan, np.nan], 0),
+        ([3.0, np.nan, 4.0, 5.0], [3, np.nan, 4, 5], 0),
+        ([True, False, True, True], [1, 0, 1, 1], 0),
+        (["70", ">89", None, "71"], None, 1),
+        (["70", "inf", "", "71"], None, 1),
+        (["F", "M", None, ""], None, 0),
+    ],
+)
+def test_numbers_as_text_are_numbers_and_what_a_word_makes_words_of_is_told(
+    cells: list[object], numbers: list[float] | None, said: int
+) -> None:
+    column = pd.Series(cells)
+    found = numbers_of(column)
+    assert (found is None) if numbers is None else np.array_equal(found, numbers, equal_nan=True)
+    sentences = taken_for_words(pd.DataFrame({"age": column}))
+    assert len(sentences) == said
+    assert all("column age counts as" in each and "1 of its 4 cells" in each for each in sentences)
 
 
 def test_one_film_a_patient_and_measured_ones_first() -> None:

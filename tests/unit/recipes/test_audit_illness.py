@@ -1,5 +1,6 @@
 """``pacx audit illness`` on films whose brightness tells severity, and whose stripe may tell an illness."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = pd.DataFrame({"sample_id": ids, "image_path": [f"{row}.png" for row in range(NUM)]})
     table = table.assign(patient_id=[f"p{row}" for row in range(NUM)], study_id="", view="PA")
     table = table.assign(severity=severity, illness=np.where(illness, "ill", "well"), sick=illness.astype(float))
+    table["age"] = np.where(np.arange(NUM) % 40 == 0, ">89", np.where(illness, "70", "71"))
+    table["rare"] = [
+        f"r{row // 2}" if row < 50 else f"alone {row}" for row in range(NUM)
+    ]  # of a half, few have anybody
     table["split"] = np.array(["train", "val", "test"])[np.arange(NUM) % 3]
     pack_records(Records(table, ("sick",), (), root / "films"), root / "pack", preprocessing=CONTRACT, num_workers=1)
     vit = random_vit(ViTConfig(img_size=SIZE, patch_size=8, embed_dim=64, depth=1, num_heads=2), 0)
@@ -111,11 +116,40 @@ def test_a_severity_made_from_labs_stands_for_one_that_is_known(place: Path) -> 
     assert found(nothing, exchanged).value < 0.1
 
 
+def test_what_a_reader_has_to_know_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column of ages with one "over 89", and labelled films of patients whose pairs were taught."""
+    replace(FrozenTargets.open(place / "severity"), notes=("3 of 320 recordings hum",)).save(place / "hums")
+    words = ("--alike", "severity", "age", "--labelled", str(place / "pack"), "--probe.epochs", "2")
+    rows = audited(place, "hums", *words)
+    said = capsys.readouterr().err
+    assert "3 of 320 recordings hum" in said
+    assert "column age counts as 3 words and not as numbers: 8 of its 320 cells are no number, such as '>89'" in said
+    assert "test patients of" in said
+    assert {row.condition for row in rows if row.metric == "auroc"} >= {"own pairs", "pairs of patients alike"}
+
+
+def test_pairs_that_teach_nothing_are_probed_as_nothing(place: Path) -> None:
+    noise = np.random.default_rng(1).normal(size=(NUM, 2)).astype(np.float32)
+    FrozenTargets("ecg", tuple(f"s{row}" for row in range(NUM)), noise, "noise").save(place / "noise")
+    rows = audited(place, "noise", "--alike", "severity", "--labelled", str(place / "pack"), "--probe.epochs", "2")
+    scores = [row.value for row in rows if row.metric == "auroc" and row.condition and row.label == "macro"]
+    assert len(scores) == 2
+    assert 0.5 in scores
+
+
 def test_what_cannot_be_asked_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labs = place / "others.csv"
+    knows = FrozenTargets.open(place / "knows")
+    for name, links in (("of links", "a" * 12), ("of others", "b" * 12)):
+        replace(knows, modality=name, notes=(f"pairs of links {links} (x): all",)).save(place / name)
     pd.read_csv(place / "labs.csv").assign(sample_id=[f"x{row}" for row in range(NUM)]).to_csv(labs, index=False)
     for words, sentence in (
         ([], "alike in something"),
+        (
+            ["--alike", "view", "--targets", str(place / "of links"), str(place / "of others")],
+            "made of different links",
+        ),
+        (["--alike", "rare", "--num-folds", "2"], "fewer columns after --alike, or more pairs"),
         (["--alike", "ward"], "has no column ward"),
         (["--alike", "sample_id"], "give fewer columns after --alike"),
         (["--labs", str(labs)], "same sample ids"),

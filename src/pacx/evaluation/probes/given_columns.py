@@ -4,6 +4,8 @@
 value of its own. Knots, words and coefficients come of the films that are fitted, never of those that are measured.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,12 +25,38 @@ def basis(table: pd.DataFrame, fitting: NDArray[np.int64]) -> Float:
     """
     parts = [np.ones((len(table), 1))]
     for name in table.columns:
-        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
-        is_number = np.isfinite(numbers) | table[name].isna().to_numpy() | (table[name].astype(str) == "").to_numpy()
+        numbers = numbers_of(table[name])
         parts.append(
-            _of_numbers(numbers, fitting) if is_number.all() else _of_words(table[name].astype(str).to_numpy(), fitting)
+            _of_words(table[name].astype(str).to_numpy(), fitting) if numbers is None else _of_numbers(numbers, fitting)
         )
     return np.concatenate(parts, axis=1)
+
+
+def numbers_of(column: "pd.Series[Any]") -> Float | None:
+    """The numbers (N,) of a column, NaN where a cell is empty; None where a cell is a word, as then all of them are."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    return None if (_is_word(column, numbers)).any() else numbers
+
+
+def taken_for_words(table: pd.DataFrame) -> list[str]:
+    """A sentence on each column whose numbers count as words, because a cell among them is none (">89", "unknown")."""
+    said = []
+    for name in table.columns:
+        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
+        is_word, cells = _is_word(table[name], numbers), table[name].astype(str)
+        if is_word.any() and np.isfinite(numbers).any():
+            said.append(
+                f"column {name} counts as {cells.nunique()} words and not as numbers: {int(is_word.sum())} of its "
+                f"{len(cells)} cells are no number, such as '{cells[is_word].iloc[0]}'; leave them empty if numbers "
+                "are meant"
+            )
+    return said
+
+
+def _is_word(column: "pd.Series[Any]", numbers: Float) -> NDArray[np.bool_]:
+    """Which cells (N,) are neither a finite number nor empty."""
+    is_empty = column.isna().to_numpy() | (column.astype(str).str.strip() == "").to_numpy()
+    return ~np.isfinite(numbers) & ~is_empty
 
 
 def residuals(values: Float, told: Float, fitting: NDArray[np.int64]) -> Float:

@@ -46,6 +46,7 @@ class Directions(Protocol[DirectionsSettings]):
         from pacx.core.errors import DataError
         from pacx.data.pairs.linked_films import require_same_links
         from pacx.evaluation.probes.alignment import rows_with_targets
+        from pacx.evaluation.probes.given_columns import taken_for_words
         from pacx.evaluation.probes.shared_directions import (
             DirectionsData,
             directions,
@@ -76,6 +77,7 @@ class Directions(Protocol[DirectionsSettings]):
         features = {name: array[rows].astype(float) for name, array in films.features(comparison.device).items()}
         found, said = directions(data, features, comparison, config=settings.directions)
         remarks = [f"{target.modality}: {note}" for target in targets for note in target.notes]
+        remarks += taken_for_words(given)
         if len(known) < len(pack):
             remarks.append(
                 f"{len(pack) - len(known)} of {len(pack)} films of {pack.path} have no target and are left out"
