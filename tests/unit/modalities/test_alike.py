@@ -1,6 +1,7 @@
 """Groups of patients alike, partners within them, and severity from laboratory values."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,8 +56,30 @@ def test_severity_is_the_mean_distance_from_the_median() -> None:
     values[:, 0] = [1.0, 2.0, 3.0, 4.0, 5.0]
     values[0, 1], values[4, 1] = 10.0, 20.0
     found = severity_of(PanelTable(LAB_PANEL, tuple("abcde"), values))
-    # ranks of the first test .2 .4 .6 .8 1, of the second .5 and 1
-    assert found == pytest.approx([(0.6 + 0.0) / 2, 0.2, 0.2, 0.6, (1.0 + 1.0) / 2])
+    # from the middle of the first test 1 .5 0 .5 1, of the second 1 and 1
+    assert found == pytest.approx([1.0, 0.5, 0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_severity_is_the_same_at_both_ends_and_equal_values_share_a_rank(seed: int) -> None:
+    """Against pandas' mean ranks; of values that nearly everybody has, and of tests turned upside down."""
+    rng = np.random.default_rng(seed)
+    values = np.full((60, len(LAB_PANEL)), np.nan)
+    values[:, 0] = rng.normal(size=60)
+    values[:, 1] = np.where(rng.random(60) < 0.9, 0.0, 1.0)
+    values[:, 2] = np.where(rng.random(60) < 0.3, np.nan, rng.integers(0, 4, 60))
+    values[0, 3] = 7.0  # nobody else has it: he is everybody's median
+    ids = tuple(f"s{row}" for row in range(60))
+    found = severity_of(PanelTable(LAB_PANEL, ids, values))
+    ranks = pd.DataFrame(values).rank()
+    most = (ranks.count() - 1).clip(lower=1)
+    expected = (2 * ranks - ranks.count() - 1).abs().div(most, axis=1).mean(axis=1)
+    assert found == pytest.approx(expected.to_numpy())
+    assert severity_of(PanelTable(LAB_PANEL, ids, -values)) == pytest.approx(found)
+    common = np.full((60, len(LAB_PANEL)), np.nan)
+    common[:, 1] = values[:, 1]
+    alone = severity_of(PanelTable(LAB_PANEL, ids, common))
+    assert alone[values[:, 1] == 0].max() < 0.3 < 0.7 < alone[values[:, 1] == 1].min()
 
 
 def test_severity_of_percentiles_and_of_nobody() -> None:
