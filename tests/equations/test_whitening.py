@@ -143,6 +143,19 @@ def test_modalities_count_alike_whatever_their_units_and_only_where_they_are():
     assert found[1] == pytest.approx(np.mean(errors, axis=0).min(), rel=1e-12)
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e6])
+def test_targets_that_are_the_same_for_all_training_films_choose_nothing(constant):
+    embeddings, patients = films(60, 4), np.arange(60)
+    ecg = embeddings[:, :2] + generator(0, "noise").normal(size=(60, 2))
+    flat = np.full((60, 3), constant)
+    assert left_out_error(embeddings, flat, patients, np.array(SHRINKAGES)).tolist() == [1.0] * len(SHRINKAGES)
+    observed = {name: np.full(60, True) for name in ("ecg", "flat")}
+    alone = chosen_shrinkage(embeddings, {"ecg": ecg}, {"ecg": observed["ecg"]}, patients)
+    beside = chosen_shrinkage(embeddings, {"ecg": ecg, "flat": flat}, observed, patients)
+    assert beside == pytest.approx((alone[0], (alone[1] + 1) / 2))
+    assert chosen_shrinkage(embeddings, {"flat": flat}, {"flat": observed["flat"]}, patients) == (SHRINKAGES[-1], 1.0)
+
+
 def test_the_module_gives_gradients_through_the_map_and_nothing_before_it_is_set():
     embeddings = films(50, 6)
     module = Whitening(6)

@@ -57,15 +57,18 @@ def left_out_error(embeddings: Array, targets: Array, patients: NDArray[np.int64
         shrinkages: (K,); the ridge's penalty, for each film, is that many times the mean variance of a direction.
 
     Returns:
-        (K,): the sum of squared errors over that of the mean target; 1 where nothing is predicted.
+        (K,): the sum of squared errors over that of the mean target; 1 where nothing is predicted, or nothing varies.
 
     Raises:
         DataError: there are fewer than two patients.
     """
     films = design(embeddings, patients, standardize=False)
     level = np.square(films.singular).sum() / embeddings.size
+    spread = np.square(targets - targets.mean(0)).sum()
+    if not spread > 1e-12 * np.square(targets).sum():  # what is left of equal rows is rounding
+        return np.ones(len(shrinkages))
     errors = [np.square(left_out_errors(films, targets, float(each * level))).sum() for each in shrinkages]
-    return np.array(errors) / np.square(targets - targets.mean(0)).sum()
+    return np.array(errors) / spread
 
 
 def chosen_shrinkage(
