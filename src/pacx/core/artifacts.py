@@ -34,7 +34,11 @@ def _sync(path: Path) -> None:
 
 
 def _sync_tree(root: Path) -> None:
+    """Flush a folder that is whole; its files get an ordinary file's permissions, as safetensors gives them none."""
+    mode = root.stat().st_mode & 0o666
     for path in [*root.rglob("*"), root]:
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
         _sync(path)
 
 

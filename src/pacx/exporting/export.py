@@ -153,7 +153,6 @@ def export_encoder(encoder: Path, out: Path, config: ExportConfig) -> tuple[str,
         card = model_card(load_export(folder), run, read_json(folder / PARITY))
         write_text(folder / CARD, card)
         write_text(folder / "README.md", hugging_face_readme(card))
-        _let_others_read(folder)
     return tuple(refused.values())
 
 
@@ -166,14 +165,6 @@ def _rows_named(words: Sequence[str]) -> Iterator[dict[str, Any]]:
                 f"--measured {word}: no row of the file names the encoder '{name}'; give NAME=RESULTS.json"
             )
         yield from rows
-
-
-def _let_others_read(folder: Path) -> None:
-    """Give every file an ordinary file's permissions: safetensors writes for its owner alone; a server is another."""
-    mode = (folder / PARITY).stat().st_mode & 0o777
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.chmod(mode)
 
 
 def _add_reference(encoder: "LoadedEncoder | DirectionsEncoder", folder: Path, path: Path) -> None:

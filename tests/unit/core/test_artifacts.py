@@ -1,10 +1,13 @@
+import os
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pacx.core import artifacts
 from pacx.core.errors import ArtifactError, DataError
@@ -19,6 +22,22 @@ def test_a_file_appears_only_when_whole(tmp_path: Path) -> None:
     artifacts.write_text(target, "whole")
     assert target.read_text() == "whole"
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_whoever_may_open_a_folder_may_read_what_is_in_it(tmp_path: Path, umask: int, mode: int) -> None:
+    """safetensors writes for its owner alone, so that a colleague could not open an encoder."""
+    before = os.umask(umask)
+    try:
+        for kind in (artifacts.staged_directory, artifacts.resumable_directory):
+            with kind(tmp_path / kind.__name__) as partial:
+                (partial / "deep").mkdir()
+                save_file({"weight": np.zeros(3, np.float32)}, partial / "deep" / "model.safetensors")
+                (partial / "card").write_text("")
+            files = [each for each in (tmp_path / kind.__name__).rglob("*") if each.is_file()]
+            assert [each.stat().st_mode & 0o777 for each in files] == [mode, mode]
+    finally:
+        os.umask(before)
 
 
 def test_a_folder_replaces_the_old_one_only_when_whole(tmp_path: Path) -> None:

@@ -76,13 +76,15 @@ def _call(protocol: Protocol[Any], words: Sequence[str]) -> EvaluateCall[Any]:
 
 def _say(rows: Sequence[ResultRow], headline: str) -> None:
     """The headline metric of every encoder and difference: over all labels where that is told, else label by label."""
+    from pacx.reporting.tables import format_interval
+
     labels = {row.label for row in rows}
     labels = labels.intersection(_TOTALS) or labels
     for row in rows:
         if row.metric in (headline, difference_metric(headline)) and row.label in labels and not row.subgroup:
             what = f"{row.protocol}, {row.dataset}, {row.label} {row.metric}, {100 * row.fraction:g} % of the labels"
-            how = f" {row.not_by_patient}" * bool(row.not_by_patient)
-            say(f"{row.name:<16} {what}: {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]{how}, n = {row.n}")
+            interval = format_interval(row)  # "" of a count, which has none
+            say(f"{row.name:<16} {what}: {row.value:.3f}{' ' * bool(interval)}{interval}, n = {row.n}")
 
 
 def _evaluate(protocol: Protocol[Any], call: EvaluateCall[Any]) -> None:
