@@ -201,7 +201,12 @@ def without_blank_rows(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def open_text_table(
-    path: Path, *, delimiters: str = DELIMITERS, only_utf8: bool = False, num_bytes: int = _BYTES_LOOKED_AT
+    path: Path,
+    *,
+    delimiters: str = DELIMITERS,
+    only_utf8: bool = False,
+    num_bytes: int = _BYTES_LOOKED_AT,
+    num_above: int = 0,
 ) -> TextTable:
     """Read the header of a table; between its cells stands the delimiter that gives most columns.
 
@@ -215,6 +220,7 @@ def open_text_table(
         delimiters: those that are thought of.
         only_utf8: whether another encoding is a fault, as it is in files that the makers of a dataset ship.
         num_bytes: from its beginning, unpacked, that are looked at.
+        num_above: lines that are passed over whatever they hold, such as comments.
 
     Raises:
         UsageError: there is no such file.
@@ -226,7 +232,7 @@ def open_text_table(
             if head.startswith(mark):
                 raise DataError(f"{path} is {what}; {_REMEDY}")
         text, encoding = _decoded(path, head, is_whole=len(head) < num_bytes, only_utf8=only_utf8)
-        table = _with_header(path, text, delimiters)
+        table = _with_header(path, text, delimiters, num_above)
     notes = {
         f"{path} is separated by {_DELIMITERS[table.delimiter]}.": table.delimiter != ",",
         f"{path} is written in UTF-16.": encoding == _UTF16,
@@ -257,7 +263,7 @@ def _decoded(path: Path, head: bytes, *, is_whole: bool, only_utf8: bool) -> tup
     return text, encoding
 
 
-def _with_header(path: Path, text: str, delimiters: str) -> TextTable:
+def _with_header(path: Path, text: str, delimiters: str, num_passed: int) -> TextTable:
     """The table with its delimiter, names and lines above the rows, as the beginning of its text tells them."""
     num_above = start = 0
     begin = text[:_LONGEST_HEADER]
@@ -265,7 +271,7 @@ def _with_header(path: Path, text: str, delimiters: str) -> TextTable:
         said = re.fullmatch(r'"?sep=(.)"?\s*', line, re.IGNORECASE)
         if said and said[1] in delimiters and num_above == 0:
             delimiters = said[1]
-        elif line.strip(_idle(delimiters)):
+        elif num_above >= num_passed and line.strip(_idle(delimiters)):
             break
         num_above, start = num_above + 1, start + len(line)
     else:

@@ -1,6 +1,7 @@
 """ECG files of every format but XML and SCP-ECG: the oddities of each, read right or refused in a sentence."""
 
 import copy
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -863,6 +864,66 @@ def test_the_unit_of_a_lead_is_known_as_people_write_it(unit, millivolts, tmp_pa
     assert record.leads == ECG_LEADS
     np.testing.assert_allclose(record.twelve(), steps(500) * millivolts, rtol=1e-9)
     np.testing.assert_allclose(record.resolution_mv, millivolts)
+
+
+HEADING = ["time [s]", *(f"{lead} [uV]" for lead in ECG_LEADS)]
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "# made by a cart\n", "% fs, 500\n% gain; 1\n", "// one\n\n//two, I, II\n", "#\n#\n#\n", '"# a, comment"\n',
+        "  # H\u00f6he\n", "# I, II, III\n# V1, V2\n", "sep=,\n# of a spreadsheet\n", "#,,,\n\n\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_comments_above_a_heading_are_passed_over(above, delimiter, tmp_path):
+    values = np.concatenate([np.arange(300)[None] / 500, steps(300)]).T
+    write_table(tmp_path / "x.csv", values, names=HEADING, delimiter=delimiter)
+    text = (tmp_path / "x.csv").read_text()
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "x.csv").write_text(above.replace("sep=,", f"sep={delimiter}") + text, encoding=encoding)
+        record = read(tmp_path / "x.csv", window=Window(7, 20))
+        assert (record.rate_hz, record.leads, record.num_stored) == (500, ECG_LEADS, 300)
+        np.testing.assert_allclose(record.twelve() * 1000, steps(300)[:, 7:27])
+
+
+@pytest.mark.parametrize("mark", ["# ", "#", "% ", "// "])
+def test_the_heading_may_be_a_comment_as_numpy_writes_it(mark, tmp_path):
+    values = np.concatenate([np.arange(300)[None] / 500, steps(300)]).T
+    comment = f"of a cart\n{','.join(HEADING)}"
+    np.savetxt(tmp_path / "x.csv", values, fmt="%g", delimiter=",", header=comment, comments=mark)
+    record = read(tmp_path / "x.csv")
+    assert (record.rate_hz, record.stored_leads, record.num_stored) == (500, ECG_LEADS, 300)
+    np.testing.assert_allclose(record.twelve() * 1000, steps(300))
+    np.savetxt(tmp_path / "y.csv", values[:, 1:], fmt="%g", delimiter=",", header=",".join(HEADING[1:]), comments=mark)
+    np.testing.assert_array_equal(read(tmp_path / "y.csv", facts=FACTS).signals, record.signals)
+
+
+@pytest.mark.parametrize("text", ["# I,II,III\n", "# of a cart\n1,2\n3,4\n", "# I,II\n# no\n1,2\n"])
+def test_comments_alone_make_no_heading(text, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match="is no ECG in a format that is read"):
+        read(tmp_path / "x.csv")
+
+
+def test_a_packed_table_is_an_ecg_in_a_folder_a_list_and_by_itself(tmp_path):
+    values = np.concatenate([np.arange(3000)[None] / 500, steps(3000)]).T
+    write_table(tmp_path / "a.csv", values, names=HEADING)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"# packed\n" + (tmp_path / "a.csv").read_bytes()))
+    (tmp_path / "other.csv.gz").write_bytes(gzip.compress(b"patient,age\n1,2\n" * 90_000))
+    (tmp_path / "cut.csv.gz").write_bytes((tmp_path / "b.csv.gz").read_bytes()[:5])
+    found = open_recordings(tmp_path)
+    assert found.sample_ids == ("a", "b")
+    signals = loaded(found).signals
+    np.testing.assert_array_equal(signals[0], signals[1])
+    assert open_recordings(tmp_path / "b.csv.gz").sample_ids == ("b",)
+    (tmp_path / "list.tsv").write_text("path\nb.csv.gz\n")
+    np.testing.assert_array_equal(loaded(open_recordings(tmp_path / "list.tsv")).signals[0], signals[0])
+    broken = (tmp_path / "b.csv.gz").read_bytes()
+    (tmp_path / "b.csv.gz").write_bytes(broken[: len(broken) // 2])
+    with pytest.raises(DataError, match="cannot be unpacked or read to its end"):
+        read(tmp_path / "b.csv.gz")
 
 
 @pytest.mark.parametrize("unit", ["{} [mmHg]", "{} [mV/s]", "{} per mV", "{} [a.u.]", "I {} mV"])

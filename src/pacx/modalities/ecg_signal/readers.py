@@ -46,12 +46,17 @@ def ecg_sources(
         place: where the patients should have been named, for a note on those who are not.
         notes: what is known already of how they came about.
     """
-    ids = tuple(map(str, sample_ids)) or tuple(ref.key or ref.path.stem for ref in refs)
+    ids = tuple(map(str, sample_ids)) or tuple(ref.key or _stem(ref.path) for ref in refs)
     persons = ids if patient_ids == () else tuple(map(str, patient_ids or ()))
     known = () if patient_ids is None else on_patients(patient_ids, len(ids), place) if place else ()
     return EcgFiles(
         tuple(refs), ids, persons, tuple(moments), facts, (*notes, *known), place if patient_ids is None else ""
     )
+
+
+def _stem(path: Path) -> str:
+    """A file's name without its ending, and without the one that says that it was packed."""
+    return Path(path.name.removesuffix(".gz")).stem
 
 
 def _read_list(path: Path, patients: Patients, facts: EcgFacts) -> EcgFiles:
@@ -81,7 +86,7 @@ def _read_list(path: Path, patients: Patients, facts: EcgFacts) -> EcgFiles:
     ids = (
         whole_ids(frame[sample], f"column {sample} of {path}")
         if sample
-        else [Path(each).stem for each in frame[column]]
+        else [_stem(Path(each)) for each in frame[column]]
     )
     if num_nameless := ids.count(""):
         raise DataError(f"{path} has {num_nameless} rows with a path and no {sample}; give each recording its id")

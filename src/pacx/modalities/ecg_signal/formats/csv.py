@@ -2,9 +2,12 @@
 
 The unit stands behind the lead's name (``I [mV]``) or is said; the rate follows from a column of times, or is said.
 Times whose heading has no unit are in seconds where ECGs have such a rate: 1/60000 may be 60 kHz or a minute's part.
+Comments may stand above the heading (#, %, //), and gzip may have packed it all.
 """
 
+import io
 import re
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,7 @@ from pacx.core.host import require_memory
 from pacx.core.tables.cells import known
 from pacx.core.vocabulary import ECG_LEADS
 from pacx.data.text_tables import DELIMITERS, TextTable, open_text_table
-from pacx.modalities.ecg_signal.ecg_file import OneEcgFormat
+from pacx.modalities.ecg_signal.ecg_file import NUM_HEAD_BYTES, OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, EcgUnit, UnusableError
 from pacx.modalities.ecg_signal.record import MILLIVOLTS, RATES_HZ, EcgRecord, Window
 from pacx.modalities.ecg_signal.recordings import lead_called
@@ -39,6 +42,9 @@ _UNSAID_HZ = (50.0, 3000.0)
 """Rates that are taken for so many samples a second where nothing says the unit of time. So many a millisecond or a
 minute no ECG has; 3000 a minute may be one of 50 Hz."""
 _FEWEST_LEADS = 2
+_COMMENT = re.compile(r"[\s\"]*(?:#|%|//)")
+_IDLE = f' \t\r\n"{DELIMITERS}'
+_GZIP, _MOST_UNPACKED = b"\x1f\x8b", 2**16
 _GROUPED = r"[-+]?[1-9]\d{0,2}[.,]\d{3}"
 """1,234 and 1.234: a fraction, or a thousand and more."""
 _MOST_DECIMALS = 5
@@ -51,21 +57,14 @@ class Csv(OneEcgFormat):
     title = "sample table"
 
     def recognises(self, head: bytes, path: Path) -> bool:
-        """By leads among the cells of the first line."""
-        if b"\0" in head.removeprefix(b"\xff\xfe") and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return False
-        text = head.decode("utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", "replace")
-        if "\N{REPLACEMENT CHARACTER}" in text:  # Excel's plain CSV; the reader of tables knows for certain
-            text = head.decode("cp1252", "replace")
-        if text.lstrip().startswith("<"):
-            return False  # XML in one line may list leads as well
-        lines = [line for line in text.splitlines() if line.strip() and not line.casefold().startswith("sep=")]
-        names = re.split(f"[{re.escape(DELIMITERS)}]", lines[0]) if len(lines) > 1 else []
-        return sum(_is_lead(name.strip(" \"'")) for name in names) >= _FEWEST_LEADS
+        """By leads among the cells of the heading."""
+        return _num_above(head) is not None
 
     def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
         """All rows are looked at, a part of them at a time; those of the window are kept."""
-        table = open_text_table(path)
+        with path.open("rb") as file:
+            num_above = _num_above(file.read(NUM_HEAD_BYTES))
+        table = open_text_table(path, num_above=num_above or 0)
         columns = [name for name in table.names if _is_lead(name)]
         units = {_taken_apart(name)[1] for name in columns}
         if len(units) > 1:
@@ -84,8 +83,44 @@ class Csv(OneEcgFormat):
         )
 
 
+def _num_above(head: bytes) -> int | None:
+    """How many lines stand above a heading of leads where comments do, 0 where none does; None without such a heading.
+
+    The last of the comments may be the heading, as numpy writes it.
+    """
+    lines = list(io.StringIO(_text(head), newline=""))
+    said = [number for number, line in enumerate(lines) if line.strip(_IDLE) and not line.casefold().startswith("sep=")]
+    num_comments = next((place for place, number in enumerate(said) if not _COMMENT.match(lines[number])), len(said))
+    for place in (num_comments, num_comments - 1):
+        if 0 <= place < len(said) - 1 and _names_leads(lines[said[place]]):
+            return said[place] if num_comments else 0
+    return None
+
+
+def _names_leads(line: str) -> bool:
+    names = re.split(f"[{re.escape(DELIMITERS)}]", line)
+    return sum(_is_lead(name.strip(" \"'\r\n")) for name in names) >= _FEWEST_LEADS
+
+
+def _text(head: bytes) -> str:
+    """The beginning of a file as text, which may be packed; "" where it is none."""
+    if head.startswith(_GZIP):
+        try:
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, _MOST_UNPACKED)
+        except zlib.error:
+            return ""
+    is_wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if b"\0" in head and not is_wide:
+        return ""
+    text = head.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+    if "\N{REPLACEMENT CHARACTER}" in text:  # Excel's plain CSV; the reader of tables knows for certain
+        text = head.decode("cp1252", "replace")
+    return "" if text.lstrip().startswith("<") else text  # XML in one line may list leads as well
+
+
 def _taken_apart(name: str) -> tuple[str, str]:
     """A column's name and the unit behind it, in lower case; "" where there is none. Times may be called by theirs."""
+    name = _COMMENT.sub("", name, count=1).strip()
     if name.casefold() in _CALLED_BY_UNIT:
         return _TIMES[0], name.casefold()
     found = _WITH_UNIT.fullmatch(name) if len(name) <= _LONGEST_NAME else None
