@@ -51,6 +51,20 @@ def num_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.skipif(not is_suitable(torch.zeros(1)), reason="torch has no oneDNN here")
+@pytest.mark.parametrize(("config", "at_once"), [(CONFIGS[0], 3), (CONFIGS[1], 2), (CONFIGS[1], 5)])
+@torch.inference_mode()
+def test_no_more_images_go_through_a_block_than_memory_is_kept_of(
+    config: ViTConfig, at_once: int, num_rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vit, tokens = random_vit(config, seed=1), 1 + config.num_patches
+    monkeypatch.setattr(frozen_vit, "_MOST_BYTES", at_once * tokens * 4 * config.embed_dim * 4)  # float32, 4 x wide
+    found = frozen_pooled_each(vit, images(config), BOTH)
+    assert max(num_rows) == at_once * tokens
+    for one, other in zip(found, pooled_each(vit, images(config), BOTH), strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.skipif(not is_suitable(torch.zeros(1)), reason="torch has no oneDNN here")
 @torch.inference_mode()
 def test_for_the_class_token_the_last_block_computes_one_token(num_rows: list[int]) -> None:
     config = CONFIGS[1]

@@ -1,12 +1,13 @@
 """A plain ViT's forward pass where nothing is learnt: the same function, with less of it computed.
 
-On a processor, in 32 bits and without gradients, products go through oneDNN with the GELU inside. For the class token
-alone, the last block takes keys and values of all tokens and everything else of one. Anywhere else, and for an encoder
-that is not plain (one with adapters, say), it is ``pooled_each``.
+On a processor, in 32 bits and without gradients, products go through oneDNN with the GELU inside, for so few images at
+a time that memory is used again. For the class token alone, the last block takes keys and values of all tokens and
+everything else of one. Anywhere else, and for an encoder that is not plain (one with adapters, say), it is
+``pooled_each``.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,11 @@ from torch import Tensor, nn
 from pacx.models.onednn import OneDNNLinear, is_suitable
 from pacx.models.vit import pooled_each
 from pacx.models.vit_config import Pooling
+
+_MOST_BYTES = 32 * 1024**2
+"""Of the widest layer of the images that go through a block at once.
+
+glibc hands larger arrays back to the system, which fills every page of the next one with zeros."""
 
 
 def frozen_pooled(vit: VisionTransformer, images: Tensor, pooling: Pooling) -> Tensor:
@@ -45,6 +51,17 @@ def _applies(vit: VisionTransformer, images: Tensor) -> bool:
 
 def _tokens(vit: VisionTransformer, images: Tensor, num_read: int | None = None) -> Tensor:
     """The first ``num_read`` tokens, or all, after the final norm: (B, num_read, D)."""
+    return torch.cat([_tokens_at_once(vit, some, num_read) for some in images.split(_num_at_once(vit))])
+
+
+def _num_at_once(vit: VisionTransformer) -> int:
+    """How many images go through a block together."""
+    widest: int = max(block.mlp.fc1.out_features for block in cast("list[Any]", list(vit.blocks)))
+    num_tokens = vit.num_prefix_tokens + vit.patch_embed.num_patches
+    return max(1, _MOST_BYTES // (num_tokens * widest * torch.float32.itemsize))
+
+
+def _tokens_at_once(vit: VisionTransformer, images: Tensor, num_read: int | None) -> Tensor:
     tokens = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))  # (B, 1 + L, D)
     *first, last = cast("list[Block]", list(vit.blocks))
     for block in first:
