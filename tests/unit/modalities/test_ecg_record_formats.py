@@ -188,6 +188,22 @@ def test_byte_offsets_baselines_and_what_was_not_recorded(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "r.mat").signals, read(tmp_path / "r.hea").signals)
 
 
+@pytest.mark.parametrize("skew", [1, 7, 300])
+def test_a_skewed_lead_is_moved_to_its_time_and_its_last_samples_are_in_no_file(skew, tmp_path):
+    values = steps(1000)
+    stored = values.copy()
+    stored[1, :skew], stored[1, skew:] = 0, values[1, :-skew]  # sample i stands in frame i + skew
+    (tmp_path / "r.dat").write_bytes(packed("16", stored))
+    lines = [f"r.dat 16:{skew if lead == 'II' else 0} 1000(0)/mV 16 0 0 0 0 {lead}" for lead in ECG_LEADS]
+    (tmp_path / "r.hea").write_text(header("r", lines, 1000))
+    expected = values / 1000.0
+    expected[1, -skew:] = np.nan
+    np.testing.assert_allclose(read(tmp_path / "r.hea").twelve(), expected, atol=1e-12)
+    for window in (Window(500, 100), Window(650, 340), Window(995)):
+        part = read(tmp_path / "r.hea", window=window)
+        np.testing.assert_allclose(part.twelve(), expected[:, window.within(1000)], atol=1e-12)
+
+
 def test_other_signals_at_other_rates_are_passed_over(tmp_path):
     values = steps(4000)
     frames = np.concatenate([values.reshape(12, 1000, 4).transpose(1, 0, 2).reshape(1000, 48), np.ones((1000, 1))], 1)
