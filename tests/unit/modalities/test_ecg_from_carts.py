@@ -15,6 +15,7 @@ from ecg_loading import loaded
 
 from pacx.core.errors import DataError
 from pacx.core.vocabulary import ECG_LEADS
+from pacx.modalities.ecg_signal.doubts import Doubt, examined
 from pacx.modalities.ecg_signal.ecg_file import open_ecg
 from pacx.modalities.ecg_signal.facts import NO_FACTS, EcgFacts, EcgUnit, UnusableError
 from pacx.modalities.ecg_signal.readers import open_recordings
@@ -226,6 +227,16 @@ def test_the_rhythm_counts_wherever_it_stands(export):
     assert np.array_equal(read(path).signals, expected)
     path.write_text(text_of(path).replace(median, rhythm))
     assert read(path).notes == ("of several rhythms the first is taken",)
+
+
+def test_a_lead_that_the_cart_reports_off_is_counted_among_what_is_strange(export):
+    path = export("muse-xml")
+    assert read(path).questioned == ()
+    record = read(changed(path, (r"(<LeadID>V2</LeadID>(?:(?!LeadData).)*<LeadOff>)FALSE", r"\1true")))
+    assert record.questioned == ("V2",)
+    assert record.notes == ("the cart reports an electrode that was off",)
+    assert Doubt.QUESTIONED in examined(record, 2.0).doubts
+    assert Doubt.QUESTIONED not in examined(record, 2.0, ("I", "II")).doubts
 
 
 def test_muse_leads_that_are_stored_are_not_computed(export, tracing):

@@ -55,9 +55,7 @@ class Doubt(Enum):
     ARM_AND_LEFT_LEG = "has II and aVF turned against V6: right arm and left leg exchanged, or an extreme axis"
     ARM_AND_RIGHT_LEG = "has one of I, II and III nearly flat beside the others: an arm and the right leg exchanged"
     HUM = "hums at a mains frequency that the notch does not take out"
-    QUESTIONED = (
-        "has a lead that its device calls questionable or uncalibrated, or that was connected for a part of the time"
-    )
+    QUESTIONED = "has a lead that its device calls questionable or uncalibrated, or that was off for a part of the time"
     PADDED = "has zeros at its ends, which count as not recorded"
 
 

@@ -47,9 +47,12 @@ class MuseXml(OneEcgFormat):
             raise UnusableError("has leads of different lengths; export it again")
         if len({number(text_of(lead, "LeadTimeOffset") or "0", "when a lead begins") for lead in leads}) > 1:
             raise UnusableError("has leads that were not recorded at the same time; leave it out")
-        if any(text_of(lead, "LeadOff").casefold() == "true" for lead in leads):
-            notes += ("the cart reports an electrode that was off",)
         names = tuple(text_of(lead, "LeadID") for lead in leads)
+        off = tuple(
+            name for name, lead in zip(names, leads, strict=True) if text_of(lead, "LeadOff").casefold() == "true"
+        )
+        if off:
+            notes += ("the cart reports an electrode that was off",)
         steps_mv = tuple(_step_mv(lead, facts, rate_hz, names) for lead in leads)
         num_stored = len(samples[0]) if samples else 0
         stretch = window.within(num_stored)
@@ -60,6 +63,7 @@ class MuseXml(OneEcgFormat):
             num_stored=num_stored,
             start=later(_moment(root), window, rate_hz),
             resolution_mv=steps_mv,
+            questioned=off,
             patient_id=text_of(root, "PatientDemographics/PatientID"),
             notes=notes,
         )
