@@ -1,5 +1,8 @@
 """Directions that are shared: Gaussians of known canonical correlations, noise, and columns that tell one of them."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +20,7 @@ from pacx.evaluation.probes.shared_directions import (
 )
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import DirectionsConfig
-from pacx.models.linear.correlations import shared_directions
+from pacx.models.linear.correlations import SharedDirections, shared_directions
 from pacx.models.linear.ridge import design
 
 Float = NDArray[np.float64]
@@ -40,9 +43,10 @@ def gaussians(correlations: tuple[float, ...], seed: int = 0) -> tuple[Float, Fl
 
 
 def measured(films: Float, targets: Float, given: pd.DataFrame | None = None) -> list[ResultRow]:
-    table = pd.DataFrame(index=range(NUM)) if given is None else given
+    num = len(films)
+    table = pd.DataFrame(index=range(num)) if given is None else given
     data = DirectionsData(
-        dataset="made up", targets={"ecg": targets}, measured=np.arange(NUM), given=table, drawn_by="patient"
+        dataset="made up", targets={"ecg": targets}, measured=np.arange(num), given=table, drawn_by="patient"
     )
     return directions(data, {"mae": films}, COMPARISON, config=CONFIG)[0]
 
@@ -115,6 +119,27 @@ def test_a_column_that_tells_nothing_takes_nothing() -> None:
     rows = measured(films, targets, noise)
     assert value(rows, "shared_directions", "given age, sex").value == 3
     assert value(rows, "given_explains_1").value < 0.03
+
+
+def test_nothing_depends_on_which_side_of_a_direction_a_decomposition_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of a pair turn together; other processors turn others."""
+    _, films, targets = gaussians(CORRELATIONS)
+    cut, given = 60, pd.DataFrame({"age": np.random.default_rng(2).uniform(20, 90, 60)})
+    expected = measured(films[:cut], targets[:cut], given)
+    random = np.random.default_rng(0)
+
+    def turned(*words: Any) -> SharedDirections:
+        found = shared_directions(*words)
+        side = random.choice([-1.0, 1.0], len(found.correlations))
+        of_films, of_targets = (replace(each, matrix=each.matrix * side) for each in (found.of_films, found.of_targets))
+        return replace(found, of_films=of_films, of_targets=of_targets)
+
+    monkeypatch.setattr("pacx.evaluation.probes.shared_directions.shared_directions", turned)
+    for row, other in zip(expected, measured(films[:cut], targets[:cut], given), strict=True):
+        assert (row.metric, row.condition) == (other.metric, other.condition)
+        assert (row.value, row.ci_low, row.ci_high) == pytest.approx(
+            (other.value, other.ci_low, other.ci_high), abs=1e-9, nan_ok=True
+        ), row.metric
 
 
 def test_baseline_differences_and_sentences() -> None:

@@ -174,6 +174,26 @@ def _given(comparison: Comparison, features: Mapping[str, Float], data: Directio
     )
 
 
+class _Sides:
+    """Turns directions of every fold to the side of the first fold's.
+
+    Which of its two sides a decomposition gives is chance, and differs between processors; as correlations are about
+    the mean over all folds, they would differ, too.
+    """
+
+    def __init__(self) -> None:
+        self._first: Float | None = None
+
+    def of(self, scores: Float) -> Float:
+        """1 or -1 for each direction, (n,), of its scores (N, n) of all films."""
+        if self._first is None:
+            self._first = scores.copy()
+        n = min(scores.shape[1], self._first.shape[1])
+        sides = np.ones(scores.shape[1])
+        sides[:n] = np.where((scores[:, :n] * self._first[:, :n]).sum(axis=0) < 0, -1.0, 1.0)
+        return sides
+
+
 def _measured(
     features: Float, target: Float, data: DirectionsData, config: DirectionsConfig, is_given: bool
 ) -> Measured:
@@ -186,6 +206,7 @@ def _measured(
     exchanges = [_exchanged(data, config.seed, shuffle) for shuffle in range(config.num_shuffles)]
     films, targets, told = np.full((3, len(data.measured), most), np.nan)
     exchanged = np.full((config.num_shuffles, 2, len(data.measured), most), np.nan)
+    sides = [_Sides() for _ in range(1 + config.num_shuffles)]
     for held in np.array_split(order, config.folds):
         fitting = np.setdiff1d(np.arange(num), held)
         known = basis(data.given, fitting)
@@ -200,14 +221,18 @@ def _measured(
         found = shared_directions(of_films, of_targets, most, penalties)
         n = len(found.correlations)
         scores = found.of_films.scores(first)
-        films[places, :n], targets[places, :n] = scores[held], found.of_targets.scores(second[held])
+        side = sides[-1].of(scores)
+        scores *= side
+        films[places, :n], targets[places, :n] = scores[held], side * found.of_targets.scores(second[held])
         told[places, :n] = predicted(scores, known, fitting)[held]
         for shuffle, partner in enumerate(exchanges):
             of_others = design(second[partner[fitting]], fitting)
             by_chance = shared_directions(of_films, of_others, most, penalties)
             n = len(by_chance.correlations)
-            exchanged[shuffle, 0, places, :n] = by_chance.of_films.scores(first[held])
-            exchanged[shuffle, 1, places, :n] = by_chance.of_targets.scores(second[partner[held]])
+            scores = by_chance.of_films.scores(first)
+            side = sides[shuffle].of(scores)
+            exchanged[shuffle, 0, places, :n] = side * scores[held]
+            exchanged[shuffle, 1, places, :n] = side * by_chance.of_targets.scores(second[partner[held]])
     there = ~np.isnan(films).any(axis=0)
     shuffled = np.nan_to_num(np.stack([_correlations(each[0][:, there], each[1][:, there]) for each in exchanged]))
     return Measured(films=films[:, there], targets=targets[:, there], told=told[:, there], shuffled=shuffled)
