@@ -10,7 +10,6 @@ table of where its rows come from.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -134,12 +133,11 @@ class Numbers:
         return to_markdown(study_tables.mask_table(self.rows))
 
     def illness(self, kind: str, measure: str = illness_names.AREA, *, papers: bool = False) -> str:
-        """A table of the study of illness: "scores", "gains", "beyond", "over random" or "reached"."""
+        """A table of the study of illness: "scores", "gains", "beyond" or "reached"."""
         makers: Mapping[str, Callable[..., Table]] = {
             "scores": illness_tables.score_table,
             "gains": illness_tables.gain_table,
             "beyond": illness_tables.beyond_table,
-            "over random": partial(illness_tables.beyond_table, control=illness_names.RANDOM_VECTORS),
             "reached": illness_tables.reached_table,
         }
         return to_markdown(makers[kind](self.rows, measure, by_papers_probe=papers))

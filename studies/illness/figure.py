@@ -14,9 +14,18 @@ _COLOURS = {
     names.OF_MEASURES: "#d98e04",
     names.PAPER: INK,
     names.CONDITIONED: "#2f7fb8",
+    names.OF_MEASURES_AFTER: "#2e8b57",
 }
 _MEASURES = {names.AREA: "all patients", names.WITHIN: "among equally ill patients"}
-_CALLED = {**SHOWN, names.OF_MEASURES: "closed form, ECG measures", names.ORACLE: "oracle (true physiology)"}
+_CALLED = {
+    **SHOWN,
+    names.OF_MEASURES: "closed form, ECG measures",
+    names.PAPER: "Stage 2",
+    names.OF_MEASURES_AFTER: "Stage 2, then closed form, ECG measures",
+    names.ORACLE: "oracle (true physiology)",
+}
+_IN_A_ROW = 3
+"""Of the legend."""
 _STEP_APART = 1.06
 """Methods with the same number of pairs stand beside each other on the logarithmic axis."""
 
@@ -35,7 +44,7 @@ def draw_beyond(rows: Rows) -> bytes:
             axes.set_xlabel("pairs")
         handles, called = panels[0][0].get_legend_handles_labels()
         if handles:
-            figure.legend(handles, called, loc="outside lower center", ncols=len(handles))
+            figure.legend(handles, called, loc="outside lower center", ncols=_IN_A_ROW)
         return png_bytes(figure)
 
 

@@ -32,6 +32,9 @@ AGAINST: Mapping[str, tuple[str, ...]] = {
 }
 """Which methods' own pairs, as many, each method's are compared with."""
 
+BY_LABEL = (CLOSED_FORM, OF_MEASURES_AFTER, ORACLE)
+"""Methods that are shown label by label."""
+
 OWN, EQUALLY_ILL, RANDOM_VECTORS = "own", "equally ill", "random vectors"
 """Whose targets a film is given: its patient's, another patient's of the same tenth of acuity, or nobody's."""
 

@@ -1,10 +1,10 @@
 """Which steps the study consists of, in which order."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 
 from pacx.models.encoders.names import MAE
 from studies.illness.design import AFTER_TRAINING, BLIND_WORLD, CLOSED_FORMS, WORLD, Trainings
+from studies.illness.knowledge import KnowledgeStep
 from studies.illness.masks import mask_steps
 from studies.illness.names import ACUITY, CLOSED_FORM, EQUALLY_ILL, OF_ECG_AND_MEASURES, OF_MEASURES, OWN
 from studies.illness.steps import (
@@ -13,7 +13,6 @@ from studies.illness.steps import (
     ClosedFormStep,
     IllnessStep,
     IllnessStudy,
-    KnowledgeStep,
     in_world,
 )
 from studies.illness.training import AfterTrainingStep, TrainedStep
@@ -122,7 +121,8 @@ def _after_training(steps: Sequence[IllnessStep]) -> list[AfterTrainingStep]:
 def _trained(
     study: IllnessStudy, trainings: Trainings, stage_1_seeds: Sequence[int], stage_2_seeds: Sequence[int]
 ) -> list[TrainedStep]:
-    """One Stage 2 of each Stage 1, with a seed of its own, so that trainings differ by both."""
+    """Each Stage 1 begins with another seed of Stage 2, so that trainings differ by both; no seed comes twice."""
+    starts = [place % len(stage_2_seeds) for place in range(len(stage_1_seeds))]
     return [
         TrainedStep(
             name=f"{method} {trainings.num_pairs} {taught} mae {one} seed {seed}{in_world(trainings.world)}",
@@ -136,6 +136,7 @@ def _trained(
             seed=seed,
         )
         for method in trainings.methods
-        for one, seed in zip(stage_1_seeds[: trainings.num_stage_1], cycle(stage_2_seeds), strict=False)
+        for one, start in list(zip(stage_1_seeds, starts, strict=True))[: trainings.num_stage_1]
+        for seed in [*stage_2_seeds[start:], *stage_2_seeds[:start]][: trainings.num_seeds]
         for taught in trainings.taught
     ]

@@ -16,24 +16,24 @@ from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
 from pacx.evaluation.statistics.bootstrap import Column, Float, RowMaker, mean_over_seeds, ratio
 from pacx.models.encoders.names import MAE
-from studies.illness.cohorts import variables
 from studies.illness.design import BLIND_WORLD, METHODS, WORLD
+from studies.illness.knowledge import knowledge_rows
 from studies.illness.masks import mask_rows
 from studies.illness.names import (
     ACUITY,
     AGAINST,
     AREA,
     BOTH,
+    BY_LABEL,
     EQUALLY_ILL,
     HEADLINE,
     HOSPITAL,
     ILLNESS,
-    KNOWLEDGE,
     MEASURES,
     ORACLE,
     OWN,
+    PAPER,
     PAPERS_PROBE,
-    R2,
     RANDOM_VECTORS,
     SHARE,
     WITHIN,
@@ -45,8 +45,7 @@ from studies.illness.names import (
     subject,
     untaught,
 )
-from studies.illness.steps import READERS, AcuityStep, IllnessStep, IllnessStudy, KnowledgeStep, ProbedStep, key
-from studies.stepwise.cohorts import physiology_of
+from studies.illness.steps import READERS, RIDGE, AcuityStep, IllnessStep, IllnessStudy, ProbedStep, key
 from studies.stepwise.finished import Finished, cost_rows, origin
 from studies.stepwise.probing import GROUPS
 
@@ -138,8 +137,8 @@ class _Done(Finished[IllnessStudy]):
         return found
 
 
-def _kept(equal: Float, own: Float, base: Float) -> Float:
-    return ratio(equal - base, own - base)
+def _kept(control: Float, own: Float, base: Float) -> Float:
+    return ratio(control - base, own - base)
 
 
 def _more(own: Float, equal: Float, other_own: Float, other_equal: Float) -> Float:
@@ -163,37 +162,48 @@ class _Writer:
     n: int
     scored: Mapping[Subject, _Scored]
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether the films show nothing."""
+        return self.dataset != dataset_of(self.group)
+
     def rows(self) -> list[ResultRow]:
         """Scores, differences and shares, for each share of the labels.
 
         Controls have no scores of their own, nor has what the paper's probe reads or what films of nothing hold.
         """
         found: list[ResultRow] = []
-        has_scores = not self.by_papers_probe and self.dataset == dataset_of(self.group)
+        has_scores = not self.by_papers_probe and not self.is_blind
         scored = [name for name in self.scored if has_scores and not name.condition.endswith(_CONTROLS)]
         for part in range(len(FRACTIONS)):
             found += [self._score(name, part) for name in scored]
-            found += self._differences([(untaught(MAE, BOTH), baseline()), (untaught(ACUITY), baseline())], part)
+            if has_scores:
+                found += self._differences([(untaught(MAE, BOTH), baseline()), (untaught(ACUITY), baseline())], part)
             for method in METHODS:
                 for number in self.done.study.sizes.pairs:
                     found += self._of_pairs(method, number, part)
         return found
 
     def _of_pairs(self, method: str, number: int, part: int) -> list[ResultRow]:
-        """What one method gains from one number of pairs; of what ridge reads more is asked."""
+        """What one method gains from one number of pairs; of what ridge reads off films as they are more is asked."""
         own, equal, none = (subject(method, number, each) for each in (OWN, EQUALLY_ILL, RANDOM_VECTORS))
-        pairs = [(own, baseline()), (equal, baseline()), (own, equal), (own, none)]
-        if not self.by_papers_probe:
-            pairs += [(none, baseline())]
-        others = AGAINST.get(method, ())
-        found = self._differences([*pairs, *((own, subject(each, number, OWN)) for each in others)], part)
+        found = self._differences([(own, equal)], part)
+        if self.is_blind:
+            return found
+        others, is_bar = AGAINST.get(method, ()), self.measure == AREA and self.group == HEADLINE
+        if self.by_papers_probe:
+            others = tuple(each for each in others if each == PAPER and is_bar)
+        found += self._differences([(own, subject(each, number, OWN)) for each in others], part)
+        if self.by_papers_probe:
+            return found
+        found += self._differences([(each, baseline()) for each in (own, equal, none)], part)
         found += [row for each in others for row in self._more_beyond(method, each, number, part)]
-        is_shown_alone = not self.by_papers_probe and self.measure == WITHIN and self.group == HEADLINE
-        if is_shown_alone and {own, equal} <= self.scored.keys():
+        if self.measure == WITHIN and self.group == HEADLINE and {own, equal} <= self.scored.keys():
             found += [self._of_one(own, equal, part, one) for one in _shared([self.scored[own], self.scored[equal]])]
-        if not self.by_papers_probe and {own, equal, baseline()} <= self.scored.keys():
+        if {own, equal, baseline()} <= self.scored.keys():
             found += self._shares(method, number, part)
-            if number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1:
+            is_last = number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1
+            if method in BY_LABEL and is_last:
                 found += [self._difference(own, equal, part, label) for label in GROUPS[self.group]]
         return found
 
@@ -206,14 +216,13 @@ class _Writer:
         return [self._row(more_beyond(self.measure), gained, four, part, called=[four[0], four[2]])]
 
     def _shares(self, method: str, number: int, part: int) -> list[ResultRow]:
-        """What controls keep of the gain that bars ask for, and how much of the oracle's is reached; of gains only."""
+        """What random vectors keep of the gain, and how much of the oracle's is reached; of gains only."""
         own, equal, none = (subject(method, number, each) for each in (OWN, EQUALLY_ILL, RANDOM_VECTORS))
         found = []
-        is_asked = self.measure == AREA and self.group == HEADLINE
-        for control in (each for each in (equal, none) if is_asked and each in self.scored):
-            gained, base, kept = self._macros([own, baseline(), control], part)
+        if self.measure == AREA and self.group == HEADLINE and none in self.scored:
+            gained, base, kept = self._macros([own, baseline(), none], part)
             if gained[0] - base[0] > _POINT:
-                found.append(self._row(SHARE, _kept(kept, gained, base), [control, own], part))
+                found.append(self._row(SHARE, _kept(kept, gained, base), [none, own], part))
         oracle = [subject(ORACLE, number, each) for each in (OWN, EQUALLY_ILL)]
         if own not in oracle and set(oracle) <= self.scored.keys():
             four = self._macros([own, equal, *oracle], part)
@@ -289,29 +298,6 @@ def _seen(name: Subject, *, by_papers_probe: bool) -> Subject:
     return replace(name, condition=", ".join(filter(None, (name.condition, PAPERS_PROBE * by_papers_probe))))
 
 
-def _knowledge_rows(done: _Done, remark: str) -> list[ResultRow]:
-    """What films, ECG and labs know of each variable beyond acuity."""
-    names = list(variables(physiology_of(["anybody"], done.study.seed)))
-    by_source: dict[str, list[KnowledgeStep]] = {}
-    for step in done.steps:
-        if isinstance(step, KnowledgeStep):
-            by_source.setdefault(step.source, []).append(step)
-    found = []
-    for source, steps in by_source.items():
-        each = np.stack([np.asarray(done.files[step.name][R2], np.float64) for step in steps])  # (A, R, V)
-        draws = mean_over_seeds(each, seed=seed_of(done.study.seed, "stage 1"))
-        maker = RowMaker(
-            protocol=KNOWLEDGE,
-            dataset=HOSPITAL,
-            seed=done.study.seed,
-            provenance=origin(remark, list(map(done.about, steps))),
-        )
-        n = int(done.files[steps[0].name]["n"])
-        column = Column(source, R2, draws)
-        found += [maker.row(column, draws[:, place], label=name, n=n) for place, name in enumerate(names)]
-    return found
-
-
 def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: str) -> list[ResultRow]:
     """Rows of everything that is done.
 
@@ -327,14 +313,15 @@ def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: 
     rows: list[ResultRow] = []
     for world in dict.fromkeys(step.world for step in done.steps if isinstance(step, ProbedStep)):
         n = len(Pack.open(study.folders.downstream(world)).rows("test"))
+        blind = world == BLIND_WORLD  # of which a bar asks one thing
         rows += [
             row
-            for group in GROUPS
-            for reader in READERS
-            for measure in MEASURES
+            for group in ((HEADLINE,) if blind else GROUPS)
+            for reader in ((RIDGE,) if blind else READERS)
+            for measure in ((AREA,) if blind else MEASURES)
             for row in _Writer(
                 done=done,
-                dataset=dataset_of(group, is_blind=world == BLIND_WORLD),
+                dataset=dataset_of(group, is_blind=blind),
                 group=group,
                 by_papers_probe=reader == PAPERS_PROBE,
                 measure=measure,
@@ -343,4 +330,4 @@ def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: 
                 scored=done.scored(group, reader, measure, world),
             ).rows()
         ]
-    return rows + _knowledge_rows(done, remark) + mask_rows(done, remark) + cost_rows(done, remark, HOSPITAL)
+    return rows + knowledge_rows(done, remark) + mask_rows(done, remark) + cost_rows(done, remark, HOSPITAL)

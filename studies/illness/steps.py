@@ -1,4 +1,4 @@
-"""The study's steps: embed films once, fit closed forms and probe what they predict; say who knows what.
+"""The study's steps: embed films once, fit closed forms and probe what they predict.
 
 A file of draws holds by "group|view|measure" what ``probe_draws`` returns. Whatever is compared has the same patients,
 draws, label subsets and probe seeds, so every difference is paired.
@@ -25,24 +25,20 @@ from pacx.models.encoders.folder import load_encoder
 from pacx.models.linear.ridge import design, ridge
 from pacx.models.linear.whitening import principal_whitening
 from pacx.models.vit_config import Pooling
-from studies.illness.cohorts import tenths_of_films, true_acuity, true_physiology, variables
+from studies.illness.cohorts import tenths_of_films, true_acuity, true_physiology
 from studies.illness.design import TOWARDS, WORLD, IllnessFolders, IllnessSizes
-from studies.illness.knowledge import errors_beyond, r2_draws
 from studies.illness.names import (
     AREA,
     BOTH,
     EQUALLY_ILL,
     ORACLE,
     PAPERS_PROBE,
-    R2,
     RANDOM_VECTORS,
     WITHIN,
 )
-from studies.stepwise.cohorts import ACUITY_TENTH, physiology_of
+from studies.stepwise.cohorts import ACUITY_TENTH, DOWNSTREAM, TRIPLETS, physiology_of
 from studies.stepwise.probing import GROUPS, Measure, Reader, papers_probe, probe_draws, ridge_probe
 from studies.stepwise.step import Study, StudyStep
-
-_TRIPLETS, _DOWNSTREAM = "triplets", "downstream"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +128,7 @@ class FilmsStep(IllnessStep):
     def arrays(self) -> Mapping[str, NDArray[np.generic]]:
         """Features of the films with pairs, and of those with labels."""
         folders, encoder = self.study.folders, load_encoder(self.encoder)
-        packs = {_TRIPLETS: folders.pairs(self.num_pairs, self.world), _DOWNSTREAM: folders.downstream(self.world)}
+        packs = {TRIPLETS: folders.pairs(self.num_pairs, self.world), DOWNSTREAM: folders.downstream(self.world)}
         read = {each.value: encoder.pooled_by(each) for each in Pooling}
         return {
             name: np.concatenate(list(dict(embed_each(read, Pack.open(path), device=chosen_device())).values()), axis=1)
@@ -211,7 +207,7 @@ class BaselineStep(ProbedStep):
 
     def features(self) -> Mapping[str, NDArray[np.float32]]:
         """By pooling; "" = the class token, as it is released."""
-        array = films(self.study, self.stage_1, _DOWNSTREAM, self.world)
+        array = films(self.study, self.stage_1, DOWNSTREAM, self.world)
         return {"": np.split(array, len(Pooling), axis=1)[list(Pooling).index(Pooling.CLASS_TOKEN)], BOTH: array}
 
 
@@ -249,11 +245,11 @@ class ClosedFormStep(ProbedStep):
         fitting = pack.rows("train")
         ids = pack.sample_ids[fitting].tolist()
         row_of = {sample: row for row, sample in enumerate(whole.sample_ids)}
-        known = embedded(read, _TRIPLETS)[[row_of[sample] for sample in ids]]
+        known = embedded(read, TRIPLETS)[[row_of[sample] for sample in ids]]
         told = [self.taught_targets(each, pack, fitting).for_samples(ids) for each in self._targets(pack)]
         whitened = np.concatenate([principal_whitening(each)(each) for each in told], axis=1)
         fitted = ridge(design(known, pack.patient_ids[fitting]), whitened)
-        kept = fitted.predict(embedded(read, _DOWNSTREAM))[:, fitted.is_predicted]
+        kept = fitted.predict(embedded(read, DOWNSTREAM))[:, fitted.is_predicted]
         # nothing can be predicted: one feature that is the same for everybody
         return {"": kept.astype(np.float32) if kept.shape[1] else np.zeros((len(kept), 1), np.float32)}
 
@@ -269,39 +265,3 @@ class ClosedFormStep(ProbedStep):
             ids, patients = pack.sample_ids[fitting].tolist(), pack.patient_ids[fitting].tolist()
             return with_shuffled_pairs(target, ids, patients, seed=self.seed, strata=tenths)
         return random_targets(target, seed=self.seed) if self.taught == RANDOM_VECTORS else target
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnowledgeStep(IllnessStep):
-    """What one source knows of each variable of the body beyond acuity, over the patients with pairs.
-
-    Args:
-        source: in words.
-        modalities: whose embeddings; none = films.
-        stage_1: seed of the MAE that reads the films.
-    """
-
-    source: str
-    modalities: tuple[str, ...] = ()
-    stage_1: int | None = None
-
-    def arrays(self) -> Mapping[str, NDArray[np.generic]]:
-        """Draws (R, V) of R2."""
-        study = self.study
-        pack = Pack.open(study.folders.pairs(study.folders.most_pairs))
-        physiology = physiology_of(pack.patient_ids.tolist(), study.seed)
-        told, untold = errors_beyond(
-            self._features(pack),
-            np.stack(list(variables(physiology).values()), axis=1),
-            physiology.acuity,
-            pack.patient_ids.astype(str),
-            seed=study.seed,
-        )
-        draws = patient_bootstrap(pack.patient_ids, num_draws=study.num_draws, seed=study.seed)
-        return {R2: r2_draws(told, untold, draws).astype(np.float32), "n": np.array(len(pack))}
-
-    def _features(self, pack: Pack) -> NDArray[np.generic]:
-        if self.stage_1 is not None:
-            return films(self.study, self.stage_1, _TRIPLETS)
-        targets = open_targets([self.study.folders.targets(name) for name in self.modalities])
-        return np.concatenate([each.for_samples(pack.sample_ids.tolist()) for each in targets], axis=1)

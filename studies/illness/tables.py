@@ -142,14 +142,16 @@ def gain_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
     return _table(rows, body, "taught", f"Gain over the MAE in points of {said}")
 
 
-def beyond_table(rows: Rows, measure: str, *, by_papers_probe: bool, control: str = EQUALLY_ILL) -> Table:
-    """What a patient's own pair adds to a control: the headline where the control is equally ill patients' pairs."""
+def beyond_table(rows: Rows, measure: str, *, by_papers_probe: bool) -> Table:
+    """What a patient's own pair adds to an equally ill patient's: the headline."""
     body: list[tuple[Cell, ...]] = []
     for method, number, called in _taught(rows):
-        own, other = (names.subject(method, number, each, by_papers_probe=by_papers_probe) for each in (OWN, control))
-        body += _line(rows, difference_metric(measure), own, other, called, points)
+        own, equal = (
+            names.subject(method, number, each, by_papers_probe=by_papers_probe) for each in (OWN, EQUALLY_ILL)
+        )
+        body += _line(rows, difference_metric(measure), own, equal, called, points)
     said = _of(measure, by_papers_probe=by_papers_probe)
-    return _table(rows, body, "taught", f"Own pairs minus {_CONTROLS[control]}, in points of {said}")
+    return _table(rows, body, "taught", f"Own pairs minus {_CONTROLS[EQUALLY_ILL]}, in points of {said}")
 
 
 def against_table(rows: Rows, measure: str) -> Table:
@@ -222,7 +224,7 @@ def mask_table(rows: Rows) -> Table:
 
 def label_table(rows: Rows) -> Table:
     """Own minus equally ill, label by label, with most pairs and all labels."""
-    methods = [name for name in (names.CLOSED_FORM, names.ORACLE) if measured_pairs(rows, name)]
+    methods = [name for name in names.BY_LABEL if measured_pairs(rows, name)]
     body = []
     for group in GROUPS:
         for label in rows.values_of("label", protocol=names.ILLNESS, dataset=names.dataset_of(group)):
@@ -236,7 +238,7 @@ def label_table(rows: Rows) -> Table:
                     metric = difference_metric(measure)
                     cells.append(points(illness_row(rows, metric, own, equal, group=group, label=label)))
             body.append((Cell(text=label.replace("_", " ")), Cell(text=group), *cells))
-    heads = [f"{method}{where}" for method in methods for where in ("", ", among equally ill")]
+    heads = [f"{SHOWN[method].partition(':')[0]}{where}" for method in methods for where in ("", ", among equally ill")]
     return Table(
         caption="Own pairs minus pairs of equally ill patients in points of AUROC of single labels, most pairs, all "
         "labels; intervals are not corrected for the number of labels.",
