@@ -11,8 +11,6 @@ from pacx.core.artifacts import read_json
 from pacx.core.errors import DataError
 
 TWIN_FILE = "twin.json"
-
-
 _NUM_ABOVE = 3
 
 
@@ -31,9 +29,17 @@ def twin_counts(root: Path, dataset: str = "") -> Mapping[str, int] | None:
         return _counts(root / TWIN_FILE, _about(root / TWIN_FILE))
     for folder in root.absolute().parents[:_NUM_ABOVE]:
         path = folder / TWIN_FILE
-        if path.is_file() and (about := _about(path)).get("dataset") == dataset:
+        if (about := _above(path)).get("dataset") == dataset:
             return _counts(path, about)
     return None
+
+
+def _above(path: Path) -> Mapping[str, Any]:
+    """What a file above the root says; nothing where somebody may not look into folders above his own."""
+    try:
+        return _about(path) if path.is_file() else {}
+    except PermissionError:
+        return {}
 
 
 def _about(path: Path) -> Mapping[str, Any]:

@@ -56,7 +56,8 @@ def _tokens(vit: VisionTransformer, images: Tensor, num_read: int | None = None)
 
 def _num_at_once(vit: VisionTransformer) -> int:
     """How many images go through a block together."""
-    widest: int = max(block.mlp.fc1.out_features for block in cast("list[Any]", list(vit.blocks)))
+    blocks: list[Any] = list(vit.blocks)
+    widest: int = max(block.mlp.fc1.out_features for block in blocks)
     num_tokens = vit.num_prefix_tokens + vit.patch_embed.num_patches
     return max(1, _MOST_BYTES // (num_tokens * widest * torch.float32.itemsize))
 
