@@ -249,9 +249,7 @@ class ClosedFormStep(ProbedStep):
         told = [self.taught_targets(each, pack, fitting).for_samples(ids) for each in self._targets(pack)]
         whitened = np.concatenate([principal_whitening(each)(each) for each in told], axis=1)
         fitted = ridge(design(known, pack.patient_ids[fitting]), whitened)
-        kept = fitted.predict(embedded(read, DOWNSTREAM))[:, fitted.is_predicted]
-        # nothing can be predicted: one feature that is the same for everybody
-        return {"": kept.astype(np.float32) if kept.shape[1] else np.zeros((len(kept), 1), np.float32)}
+        return {"": fitted.read(embedded(read, DOWNSTREAM))}
 
     def _targets(self, pack: Pack) -> list[FrozenTargets]:
         if self.method in TOWARDS:

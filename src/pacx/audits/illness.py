@@ -226,11 +226,7 @@ def _probe_rows(
     taught = design(pairs.features[paired], pairs.patient_ids[paired])
     features = {encoder.name: films.astype(np.float32)}
     for how, given in ((OWN, paired), (EXCHANGED, partner)):
-        fit = ridge(taught, told[given])
-        kept = fit.predict(films)[:, fit.is_predicted].astype(np.float32)
-        if not kept.shape[1]:  # nothing can be predicted: one feature that is the same for everybody
-            kept = np.zeros((len(films), 1), np.float32)
-        features[str(Subject(encoder.name, condition=how))] = kept
+        features[str(Subject(encoder.name, condition=how))] = ridge(taught, told[given]).read(films)
     subjects = [Subject(encoder.name, condition=how) for how in (OWN, EXCHANGED)]
     rows: list[ResultRow] = []
     for baseline in (encoder.name, str(subjects[1])):

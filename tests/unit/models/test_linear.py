@@ -212,3 +212,13 @@ def test_films_given_the_targets_of_others_share_nothing() -> None:
     partner = np.random.default_rng(0).permutation(2000)
     of_films, of_others = design(films, np.arange(2000)), design(targets[partner], np.arange(2000))
     assert shared_directions(of_films, of_others, 4, (1e-3, 1e-3)).correlations[0] < 0.15
+
+
+def test_a_probe_is_given_what_is_predicted_and_one_equal_feature_where_nothing_is() -> None:
+    features, constant = np.random.default_rng(0).standard_normal((300, 4)), np.full((300, 1), 0.7)
+    fit = ridge(design(features, np.arange(300)), np.concatenate([features[:, :2] @ [[2.0], [1.0]], constant], axis=1))
+    assert fit.is_predicted.tolist() == [True, False]
+    assert np.array_equal(fit.read(features), fit.predict(features)[:, :1].astype(np.float32))
+    assert np.array_equal(
+        ridge(design(features, np.arange(300)), constant).read(features), np.zeros((300, 1), np.float32)
+    )

@@ -202,6 +202,14 @@ class Ridge:
         """Targets (N, T) of features (N, D)."""
         return np.asarray(features, np.float64) @ self.weight + self.bias
 
+    def read(self, features: ArrayLike) -> NDArray[np.float32]:
+        """The targets that are predicted at all (N, K) of features (N, D), for a probe.
+
+        Where none is, one feature that is the same for everybody.
+        """
+        kept = self.predict(features)[:, self.is_predicted].astype(np.float32)
+        return kept if kept.shape[1] else np.zeros((len(kept), 1), np.float32)
+
 
 def ridge(
     films: Design, targets: ArrayLike, penalties: Sequence[float] = PENALTIES, standard_errors: float = 1.0
