@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from pacx.models.encoders.names import MAE
 from studies.illness.design import AFTER_TRAINING, BLIND_WORLD, CLOSED_FORMS, WORLD, Trainings
 from studies.illness.knowledge import KnowledgeStep
@@ -122,7 +124,6 @@ def _trained(
     study: IllnessStudy, trainings: Trainings, stage_1_seeds: Sequence[int], stage_2_seeds: Sequence[int]
 ) -> list[TrainedStep]:
     """Each Stage 1 begins with another seed of Stage 2, so that trainings differ by both; no seed comes twice."""
-    starts = [place % len(stage_2_seeds) for place in range(len(stage_1_seeds))]
     return [
         TrainedStep(
             name=f"{method} {trainings.num_pairs} {taught} mae {one} seed {seed}{in_world(trainings.world)}",
@@ -136,7 +137,7 @@ def _trained(
             seed=seed,
         )
         for method in trainings.methods
-        for one, start in list(zip(stage_1_seeds, starts, strict=True))[: trainings.num_stage_1]
-        for seed in [*stage_2_seeds[start:], *stage_2_seeds[:start]][: trainings.num_seeds]
+        for place, one in enumerate(stage_1_seeds[: trainings.num_stage_1])
+        for seed in np.roll(stage_2_seeds, -place).tolist()[: trainings.num_seeds]
         for taught in trainings.taught
     ]

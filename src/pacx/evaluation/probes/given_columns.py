@@ -35,7 +35,7 @@ def basis(table: pd.DataFrame, fitting: NDArray[np.int64]) -> Float:
 def numbers_of(column: "pd.Series[Any]") -> Float | None:
     """The numbers (N,) of a column, NaN where a cell is empty; None where a cell is a word, as then all of them are."""
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-    return None if (_is_word(column, numbers)).any() else numbers
+    return None if _is_word(column, numbers).any() else numbers
 
 
 def taken_for_words(table: pd.DataFrame) -> list[str]:
