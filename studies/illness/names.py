@@ -27,8 +27,7 @@ AGAINST: Mapping[str, tuple[str, ...]] = {
     OF_ECG_AND_MEASURES: (CLOSED_FORM, PAPER),
     AFTER: (PAPER,),
     OF_MEASURES_AFTER: (OF_MEASURES, PAPER),
-    PAPER: (CLOSED_FORM,),
-    CONDITIONED: (CLOSED_FORM, PAPER),
+    CONDITIONED: (PAPER,),
 }
 """Which methods' own pairs, as many, each method's are compared with."""
 

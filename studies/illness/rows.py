@@ -177,8 +177,6 @@ class _Writer:
         scored = [name for name in self.scored if has_scores and not name.condition.endswith(_CONTROLS)]
         for part in range(len(FRACTIONS)):
             found += [self._score(name, part) for name in scored]
-            if has_scores:
-                found += self._differences([(untaught(MAE, BOTH), baseline()), (untaught(ACUITY), baseline())], part)
             for method in METHODS:
                 for number in self.done.study.sizes.pairs:
                     found += self._of_pairs(method, number, part)
@@ -190,9 +188,9 @@ class _Writer:
         found = self._differences([(own, equal)], part)
         if self.is_blind:
             return found
-        others, is_bar = AGAINST.get(method, ()), self.measure == AREA and self.group == HEADLINE
+        others = AGAINST.get(method, ()) if self.group == HEADLINE else ()
         if self.by_papers_probe:
-            others = tuple(each for each in others if each == PAPER and is_bar)
+            others = tuple(each for each in others if each == PAPER and self.measure == AREA)
         found += self._differences([(own, subject(each, number, OWN)) for each in others], part)
         if self.by_papers_probe:
             return found

@@ -161,9 +161,10 @@ def against_table(rows: Rows, measure: str) -> Table:
         for other in AGAINST.get(method, ()):
             first, second = (subject(each, number, OWN) for each in (method, other))
             for metric, what in ((more_beyond(measure), "own minus equally ill"), (difference_metric(measure), "own")):
-                body += _line(rows, metric, first, second, f"{called}, less {SHOWN[other]}: {what}", points)
+                called_so = f"{called}, less {SHOWN[other]}: {what}"
+                body += _line(rows, metric, first, second, called_so, points, [names.HEADLINE])
     said = _of(measure, by_papers_probe=False)
-    return _table(rows, body, "what", f"One way of teaching less another, in points of {said}")
+    return _table(rows, body, "what", f"One way of teaching less another, in points of {said}", [names.HEADLINE])
 
 
 def each_table(rows: Rows, measure: str) -> Table:

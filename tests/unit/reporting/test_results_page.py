@@ -57,7 +57,7 @@ def test_the_gains_that_readme_names_stand_on_the_page() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_committed_rows_say_where_they_come_from(file: str) -> None:
     rows = read_rows(ROOT / file)
-    assert (ROOT / file).stat().st_size < 1_250_000
+    assert (ROOT / file).stat().st_size < 1_000_000
     assert not any("REHEARSAL" in each.provenance for each in rows)
     for word in ("python ", "commit ", "-dirty"):
         assert all((word in each.provenance) == (word != "-dirty") for each in rows), word
