@@ -33,7 +33,7 @@ from pacx.recipes.distill import DistillRun
 from pacx.recipes.distill_variants import distill_tiny_sparse
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny
-from pacx.recipes.mae import mae_tiny
+from pacx.recipes.mae import mae_tiny_muon
 from pacx.recipes.run import Run
 from pacx.training.config import TrainingConfig
 
@@ -74,8 +74,8 @@ class DemoConfig:
     num_downstream_patients: int = 1600
     """Patients with labelled films and masks, for the benchmarks."""
 
-    film_epochs: int = 40
-    """Epochs of the film autoencoder (Stage 1a)."""
+    film_epochs: int = 20
+    """Epochs of the film autoencoder (Stage 1a), whose matrices Muon steps."""
 
     ecg_epochs: int = 20
     """Epochs of the ECG autoencoder (Stage 1c)."""
@@ -98,7 +98,7 @@ class DemoConfig:
     @property
     def image_size_px(self) -> int:
         """The film encoder's input size."""
-        return mae_tiny().task.model.img_size
+        return mae_tiny_muon().task.model.img_size
 
     def hospital(self) -> "HospitalConfig":
         """The hospital this demo simulates."""
@@ -172,7 +172,7 @@ def _shortened(training: TrainingConfig, epochs: int, seed: int) -> TrainingConf
 
 def _unimodal_runs(config: DemoConfig, folders: DemoFolders) -> list[Run]:
     """Stage 1: films, ECGs, labs; none needs another."""
-    film, ecg, lab = mae_tiny(), ecg_tiny(), labs_tiny()
+    film, ecg, lab = mae_tiny_muon(), ecg_tiny(), labs_tiny()
     films, triplets = (folders.pack(name, config.image_size_px) for name in ("pretraining", "triplets"))
     patients = folders.hospital / "triplets"
     return [

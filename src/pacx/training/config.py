@@ -28,7 +28,7 @@ class MatrixOptimizer(Enum):
     """What steps weight matrices, where it is not AdamW as for all other parameters."""
 
     MUON = "muon"
-    """Steps in which all directions of a matrix move alike; torch 2.9 or later has it."""
+    """Steps in which all directions of a matrix move alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class TrainingConfig:
         betas: AdamW's two moments.
         matrix_optimizer: what steps weight matrices (parameters of two axes, adapters' among them); None steps them
             with AdamW, as all other parameters. Not together with FSDP.
+        matrix_rate_factor: how much larger than AdamW's the steps of ``matrix_optimizer`` are, above 0; None is 1. The
+            decay of both is ``weight_decay`` times ``learning_rate``.
         gradient_clip: largest L2 norm of all gradients together; None leaves them alone.
         ema_decay: release (and validate) a moving average of the trained weights, kept in 32 bit, of which this share
             stays at each step, such as 0.9999; None releases the weights themselves.
@@ -89,6 +91,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     matrix_optimizer: MatrixOptimizer | None = None
+    matrix_rate_factor: float | None = None
     gradient_clip: float | None = None
     ema_decay: float | None = None
     seed: int = 0
@@ -131,6 +134,11 @@ class TrainingConfig:
             )
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"training: gradient_clip is {self.gradient_clip}; give a positive norm or none")
+        if self.matrix_rate_factor is not None and (self.matrix_optimizer is None or self.matrix_rate_factor <= 0):
+            raise UsageError(
+                f"training: matrix_rate_factor is {self.matrix_rate_factor} and matrix_optimizer is "
+                f"{self.matrix_optimizer}; give a factor above 0 with an optimizer of matrices, or neither"
+            )
         if self.ema_decay is not None:
             require_decay(self.ema_decay)
         self._require_shardable()

@@ -34,7 +34,6 @@ from pacx.training.monitoring.tracking import require_trackers, tracking
 from pacx.training.run_folder import TrainingSummary, open_run
 from pacx.training.sharding import WholeModule, whole
 from pacx.training.stepping.nonfinite import Guard, looking_is_free
-from pacx.training.stepping.optimizers import require_optimizer
 from pacx.training.stepping.schedules import learning_rate
 from pacx.training.task import B, StageTask, StepLoss
 
@@ -73,7 +72,6 @@ class _Loop(Generic[B]):
                 f"{config.accumulate} parts; leave --training.accumulate out"
             )
         require_trackers(config)
-        require_optimizer(config)
         self.fabric = build_fabric(task, config)
         self.num_batches = task.num_batches(config)
         self.batch_size = min(config.batch_size, task.num_samples)

@@ -1,8 +1,7 @@
 """The optimiser of a stage: AdamW, or Muon for weight matrices with AdamW for the rest.
 
-`parameter groups + TrainingConfig -> optimiser -> loop, checkpoints`. Muon is torch's own. The two are one optimiser to
-everybody else: one list of groups, one state, so that schedules, clipping, gradient scaling and checkpoints need not
-know of it.
+`parameter groups + TrainingConfig -> optimiser -> loop, checkpoints`. The two are one optimiser to everybody else: one
+list of groups, one state, so that schedules, clipping, gradient scaling and checkpoints need not know of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,56 +13,49 @@ from torch.optim import AdamW, Optimizer
 
 from pacx.core.errors import UsageError
 from pacx.training.config import MatrixOptimizer, TrainingConfig
+from pacx.training.stepping.muon import Muon
 from pacx.training.task import ParameterGroup
-
-
-def require_optimizer(config: TrainingConfig) -> None:
-    """Refuse an optimiser that this torch does not have, before anything is written.
-
-    Raises:
-        UsageError: torch is older than 2.9.
-    """
-    if config.matrix_optimizer is MatrixOptimizer.MUON and not hasattr(torch.optim, "Muon"):
-        raise UsageError(
-            f"training: torch {torch.__version__} has no Muon, which came with 2.9; install a newer torch, or leave "
-            "--training.matrix-optimizer out"
-        )
 
 
 def build_optimizer(groups: Sequence[ParameterGroup], config: TrainingConfig, device: torch.device) -> Optimizer:
     """The optimiser over a stage's parameter groups, AdamW in one fused kernel where gradient scaling allows it.
 
     Raises:
-        UsageError: this torch has no Muon, or there is no matrix for it.
+        UsageError: Muon is asked for and there is no matrix for it.
     """
     is_fused = device.type in {"cpu", "cuda"} and config.precision != "16-mixed"
     settings: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "fused": is_fused}
     if config.matrix_optimizer is None:
         return AdamW([_as_torch(group.parameters, group.weight_decay) for group in groups], **settings)
-    require_optimizer(config)
-    return MuonWithAdamW(groups, **settings)
+    assert config.matrix_optimizer is MatrixOptimizer.MUON
+    return MuonWithAdamW(groups, factor=config.matrix_rate_factor or 1.0, **settings)
 
 
 class MuonWithAdamW(Optimizer):
     """Muon for parameters of two axes, AdamW for all others, as one optimiser.
 
-    Muon steps along the nearest half-orthogonal matrix of the averaged gradient, so that all directions of a matrix
-    move alike, however strong. Its steps are scaled to the size of AdamW's (0.2 sqrt(max(rows, columns)) times the
-    rate), so that a rate and a decay found for AdamW keep their meaning.
+    Steps of both are of one size (``Muon``) where the factor is 1, so that they can have one rate and one decay.
 
     Args:
         groups: of a stage; each is divided, and keeps its decay.
         lr: the rate of both.
+        factor: how much larger Muon's steps are.
         betas: AdamW's.
         fused: AdamW in one kernel.
 
     Raises:
         UsageError: no parameter has two axes.
-
-    Source: Jordan et al. 2024 (Muon); the scale from Liu et al. 2025 (arXiv:2502.16982).
     """
 
-    def __init__(self, groups: Sequence[ParameterGroup], *, lr: float, betas: tuple[float, float], fused: bool) -> None:
+    def __init__(
+        self,
+        groups: Sequence[ParameterGroup],
+        *,
+        lr: float,
+        factor: float,
+        betas: tuple[float, float],
+        fused: bool,
+    ) -> None:
         matrices: list[dict[str, Any]] = []
         others: list[dict[str, Any]] = []
         for group in groups:
@@ -73,7 +65,7 @@ class MuonWithAdamW(Optimizer):
                     part.append(_as_torch(chosen, group.weight_decay))
         if not matrices:
             raise UsageError("training: no weight matrix trains here, so leave --training.matrix-optimizer out")
-        self._parts: list[Optimizer] = [torch.optim.Muon(matrices, lr=lr, adjust_lr_fn="match_rms_adamw")]
+        self._parts: list[Optimizer] = [Muon(matrices, lr=lr, factor=factor)]
         self._parts += [AdamW(others, lr=lr, betas=betas, fused=fused)] if others else []
         self._sizes = [len(part.param_groups) for part in self._parts]
         # the same dictionaries: whoever sets a rate here sets it there
