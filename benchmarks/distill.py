@@ -20,7 +20,7 @@ from pacx.data.augment import augment, to_input
 from pacx.models.vit import random_vit
 from pacx.models.vit_config import ViTConfig
 from pacx.objectives.objective import complete
-from pacx.training.distillation import DistillModule
+from pacx.training.distillation import DistillModule, drawn_evenly
 from pacx.training.task_config import DistillTaskConfig, PatchDropout
 
 
@@ -44,7 +44,7 @@ def speed(size: str, batch_size: int, steps: int, mask_ratio: float) -> None:
         wall, processor = time.perf_counter(), time.process_time()
         images = to_input(augment(films, keys, config.augmentation, seed=0, epoch=step), preprocessing)
         noise = uniform(0, "patch-dropout", step, keys, shape.num_patches)
-        seen = torch.from_numpy(noise.argsort(axis=1)[:, :num_seen]) if mask_ratio else None
+        seen = torch.from_numpy(drawn_evenly(noise, num_seen)) if mask_ratio else None
         module.score(module.features(images, seen), targets).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -52,8 +52,8 @@ def speed(size: str, batch_size: int, steps: int, mask_ratio: float) -> None:
     rates = batch_size / np.array(taken[1:])  # the first step warms up
     low, middle, high = np.quantile(rates[:, 0], [0, 0.5, 1])
     print(
-        f"{size}, batch {batch_size}, {steps} steps, {num_seen} of {shape.num_patches} patches: {middle:.1f} films/s "
-        f"({low:.1f} to {high:.1f}), {np.median(rates[:, 1]):.1f} per processor second, peak {_peak_mib():.0f} MiB, "
+        f"{size}, batch {batch_size}, {steps} steps, {num_seen} of {shape.num_patches} patches: {middle:.3g} films/s "
+        f"({low:.3g} to {high:.3g}), {np.median(rates[:, 1]):.3g} per processor second, peak {_peak_mib():.0f} MiB, "
         f"{before:.0f} before the first step; commit {provenance('speed', 0).commit}"
     )
 

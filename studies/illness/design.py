@@ -8,12 +8,13 @@ from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.settings import SegmentationConfig
 from pacx.models.encoders.names import MAE
 from pacx.recipes.distill import DistillRun, distill_tiny
-from pacx.recipes.distill_variants import distill_sparse, distill_tiny_conditioned
+from pacx.recipes.distill_variants import distill_tiny_conditioned
 from pacx.recipes.ecg import EcgRun
 from pacx.recipes.ecg_measures import EcgMeasuresRun, ecg_measures_tiny
 from pacx.recipes.labs import LabsRun
 from pacx.recipes.mae import MAERun
 from pacx.recipes.negative_controls import RandomTargetsRun, ShuffledPairsRun
+from pacx.training.task_config import PatchDropout
 from studies.illness.names import (
     AFTER,
     CLOSED_FORM,
@@ -52,7 +53,7 @@ CLOSED_FORMS: Mapping[str, tuple[str, ...]] = {
 """What each method in closed form is taught."""
 
 TRAINED: Mapping[str, Callable[[], DistillRun]] = {PAPER: distill_tiny, CONDITIONED: distill_tiny_conditioned}
-"""Recipes of what trains the encoder itself; each is run on a part of each film's patches, which costs a third."""
+"""Recipes of what trains the encoder itself; each is run on any quarter of each film's patches, which costs a third."""
 
 AFTER_TRAINING: Mapping[str, tuple[str, ...]] = {PAPER: (AFTER, OF_MEASURES_AFTER)}
 """Closed forms that are read off what is trained, taught alike."""
@@ -135,7 +136,7 @@ class IllnessSizes:
     def distill(self, method: str, epochs: int | None = None) -> DistillRun:
         """Stage 2 by one of ``TRAINED``, on a part of each film's patches."""
         run = TRAINED[method]()
-        task = replace(run.task, patch_dropout=distill_sparse().task.patch_dropout)
+        task = replace(run.task, patch_dropout=PatchDropout())
         length = epochs or run.training.epochs
         training = replace(run.training, epochs=length, validate_every_epochs=length)
         if self.is_rehearsal:

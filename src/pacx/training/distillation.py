@@ -5,10 +5,13 @@ nothing of packs, films' names or splits; ``tasks/distill.py`` brings those toge
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -105,3 +108,21 @@ class DistillModule(nn.Module):
         return targets._replace(
             values={**targets.values, TEACHER: taught}, observed={**targets.observed, TEACHER: everyone}
         )
+
+
+def drawn_evenly(noise: NDArray[np.float64], num_drawn: int) -> NDArray[np.int64]:
+    """Places of some patches of a square grid, one out of each of as many groups of neighbours.
+
+    Args:
+        noise: (B, L), by which a film's patch is drawn in each group: the smallest.
+        num_drawn: K, from 1 to L. Where it is a quarter of the patches of a grid of even sides, groups are two by two;
+            where it divides nothing, they differ by one patch.
+
+    Returns:
+        (B, K).
+    """
+    row, column = np.divmod(np.arange(noise.shape[1]), math.isqrt(noise.shape[1]))
+    by_neighbours = np.lexsort((column % 2, row % 2, column // 2, row // 2))  # two by two, row by row of such squares
+    groups = np.array_split(by_neighbours, num_drawn)
+    drawn = [group[noise[:, group].argmin(axis=1)] for group in groups]  # K times (B,)
+    return np.stack(drawn, axis=1)

@@ -128,6 +128,8 @@ class PatchDropout:
 
     Args:
         mask_ratio: share of the patches that a step leaves out, in (0, 1); at least one patch stays.
+        is_even: draw one patch of each group of neighbours, such as one of two by two where a quarter stays, so that
+            every step looks everywhere; otherwise any patches together.
 
     Raises:
         UsageError: the share is out of range.
@@ -137,6 +139,7 @@ class PatchDropout:
     """
 
     mask_ratio: float = 0.75
+    is_even: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:

@@ -20,7 +20,7 @@ from pacx.models.vit_config import Pooling, ViTConfig
 from pacx.objectives.mixup import EmbeddingMixup
 from pacx.objectives.token_regression_config import TokenRegressionConfig
 from pacx.training.config import TrainingConfig
-from pacx.training.distillation import TEACHER
+from pacx.training.distillation import TEACHER, drawn_evenly
 from pacx.training.loop import train
 from pacx.training.monitoring.reading_maps import patch_grid
 from pacx.training.task_config import DistillTaskConfig, MovingTeacher, PatchDropout, WeightedObjective
@@ -124,6 +124,36 @@ def test_a_step_of_patch_dropout_sees_the_drawn_patches_and_nothing_else(blob_pa
     assert torch.equal(found.embedding, other.embedding)
     changed = task.module.features(torch.where(is_seen, -images, images), first)
     assert not torch.allclose(found.embedding, changed.embedding, atol=1e-3)
+
+
+@pytest.mark.parametrize(("side", "num_drawn"), [(4, 4), (14, 49), (8, 32), (7, 12), (5, 25), (6, 1)])
+def test_patches_drawn_evenly_are_one_of_each_group_of_neighbours(side, num_drawn):
+    """Every film has as many, none twice; over many films each place comes up as often as its group's size says."""
+    noise = generator(0, "even", side).random((4000, side**2))
+    drawn = drawn_evenly(noise, num_drawn)
+    assert drawn.shape == (4000, num_drawn)
+    assert all(len(set(row.tolist())) == num_drawn for row in drawn)
+    shares = np.bincount(drawn.ravel(), minlength=side**2) / len(drawn)
+    expected = 1 / np.array([np.unique(drawn[:, group]).size for group in range(num_drawn)])
+    for group, share in enumerate(expected):
+        np.testing.assert_allclose(shares[np.unique(drawn[:, group])], share, atol=0.05)
+    assert shares.min() > 0
+    np.testing.assert_array_equal(drawn_evenly(noise[7:8], num_drawn), drawn[7:8])
+
+
+def test_a_quarter_drawn_evenly_is_one_patch_of_every_two_by_two():
+    drawn = drawn_evenly(generator(0, "even").random((50, 64)), 16)
+    for row in drawn:
+        assert len({(place // 8 // 2, place % 8 // 2) for place in row.tolist()}) == 16
+    assert len({tuple(row) for row in drawn.tolist()}) == 50
+
+
+def test_a_step_draws_evenly_where_it_is_asked_to(blob_pack, targets):
+    task = task_with(blob_pack, targets, patch_dropout=PatchDropout(mask_ratio=0.75, is_even=True))
+    batch = next(task.batches(0, CONFIG, 0, 1))
+    for row in task._seen(batch, 0).tolist():
+        assert len({(place // 4 // 2, place % 4 // 2) for place in row}) == 4
+    assert not torch.equal(task._seen(batch, 0), task._seen(batch, 1))
 
 
 def test_all_patches_seen_in_any_order_are_the_whole_film(blob_pack, targets):

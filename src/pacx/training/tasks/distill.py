@@ -37,7 +37,7 @@ from pacx.objectives.regression import RegressionObjective
 from pacx.objectives.whitening import chosen_shrinkage
 from pacx.training.card import encoder_card
 from pacx.training.config import TrainingConfig
-from pacx.training.distillation import DistillModule
+from pacx.training.distillation import DistillModule, drawn_evenly
 from pacx.training.engine import is_first_process
 from pacx.training.films import FilmStream
 from pacx.training.monitoring.alignment_metrics import collapse_advice, embedding_spread, mean_cosine, recall_at
@@ -283,9 +283,10 @@ class DistillTask(StageTask[Batch]):
         dropout = self.config.patch_dropout
         if dropout is None:
             return None
-        noise = uniform(self.seed, "patch-dropout", epoch, batch.keys, self._num_patches)
-        seen = noise.argsort(axis=1, kind="stable")[:, : dropout.num_seen(self._num_patches)]  # (B, K)
-        return torch.from_numpy(seen).to(self.device)
+        noise = uniform(self.seed, "patch-dropout", epoch, batch.keys, self._num_patches)  # (B, L)
+        num_seen = dropout.num_seen(self._num_patches)
+        drawn = drawn_evenly(noise, num_seen) if dropout.is_even else noise.argsort(axis=1, kind="stable")[:, :num_seen]
+        return torch.from_numpy(drawn).to(self.device)
 
     def _alignment(self, embeddings: Tensor) -> dict[str, float]:
         values: dict[str, float] = {}
