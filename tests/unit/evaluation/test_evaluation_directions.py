@@ -217,6 +217,10 @@ def test_bad_input_is_refused_in_a_sentence() -> None:
         measured(films * np.nan, targets)
     with pytest.raises(UsageError, match="no column colour to be given; it has age"):
         given_columns(pd.DataFrame({"age": [1]}), ("colour",), "packs/films")
+    table = pd.DataFrame({"sample_id": list("abcdef"), "view": list("PPPAAA"), "age_days": range(6)})
+    with pytest.raises(UsageError, match="column sample_id of packs/films has 6 words in 6 films"):
+        given_columns(table, ("view", "age_days", "sample_id"), "packs/films")
+    assert list(given_columns(table, ("view", "age_days"), "packs/films")) == ["view", "age_days"]
     with pytest.raises(UsageError, match="one in twenty"):
         DirectionsConfig(num_shuffles=5)
     assert require_enough(25, CONFIG, ("test",)) == ""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pacx.core.errors import DataError
+from pacx.core.errors import DataError, UsageError
 from pacx.core.randomness import generator
 from pacx.data.packs.pack import require_columns
 from pacx.evaluation.comparison import Comparison
-from pacx.evaluation.probes.given_columns import basis, predicted, residuals
+from pacx.evaluation.probes.given_columns import basis, numbers_of, predicted, residuals
 from pacx.evaluation.results import ResultRow
 from pacx.evaluation.settings import DirectionsConfig
 from pacx.evaluation.statistics.bootstrap import Column, PatientDraws, patient_bootstrap, ratio, with_differences
@@ -280,7 +280,14 @@ def given_columns(table: "pd.DataFrame", names: Sequence[str], place: object) ->
     """Columns of a pack's records by name.
 
     Raises:
-        UsageError: one is not there.
+        UsageError: one is not there, or has words that hardly two films share: they explain everything.
     """
     require_columns(table, names, place, "be given")
+    for name in names:
+        if numbers_of(table[name]) is None and table[name].nunique() > len(table) / 2:
+            raise UsageError(
+                f"directions: column {name} of {place} has {table[name].nunique():,} words in {len(table):,} films, "
+                "which tells films apart one by one, and nothing would be left without it; give columns whose words "
+                "many films share"
+            )
     return table[list(names)]

@@ -142,7 +142,7 @@ class DistillTask(StageTask[Batch]):
                 shrinkage, error = chosen_shrinkage(embeddings.numpy(), values, observed, patients)
                 source = (
                     "chosen by leaving out patients, whose targets are then predicted with "
-                    f"{error:.3f} of their variance"
+                    f"{error:.3f} of the mean target's squared error"
                 )
             self.module.whitening.set(embeddings.numpy(), shrinkage)
             said.append(
