@@ -110,7 +110,7 @@ def calls() -> dict[str, str]:
         "predict": "predict mae films --out p.csv --device cpu",
         "predict, export": "predict exported films --out q.csv",
         "serve": "serve mae=exported --port 0 --no-auth --cache cache --limits.decode-workers 1",
-        "train mae": f"train mae-tiny --pack packs/films --out runs/mae {words_below('', TRAINING)} "
+        "train mae": f"train mae-tiny-muon --pack packs/films --out runs/mae {words_below('', TRAINING)} "
         + words_below("task.model.", MODEL)
         + " "
         + words_below("task.augmentation.", AUGMENTATION),
