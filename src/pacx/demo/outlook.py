@@ -23,7 +23,9 @@ _EVALUATION, _PICTURES, _PAGE = 634.0, 68.0, 11.0
 """The same for what hardly grows with the demo's sizes.
 
 From a whole demo of 13 minutes in two processes on an AMD EPYC (Zen 3), whose film autoencoder took 0.235 s for a step
-while the others worked beside it. Most of the evaluation is one process's, however many there are."""
+while the others worked beside it. A film's share holds Muon's part of a step as well, 94 ms beside some 290 forward and
+backward (docs/experiments.md), which the timed step leaves out. Most of the evaluation is one process's, however
+many there are."""
 
 
 class Step(Enum):
@@ -83,9 +85,9 @@ def seconds_of_a_training_step() -> float:
     import torch
 
     from pacx.models.mae.model import MaskedAutoencoder
-    from pacx.recipes.mae import mae_tiny
+    from pacx.recipes.mae import mae_tiny_muon
 
-    run = mae_tiny()
+    run = mae_tiny_muon()
     model, threads = MaskedAutoencoder(run.task.model), torch.get_num_threads()
     images = torch.zeros(64, 3, run.task.model.img_size, run.task.model.img_size)
     noise = torch.linspace(0, 1, run.task.model.num_patches).expand(len(images), -1)

@@ -17,7 +17,7 @@ from pacx.modalities.ecg_signal.arrays import read_array
 from pacx.models.encoders.names import MAE
 from pacx.models.mae.model import MaskedAutoencoder
 from pacx.models.strict_loading import load_strictly, read_state_dict
-from pacx.recipes.mae import mae_tiny
+from pacx.recipes.mae import mae_tiny_muon
 from pacx.reporting.figures import (
     FigureEntry,
     draw_ecg,
@@ -93,7 +93,7 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, device: s
     recordings = read_array(folders.hospital / "triplets" / "ecg.npy", folders.hospital / "triplets" / "ecg.json")
     picture_ecg(folders.figures, recordings.record(0), recordings.sample_rate_hz, recordings.sample_ids[0])
     films = Pack.open(folders.pack("pretraining", size))
-    model = MaskedAutoencoder(mae_tiny().task.model)
+    model = MaskedAutoencoder(mae_tiny_muon().task.model)
     weights = folders.run(MAE) / "mae.safetensors"
     load_strictly(model, read_state_dict(weights), weights)
     picture_reconstructions(folders.figures, films, films.rows("val"), model.eval(), seed)
