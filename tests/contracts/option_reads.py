@@ -49,7 +49,7 @@ class OptionReads:
     def _watch(self, settings: object, path: str) -> None:
         self._paths[id(settings)] = path
         self._kept.append(settings)
-        for each in dataclasses.fields(settings):  # type: ignore[arg-type]
+        for each in dataclasses.fields(settings):  # type: ignore[arg-type]  # only dataclasses are watched
             value = object.__getattribute__(settings, each.name)
             if dataclasses.is_dataclass(value):
                 self._watch(value, f"{path}{each.name}.")

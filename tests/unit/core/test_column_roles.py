@@ -10,7 +10,7 @@ OPTIONS = {Role.PATIENT: "--patient-column", Role.SPLIT: "--split-column"}
 
 
 def roles(*names: str, **settings: object) -> Roles:
-    return column_roles(names, EVERY, place="films.csv", options=OPTIONS, **settings)  # type: ignore[arg-type]
+    return column_roles(names, EVERY, place="films.csv", options=OPTIONS, **settings)  # type: ignore[arg-type]  # settings vary by call
 
 
 @pytest.mark.parametrize(

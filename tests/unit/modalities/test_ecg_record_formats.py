@@ -162,7 +162,7 @@ def test_every_signal_format_of_wfdb_is_read_whole_and_in_part(fmt, tmp_path):
 @pytest.mark.filterwarnings("ignore")  # of wfdb's writer
 @pytest.mark.parametrize("fmt", ["508", "516", "524"])
 def test_compressed_signals_of_wfdb_are_read(fmt, tmp_path):
-    pytest.importorskip("soundfile")
+    pytest.importorskip("soundfile", reason="wfdb writes FLAC by soundfile alone")
     values = steps(3000, most=100 if fmt == "508" else 900)
     imported_wfdb().wrsamp(
         "r", fs=500, units=["mV"] * 12, sig_name=list(ECG_LEADS), d_signal=values.T, fmt=[fmt] * 12,

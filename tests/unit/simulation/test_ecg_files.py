@@ -57,20 +57,20 @@ def by_pydicom(path: Path) -> tuple[Leads, float, datetime]:
 
 
 def by_pyedflib(path: Path) -> tuple[Leads, float, datetime]:
-    with pytest.importorskip("pyedflib").EdfReader(str(path)) as file:
+    with pytest.importorskip("pyedflib", reason="pip install '.[dev]'").EdfReader(str(path)) as file:
         names = [label.removeprefix("ECG ") for label in file.getSignalLabels()]
         leads = {name: file.readSignal(row) / 1000 for row, name in enumerate(names)}
         return leads, file.getSampleFrequency(0), file.getStartdatetime()
 
 
 def by_sierraecg(path: Path) -> tuple[Leads, float, datetime]:
-    file = pytest.importorskip("sierraecg").read_file(str(path))
+    file = pytest.importorskip("sierraecg", reason="pip install '.[dev]'").read_file(str(path))
     leads = {lead.label: lead.samples * 0.005 for lead in file.leads}
     return leads, file.leads[0].sampling_freq, STARTED  # it does not say the moment
 
 
 def by_ecgdatakit(path: Path) -> tuple[Leads, float, datetime]:
-    record = pytest.importorskip("ecgdatakit").FileParser().parse(path)
+    record = pytest.importorskip("ecgdatakit", reason="pip install '.[dev]'").FileParser().parse(path)
     millivolts = {"uV": 1e-3, "mV": 1.0}
     leads = {lead.label: lead.samples * millivolts[lead.units] for lead in record.leads}
     return leads, record.leads[0].sampling_rate, record.recording.date
