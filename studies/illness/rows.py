@@ -16,6 +16,7 @@ from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.results import MACRO, ResultRow, Subject, difference_metric
 from pacx.evaluation.statistics.bootstrap import Column, Float, RowMaker, mean_over_seeds, ratio
 from pacx.models.encoders.names import MAE
+from pacx.simulation.patients.labels import LABEL_GROUPS
 from studies.illness.design import BLIND_WORLD, METHODS, WORLD
 from studies.illness.knowledge import knowledge_rows
 from studies.illness.masks import mask_rows
@@ -47,7 +48,6 @@ from studies.illness.names import (
 )
 from studies.illness.steps import READERS, RIDGE, AcuityStep, IllnessStep, IllnessStudy, ProbedStep, key
 from studies.stepwise.finished import Finished, cost_rows, origin
-from studies.stepwise.probing import GROUPS
 
 _POINT = 0.01
 """Shares of a smaller gain say nothing."""
@@ -202,7 +202,7 @@ class _Writer:
             found += self._shares(method, number, part)
             is_last = number == self.done.study.sizes.pairs[-1] and part == len(FRACTIONS) - 1
             if method in BY_LABEL and is_last:
-                found += [self._difference(own, equal, part, label) for label in GROUPS[self.group]]
+                found += [self._difference(own, equal, part, label) for label in LABEL_GROUPS[self.group]]
         return found
 
     def _more_beyond(self, method: str, other: str, number: int, part: int) -> list[ResultRow]:
@@ -235,7 +235,7 @@ class _Writer:
         ours, theirs = self._drawn([first, second], part)
         gain = _macro(ours) - _macro(theirs)
         if label != MACRO:
-            gain = (ours - theirs)[:, GROUPS[self.group].index(label)]
+            gain = (ours - theirs)[:, LABEL_GROUPS[self.group].index(label)]
         return self._row(difference_metric(self.measure), gain, [first, second], part, label)
 
     def _of_one(self, own: Subject, equal: Subject, part: int, stage_1: int) -> ResultRow:
@@ -314,7 +314,7 @@ def illness_rows(study: IllnessStudy, steps: Sequence[IllnessStep], *, command: 
         blind = world == BLIND_WORLD  # of which a bar asks one thing
         rows += [
             row
-            for group in ((HEADLINE,) if blind else GROUPS)
+            for group in ((HEADLINE,) if blind else LABEL_GROUPS)
             for reader in ((RIDGE,) if blind else READERS)
             for measure in ((AREA,) if blind else MEASURES)
             for row in _Writer(

@@ -25,6 +25,7 @@ from pacx.models.encoders.folder import load_encoder
 from pacx.models.linear.ridge import design, ridge
 from pacx.models.linear.whitening import principal_whitening
 from pacx.models.vit_config import Pooling
+from pacx.simulation.patients.labels import LABEL_GROUPS
 from studies.illness.cohorts import tenths_of_films, true_acuity, true_physiology
 from studies.illness.design import TOWARDS, WORLD, IllnessFolders, IllnessSizes
 from studies.illness.names import (
@@ -37,7 +38,7 @@ from studies.illness.names import (
     WITHIN,
 )
 from studies.stepwise.cohorts import ACUITY_TENTH, DOWNSTREAM, TRIPLETS, physiology_of
-from studies.stepwise.probing import GROUPS, Measure, Reader, papers_probe, probe_draws, ridge_probe
+from studies.stepwise.probing import Measure, Reader, papers_probe, probe_draws, ridge_probe
 from studies.stepwise.step import Study, StudyStep
 
 
@@ -67,7 +68,7 @@ def _asked(study: IllnessStudy, world: str = WORLD) -> _Asked:
     return _Asked(
         data={
             group: ClassificationData.from_pack(pack, dataset=group, label_names=names)
-            for group, names in GROUPS.items()
+            for group, names in LABEL_GROUPS.items()
         },
         measures={AREA: auroc, WITHIN: lambda scores, labels, draws: auroc_within(scores, labels, tenths, draws)},
     )

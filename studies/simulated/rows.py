@@ -28,6 +28,7 @@ from pacx.evaluation.statistics.bootstrap import (
 )
 from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
+from pacx.simulation.patients.labels import LABEL_GROUPS
 from studies.simulated import names
 from studies.simulated.cohorts import ELSEWHERE
 from studies.simulated.design import BLIND, CONDITIONS, IN_LIFE, NO_WIRES, NOT_VISIBLE, World
@@ -44,7 +45,7 @@ from studies.simulated.names import (
 from studies.simulated.steps import AWAY, BaselineStep, HospitalStudy, MaskStep, Stage2Step, view
 from studies.stepwise.cohorts import DOWNSTREAM, MASKED
 from studies.stepwise.finished import Finished, cost_rows, macro, origin
-from studies.stepwise.probing import GROUPS, PROBE_SEEDS
+from studies.stepwise.probing import PROBE_SEEDS
 from studies.stepwise.step import StudyStep
 
 WITHOUT_WIRES = Subject(PACX, condition=names.WITHOUT_WIRES)
@@ -273,7 +274,7 @@ def study_rows(
     home = len(Pack.open(study.folders.pack(DOWNSTREAM, IN_LIFE.name)).rows("test"))
     away = len(Pack.open(study.folders.pack(DOWNSTREAM, ELSEWHERE)))
     rows: list[ResultRow] = []
-    for group, labels in GROUPS.items():
+    for group, labels in LABEL_GROUPS.items():
         for name, n in ((group, home), (f"{group} {AWAY}", away)):
             rows += _Writer(
                 done=done,

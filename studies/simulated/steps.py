@@ -22,11 +22,12 @@ from pacx.models.encoders.by_name import NamedEncoder, random_like
 from pacx.models.encoders.folder import LoadedEncoder, load_encoder
 from pacx.models.encoders.names import MAE, PACX, RANDOM
 from pacx.models.vit_config import Pooling
+from pacx.simulation.patients.labels import LABEL_GROUPS
 from studies.simulated.cohorts import ELSEWHERE
 from studies.simulated.design import CONDITIONS, IN_LIFE, NO_WIRES, WORLDS, Condition, StudyFolders, StudySizes, World
 from studies.simulated.names import STANDARDIZED
 from studies.stepwise.cohorts import DOWNSTREAM, MASKED, TRIPLETS
-from studies.stepwise.probing import GROUPS, papers_probe, probe_draws
+from studies.stepwise.probing import papers_probe, probe_draws
 from studies.stepwise.step import Study, StudyStep
 
 AWAY = "at the other site"
@@ -90,7 +91,7 @@ def probed(
         pooled = encoder.pooled_by(pooling)
         home = embed_pack(pooled, pack, device=chosen_device())
         both = None if away is None else np.concatenate([home, embed_pack(pooled, away, device=chosen_device())])
-        for group, names in GROUPS.items():
+        for group, names in LABEL_GROUPS.items():
             data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
             for standardize in (False, True) if is_followed else (False,):
                 key = f"{group}|{view(pooling, standardize=standardize)}"

@@ -18,10 +18,8 @@ from pacx.evaluation.statistics.bootstrap import Float, PatientDraws, mean_over_
 from pacx.evaluation.statistics.metrics import auroc
 from pacx.models.device import chosen_device
 from pacx.models.linear.ridge import PENALTIES, design, explained_left_out, weights_under
-from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
 from studies.stepwise.step import Study
 
-GROUPS: Mapping[str, tuple[str, ...]] = {"physiology-dense": PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
 PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
 """Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
 Measure = Callable[[Float, NDArray[np.float32], PatientDraws], Float]

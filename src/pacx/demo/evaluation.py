@@ -30,9 +30,8 @@ from pacx.models.encoders.imagenet import ImageNetModel
 from pacx.models.encoders.names import ABLATIONS, MAE, PACX
 from pacx.models.vit_config import Pooling
 from pacx.reporting.headlines import MEAN_IMAGE
-from pacx.simulation.patients.labels import ANATOMICAL, PHYSIOLOGY_DENSE
+from pacx.simulation.patients.labels import LABEL_GROUPS
 
-_GROUPS = (("physiology-dense", PHYSIOLOGY_DENSE), ("anatomical", ANATOMICAL))
 _DECODER = SegmentationConfig(epochs=10, learning_rate=2e-3, batch_size=32, warmup_epochs=1, num_seeds=1)
 """Shorter and steeper than the paper's 50 epochs at 1e-4, for some hundred films on two cores."""
 
@@ -102,7 +101,8 @@ def _classification_rows(
     """Probes on both groups of labels, on shares of them in both poolings, and of the ablations."""
     config, device = ProbeConfig(seed=seed), comparison.device
     pack = Pack.open(folders.pack("downstream", encoders.mae.preprocessing.image_size_px))
-    data = [ClassificationData.from_pack(pack, dataset=name, label_names=labels) for name, labels in _GROUPS]
+    groups = LABEL_GROUPS.items()
+    data = [ClassificationData.from_pack(pack, dataset=name, label_names=labels) for name, labels in groups]
     means = {each: Subject(encoder=each.name, pooling="mean") for each in (encoders.mae, encoders.pacx)}
     wanted = {each.name: each.encoder for each in encoders.all}
     wanted |= {str(subject): each.encoder.pooled_by(Pooling.PATCH_MEAN) for each, subject in means.items()}

@@ -26,7 +26,7 @@ from pacx.reporting.figures import (
     save_figure,
 )
 from pacx.reporting.pictures import picture_rescues
-from pacx.simulation.patients.labels import PHYSIOLOGY_DENSE
+from pacx.simulation.patients.labels import DENSE_GROUP, LABEL_GROUPS
 from pacx.training.monitoring.reconstructions import reconstruct
 
 _NUM_FILMS = 16
@@ -97,7 +97,7 @@ def draw_demo(folders: DemoFolders, encoders: DemoEncoders, seed: int, device: s
     weights = folders.run(MAE) / "mae.safetensors"
     load_strictly(model, read_state_dict(weights), weights)
     picture_reconstructions(folders.figures, films, films.rows("val"), model.eval(), seed)
-    dense = ClassificationData.from_pack(downstream, dataset="physiology-dense", label_names=PHYSIOLOGY_DENSE)
+    dense = ClassificationData.from_pack(downstream, dataset=DENSE_GROUP, label_names=LABEL_GROUPS[DENSE_GROUP])
     picture_rescues(
         folders.figures,
         downstream,

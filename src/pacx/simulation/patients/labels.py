@@ -8,6 +8,8 @@ the vessels, or only through their causes and companions; ECG and labs know more
 film itself shows. The thresholds stand in ``downstream_labels``, each with its clinical counterpart.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -25,6 +27,9 @@ PHYSIOLOGY_DENSE: tuple[str, ...] = (
     "sepsis",
 )
 ANATOMICAL: tuple[str, ...] = ("pleural_effusion", "pneumonia", "emphysema", "pacemaker", "aortic_widening")
+DENSE_GROUP = "physiology-dense"
+LABEL_GROUPS: Mapping[str, tuple[str, ...]] = {DENSE_GROUP: PHYSIOLOGY_DENSE, "anatomical": ANATOMICAL}
+"""Labels that are probed together, by the name under which results have them."""
 
 
 def downstream_labels(physiology: Physiology) -> pd.DataFrame:
