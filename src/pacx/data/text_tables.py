@@ -227,7 +227,7 @@ def open_text_table(
         DataError: the file cannot be read, is no text, or has no header.
     """
     with _explained(path):
-        head = _head(path, num_bytes)
+        head = unpacked_head(path, num_bytes)
         for mark, what in _NO_TEXT.items():
             if head.startswith(mark):
                 raise DataError(f"{path} is {what}; {_REMEDY}")
@@ -322,28 +322,43 @@ def _idle(delimiters: str) -> str:
     return f' \t\r\n"{delimiters}'
 
 
-def _head(path: Path, num_bytes: int) -> bytes:
-    """The beginning of the file unpacked, by Python's own libraries where they can: importing pyarrow takes long."""
-    packed = _packing(path)
-    if packed == "zstd":
-        with _stream(path) as raw:
-            return raw.read(num_bytes)
-    with gzip.open(path) if packed == "gzip" else bz2.open(path) if packed == "bz2" else path.open("rb") as file:
-        return file.read(num_bytes)
+def unpacked_head(path: Path, num_bytes: int) -> bytes:
+    """The first bytes of a file unpacked, by Python's own libraries where they can: importing pyarrow takes long.
+
+    A file that is cut off gives what is there: who reads on finds its end missing.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it cannot be read or unpacked.
+    """
+    head = bytearray()
+    with _explained(path):
+        unpacks = {"gzip": gzip.open, "bz2": bz2.open, "zstd": _stream}.get(_packing_of(path) or "")
+        with cast(io.BufferedReader, unpacks(path) if unpacks else path.open("rb")) as file:
+            try:
+                while part := file.read1(num_bytes - len(head)):
+                    head += part
+            except EOFError:
+                if not head:
+                    raise
+    return bytes(head)
 
 
 def _stream(path: Path) -> "pa.NativeFile":
     """The file unpacked."""
     import pyarrow as pa
 
-    return pa.input_stream(str(path), compression=_packing(path))
+    return pa.input_stream(str(path), compression=_packing_of(path))
 
 
-def _packing(path: Path) -> str | None:
-    """What packed it, by its first bytes: a browser unpacks what is called .gz, and not every name says so."""
-    with path.open("rb") as file:
-        begin = file.read(4)
+def packing(begin: bytes) -> str | None:
+    """What packed a file, by its first bytes: a browser unpacks what is called .gz, and not every name says so."""
     return next((kind for mark, kind in _PACKED.items() if begin.startswith(mark)), None)
+
+
+def _packing_of(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return packing(file.read(max(map(len, _PACKED))))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """ECG files of every format but XML and SCP-ECG: the oddities of each, read right or refused in a sentence."""
 
+import bz2
 import copy
 import gzip
 import json
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pydicom
 import pytest
 from ecg_loading import loaded, read_ecgs
@@ -940,6 +942,69 @@ def test_a_packed_table_is_an_ecg_in_a_folder_a_list_and_by_itself(tmp_path):
     (tmp_path / "b.csv.gz").write_bytes(broken[: len(broken) // 2])
     with pytest.raises(DataError, match="cannot be unpacked or read to its end"):
         read(tmp_path / "b.csv.gz")
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lambda data: pa.compress(data, "zstd", asbytes=True)])
+def test_other_packings_are_known_by_their_first_bytes(pack, tmp_path):
+    values = np.concatenate([np.arange(3000)[None] / 500, steps(3000)]).T
+    write_table(tmp_path / "a.csv", values, names=HEADING)
+    (tmp_path / "b.csv").write_bytes(pack((tmp_path / "a.csv").read_bytes()))
+    (tmp_path / "other.csv").write_bytes(pack(b"patient,age\n1,2\n" * 90_000))
+    found = open_recordings(tmp_path)
+    assert found.sample_ids == ("a", "b")
+    signals = loaded(found).signals
+    np.testing.assert_array_equal(signals[0], signals[1])
+
+
+@pytest.mark.parametrize(
+    ("names", "units", "clock", "delimiter"),
+    [  # PhysioNet's rdsamp with -c, without, with seconds; a cart's software; a spreadsheet in German
+        ("'Elapsed time',{leads}", "'hh:mm:ss.mmm','mV'", "'{m:d}:{s:06.3f}'", ","),
+        ("           time\t{leads}", "          (sec)\t(mV)", "{t:15.3f}", "\t"),
+        ("'Elapsed time',{leads}", "'seconds','mV'", "{t:.3f}", ","),
+        ("Time,{leads}", "[ms],[uV]", "{ms:.0f}", ","),
+        ("t;{leads}", "hh:mm:ss,000;µV", "{h:02d}:{m:02d}:{s:06.3f}", ";"),
+        ("Time,{leads}", '"",Volt', "{h:d}:{m:02d}:{s:09.6f}", ","),
+    ],
+)
+def test_units_may_stand_in_a_row_below_the_names(names, units, clock, delimiter, tmp_path):
+    name, quote = names.split(delimiter)[0], "'" if "'" in names else ""
+    unit_of_time, unit = units.split(delimiter)
+    millivolts = {"mv": 1, "uv": 1e-3, "µv": 1e-3, "volt": 1e3}[unit.strip("'()[]").lower()]
+    times = 55 + np.arange(3600) / 360  # over a full minute
+    rows = [
+        [clock.format(h=int(t // 3600), m=int(t // 60), s=t % 60, t=t, ms=1000 * t), *(f"{cell:g}" for cell in row)]
+        for t, row in zip(times, steps(3600).T, strict=True)
+    ]
+    heading = [[name, *(f"{quote}{lead}{quote}" for lead in ECG_LEADS)], [unit_of_time, *[unit] * 12]]
+    text = "\n".join(delimiter.join(row) for row in [*heading, *rows]) + "\n"
+    (tmp_path / "x.csv").write_text(text.replace(".", ",") if delimiter == ";" else text, encoding="utf-8")
+    record = read(tmp_path / "x.csv")
+    assert (record.rate_hz, record.leads, record.num_stored) == (360, ECG_LEADS, 3600)
+    np.testing.assert_allclose(record.twelve(), steps(3600) * millivolts, rtol=1e-9)
+    np.testing.assert_allclose(record.resolution_mv, millivolts)
+
+
+def test_a_row_of_units_must_not_contradict_the_names(tmp_path):
+    rows = "".join(f"{t / 500},1,2\n" for t in range(500))
+    (tmp_path / "x.csv").write_text("t,I [mV],II\ns,uV,uV\n" + rows)
+    with pytest.raises(DataError, match="different units"):
+        read(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("t,I [mV],II [millivolt]\ns,mV,mV\n" + rows)
+    assert read(tmp_path / "x.csv").num_stored == 500
+    for below in ("s,uV,adu", "s,uV,", "s,uV,2"):  # only a row of nothing but units is one
+        (tmp_path / "x.csv").write_text(f"t,I,II\n{below}\n" + rows)
+        with pytest.raises(DataError, match="no numbers"):
+            read(tmp_path / "x.csv", facts=FACTS)
+
+
+def test_a_clock_past_midnight_says_no_rate(tmp_path):
+    times = (24 * 3600 - 0.5 + np.arange(500) / 500) % (24 * 3600)
+    rows = [f"{int(t // 3600)}:{int(t // 60) % 60:02d}:{t % 60:06.3f},1,2" for t in times]
+    (tmp_path / "x.csv").write_text("\n".join(["time,I [mV],II [mV]", *rows]) + "\n")
+    with pytest.raises(DataError, match="--rate-hz"):
+        read(tmp_path / "x.csv")
+    assert read(tmp_path / "x.csv", facts=EcgFacts(rate_hz=500.0)).rate_hz == 500
 
 
 @pytest.mark.parametrize("unit", ["{} [mmHg]", "{} [mV/s]", "{} per mV", "{} [a.u.]", "I {} mV"])

@@ -1,23 +1,27 @@
 """Tables (csv, tsv, txt) of one recording: a row per sample, a column per lead, their names in the header.
 
-The unit stands behind the lead's name (``I [mV]``) or is said; the rate follows from a column of times, or is said.
-Times whose heading has no unit are in seconds where ECGs have such a rate: 1/60000 may be 60 kHz or a minute's part.
-Comments may stand above the heading (#, %, //), and gzip may have packed it all.
+The unit stands behind the lead's name (``I [mV]``), in a row of units below the names, or is said; the rate follows
+from a column of times, or is said. Times may be 1:02.500; others without a unit are in seconds where ECGs have such a
+rate: 1/60000 may be 60 kHz or a minute's part. Comments may stand above the heading (#, %, //), and gzip, bz2 or zstd
+may have packed it all. What PhysioNet's rdsamp prints is such a table.
 """
 
+import csv
 import io
 import re
-import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pacx.core.errors import DataError
 from pacx.core.host import require_memory
 from pacx.core.tables.cells import known
 from pacx.core.vocabulary import ECG_LEADS
-from pacx.data.text_tables import DELIMITERS, TextTable, open_text_table
+from pacx.data.text_tables import DELIMITERS, TextTable, open_text_table, packing, unpacked_head
 from pacx.modalities.ecg_signal.ecg_file import NUM_HEAD_BYTES, OneEcgFormat
 from pacx.modalities.ecg_signal.facts import EcgFacts, EcgUnit, UnusableError
 from pacx.modalities.ecg_signal.record import MILLIVOLTS, RATES_HZ, EcgRecord, Window
@@ -44,7 +48,10 @@ minute no ECG has; 3000 a minute may be one of 50 Hz."""
 _FEWEST_LEADS = 2
 _COMMENT = re.compile(r"[\s\"]*(?:#|%|//)")
 _IDLE = f' \t\r\n"{DELIMITERS}'
-_GZIP, _MOST_UNPACKED = b"\x1f\x8b", 2**16
+_AROUND = " \t\r\n\"'()[]"
+"""What may stand around a name or a unit that a row of them holds."""
+_CLOCK = r"'?\[?(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)\]?'?"
+"""Hours, minutes and seconds; elapsed or of a day."""
 _GROUPED = r"[-+]?[1-9]\d{0,2}[.,]\d{3}"
 """1,234 and 1.234: a fraction, or a thousand and more."""
 _MOST_DECIMALS = 5
@@ -58,21 +65,24 @@ class Csv(OneEcgFormat):
 
     def recognises(self, head: bytes, path: Path) -> bool:
         """By leads among the cells of the heading."""
-        return _num_above(head) is not None
+        return _num_above(_text(head, path)) is not None
 
     def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
         """All rows are looked at, a part of them at a time; those of the window are kept."""
         with path.open("rb") as file:
-            num_above = _num_above(file.read(NUM_HEAD_BYTES))
-        table = open_text_table(path, num_above=num_above or 0)
+            text = _text(file.read(NUM_HEAD_BYTES), path)
+        table = open_text_table(path, num_above=_num_above(text) or 0)
         columns = [name for name in table.names if _is_lead(name)]
-        units = {_taken_apart(name)[1] for name in columns}
-        if len(units) > 1:
+        below = _units_below(text, table, columns)
+        if below:
+            table = replace(table, num_header_lines=table.num_header_lines + 1)
+        said = {MILLIVOLTS.get(_taken_apart(name)[1] or below.get(name, "")) for name in columns}
+        if len(said | {MILLIVOLTS[below[name]] for name in columns if below}) > 1:
             raise UnusableError("has leads in different units; write all of them in one")
-        unit = units.pop()
-        rows = _Rows(table, columns, window)
-        known_facts = facts.behind(rows.rate_hz(facts.rate_hz), EcgUnit.MILLIVOLT if unit else None, tuple(columns))
-        factor = MILLIVOLTS[unit] if unit else known_facts.unit.millivolts
+        factor = said.pop()
+        rows = _Rows(table, columns, window, below)
+        known_facts = facts.behind(rows.rate_hz(facts.rate_hz), EcgUnit.MILLIVOLT if factor else None, tuple(columns))
+        factor = factor or known_facts.unit.millivolts
         return EcgRecord(
             signals=rows.kept.T * factor,
             stored_leads=tuple(_taken_apart(name)[0] for name in columns),
@@ -83,12 +93,12 @@ class Csv(OneEcgFormat):
         )
 
 
-def _num_above(head: bytes) -> int | None:
+def _num_above(text: str) -> int | None:
     """How many lines stand above a heading of leads where comments do, 0 where none does; None without such a heading.
 
     The last of the comments may be the heading, as numpy writes it.
     """
-    lines = list(io.StringIO(_text(head), newline=""))
+    lines = list(io.StringIO(text, newline=""))
     said = [number for number, line in enumerate(lines) if line.strip(_IDLE) and not line.casefold().startswith("sep=")]
     num_comments = next((place for place, number in enumerate(said) if not _COMMENT.match(lines[number])), len(said))
     for place in (num_comments, num_comments - 1):
@@ -102,12 +112,20 @@ def _names_leads(line: str) -> bool:
     return sum(_is_lead(name.strip(" \"'\r\n")) for name in names) >= _FEWEST_LEADS
 
 
-def _text(head: bytes) -> str:
-    """The beginning of a file as text, which may be packed; "" where it is none."""
-    if head.startswith(_GZIP):
+def _units_below(text: str, table: TextTable, columns: list[str]) -> dict[str, str]:
+    """The unit that stands below each name, in lower case, if all leads have one there; {} if there is no such row."""
+    line = next(iter(list(io.StringIO(text, newline=""))[table.num_header_lines :]), "")
+    cells = [cell.strip(_AROUND).casefold() for cell in next(csv.reader([line], delimiter=table.delimiter), [])]
+    units = {name: cell for name, cell in zip(table.names, cells, strict=False) if cell in _UNITS}
+    return units if all(units.get(name) in MILLIVOLTS for name in columns) else {}
+
+
+def _text(head: bytes, path: Path) -> str:
+    """The beginning of a file as text, unpacked if it is packed; "" where it is none."""
+    if packing(head):
         try:
-            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, _MOST_UNPACKED)
-        except zlib.error:
+            head = unpacked_head(path, NUM_HEAD_BYTES)
+        except DataError:
             return ""
     is_wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if b"\0" in head and not is_wide:
@@ -120,7 +138,7 @@ def _text(head: bytes) -> str:
 
 def _taken_apart(name: str) -> tuple[str, str]:
     """A column's name and the unit behind it, in lower case; "" where there is none. Times may be called by theirs."""
-    name = _COMMENT.sub("", name, count=1).strip()
+    name = _COMMENT.sub("", name, count=1).strip(" '")
     if name.casefold() in _CALLED_BY_UNIT:
         return _TIMES[0], name.casefold()
     found = _WITH_UNIT.fullmatch(name) if len(name) <= _LONGEST_NAME else None
@@ -140,15 +158,16 @@ class _Rows:
         table: the table.
         columns: of the leads.
         window: which samples are wanted.
+        units: of columns, from a row of units.
     """
 
     kept: NDArray[np.float64]  # (samples, leads)
     num_rows: int = 0
 
-    def __init__(self, table: TextTable, columns: list[str], window: Window) -> None:
+    def __init__(self, table: TextTable, columns: list[str], window: Window, units: Mapping[str, str]) -> None:
         clocks = [name for name in table.names if _taken_apart(name)[0].casefold() in _TIMES]
         clock = clocks[0] if clocks else None
-        self._unit_of_time = _taken_apart(clock)[1] if clock else None
+        self._unit_of_time = (_taken_apart(clock)[1] or units.get(clock)) if clock else None
         self._has_commas = table.delimiter != ","
         self._has_plain = self._has_grouped = self._has_fractions = False
         self.steps: list[float | None] = [None] * len(columns)
@@ -159,7 +178,7 @@ class _Rows:
             if not self.num_rows:
                 self.steps = [_step(chunk[name]) for name in columns]
             if clock:
-                times.append(self._numbers(chunk[clock]))
+                times.append(self._times(chunk[clock]))
             stop = None if window.num_samples is None else max(0, window.start + window.num_samples - self.num_rows)
             part = values[max(0, window.start - self.num_rows) : stop]
             require_memory(2 * part.nbytes, "the samples of a table")
@@ -203,6 +222,15 @@ class _Rows:
             self._has_fractions |= bool((is_marked & ~is_grouped).any())
             self._has_plain |= not is_marked[column != ""].all()
         return self._numbers(column)
+
+    def _times(self, column: "pd.Series[str]") -> NDArray[np.float64]:
+        """Times in the unit of the column, which is seconds where they are written with colons."""
+        parts = column.str.extract(f"^{_CLOCK}$")
+        if not len(parts) or parts[1].isna().any():
+            return self._numbers(column)
+        self._unit_of_time = "s"
+        hours, minutes, seconds = (parts[place].fillna("0").str.replace(",", ".").astype(float) for place in range(3))
+        return (3600 * hours + 60 * minutes + seconds).to_numpy()
 
     def _numbers(self, column: "pd.Series[str]") -> NDArray[np.float64]:
         import pandas as pd
