@@ -29,7 +29,7 @@ from pacx.evaluation.results import read_rows, rows_to_json, write_rows
 from pacx.models.device import AUTOMATIC, chosen_device
 from pacx.models.encoders.names import ABLATIONS, CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, REGRESSION_ONLY
 from pacx.models.encoders.origin import Origin, read_origin, write_origin
-from pacx.recipes.distill import DistillRun
+from pacx.recipes.distill import DistillRun, distill_tiny
 from pacx.recipes.distill_variants import distill_tiny_sparse
 from pacx.recipes.ecg import ecg_tiny
 from pacx.recipes.labs import labs_tiny
@@ -212,7 +212,7 @@ def _distillations(config: DemoConfig, folders: DemoFolders) -> list[DistillRun]
         pack=folders.pack("triplets", config.image_size_px),
         targets=(ecg, lab),
         out=folders.run(PACX),
-        training=_shortened(tiny.training, config.distillation_epochs, config.seed),
+        training=_shortened(distill_tiny().training, config.distillation_epochs, config.seed),  # too few for its rate
         resume=True,
     )
     return [
