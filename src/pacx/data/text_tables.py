@@ -13,12 +13,12 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pacx.core.errors import DataError, UsageError
 from pacx.core.tables.cells import BLANKS, bare
@@ -332,15 +332,13 @@ def unpacked_head(path: Path, num_bytes: int) -> bytes:
         DataError: it cannot be read or unpacked.
     """
     head = bytearray()
-    with _explained(path):
-        unpacks = {"gzip": gzip.open, "bz2": bz2.open, "zstd": _stream}.get(_packing_of(path) or "")
-        with cast(io.BufferedReader, unpacks(path) if unpacks else path.open("rb")) as file:
-            try:
-                while part := file.read1(num_bytes - len(head)):
-                    head += part
-            except EOFError:
-                if not head:
-                    raise
+    with _explained(path), _UNPACK[_packing_of(path)](path) as file:
+        try:
+            while part := file.read1(num_bytes - len(head)):
+                head += part
+        except EOFError:
+            if not head:
+                raise
     return bytes(head)
 
 
@@ -349,6 +347,14 @@ def _stream(path: Path) -> "pa.NativeFile":
     import pyarrow as pa
 
     return pa.input_stream(str(path), compression=_packing_of(path))
+
+
+_UNPACK: dict[str | None, Callable[[Path], Any]] = {
+    None: lambda path: path.open("rb"),
+    "gzip": gzip.open,
+    "bz2": bz2.open,
+    "zstd": _stream,
+}
 
 
 def packing(begin: bytes) -> str | None:

@@ -230,7 +230,7 @@ class _Rows:
             return self._numbers(column)
         self._unit_of_time = "s"
         hours, minutes, seconds = (parts[place].fillna("0").str.replace(",", ".").astype(float) for place in range(3))
-        return (3600 * hours + 60 * minutes + seconds).to_numpy()
+        return np.array(3600 * hours + 60 * minutes + seconds, dtype=np.float64)
 
     def _numbers(self, column: "pd.Series[str]") -> NDArray[np.float64]:
         import pandas as pd
