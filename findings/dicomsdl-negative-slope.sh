@@ -6,7 +6,7 @@
 # black; where there is no window, the slope is not heeded at all. The standard allows such slopes; a device that stores
 # light where film would be dark needs one. pixelData of the same library is right, so the numbers of a film and its
 # picture contradict each other.
-# Source: DICOM PS3.3 C.11.1.1.2 (output is slope times stored value plus intercept) and C.11.2 (the window comes after
+# Source: DICOM PS3.3 C.11.1 (output is slope times stored value plus intercept) and C.11.2 (the window comes after
 # it).
 # Seen: black to white for white to black, with a window and without; the same pixels with a slope of 1 are right. This
 # script fails when that changes.

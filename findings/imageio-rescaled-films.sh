@@ -7,7 +7,7 @@
 # the signed one: 128 to 255 become -128 to -1, and 32,768 to 65,535 become -32,768 to -1, and it says nothing of it.
 # Digital radiographs must have both, slope 1 and intercept 0. Those whose brightest pixel needs one bit less (12 bits in
 # 16, as most have) come out right, so that a test on a few films does not show it.
-# Source: DICOM PS3.3 C.8.11.3 (DX image module: unsigned, slope 1, intercept 0, both of type 1) and C.11.1.1.2 (output =
+# Source: DICOM PS3.3 C.8.11.3 (DX image module: unsigned, slope 1, intercept 0, both of type 1) and C.11.1 (output =
 # slope x stored + intercept); pydicom reads the same files as control.
 # Seen: int8 from -128 to 127 for a ramp of 0 to 255, int16 from -32,768 to 32,752 for one of 0 to 65,520. This script
 # fails when that changes.

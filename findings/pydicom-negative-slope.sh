@@ -6,7 +6,7 @@
 # slope it is the other way round, so what lies above the window becomes the least value, and white turns black. Nothing
 # is said. The standard allows such slopes; a device that stores light where film would be dark needs one. A set of
 # windowed films then holds negatives of those of one device.
-# Source: DICOM PS3.3 C.11.1.1.2 (rescale) and C.11.2.1.2.1 (below the window the least output value, above it the
+# Source: DICOM PS3.3 C.11.1 (rescale) and C.11.2.1.2.1 (below the window the least output value, above it the
 # greatest), and the same for LINEAR_EXACT and SIGMOID (C.11.2.1.3).
 # Seen: for three functions, falling values where rising ones are right, and the other way round; highdicom shows the
 # same films rightly (but for half a step with LINEAR), and pydicom those with the same values and a positive slope.
