@@ -322,10 +322,13 @@ def _idle(delimiters: str) -> str:
     return f' \t\r\n"{delimiters}'
 
 
-def unpacked_head(path: Path, num_bytes: int) -> bytes:
+def unpacked_head(path: Path, num_bytes: int, *, may_be_cut: bool = False) -> bytes:
     """The first bytes of a file unpacked, by Python's own libraries where they can: importing pyarrow takes long.
 
-    A file that is cut off gives what is there: who reads on finds its end missing.
+    Args:
+        path: the file.
+        num_bytes: how many, unpacked; fewer where the file ends.
+        may_be_cut: give what there is of a file that is cut off before, to somebody who reads on and finds that out.
 
     Raises:
         UsageError: there is no such file.
@@ -337,7 +340,7 @@ def unpacked_head(path: Path, num_bytes: int) -> bytes:
             while part := file.read1(num_bytes - len(head)):
                 head += part
         except EOFError:
-            if not head:
+            if not (head and may_be_cut):
                 raise
     return bytes(head)
 

@@ -124,7 +124,7 @@ def _text(head: bytes, path: Path) -> str:
     """The beginning of a file as text, unpacked if it is packed; "" where it is none."""
     if packing(head):
         try:
-            head = unpacked_head(path, NUM_HEAD_BYTES)
+            head = unpacked_head(path, NUM_HEAD_BYTES, may_be_cut=True)
         except DataError:
             return ""
     is_wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
