@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pacx.evaluation.results import Subject, difference_metric
 from pacx.models.encoders.names import MAE
+from pacx.simulation.patients.labels import DENSE_GROUP
 
 ILLNESS, KNOWLEDGE, HOSPITAL = "illness", "illness-knowledge", "simulated hospital"
 """Protocols and dataset."""
@@ -51,7 +52,7 @@ def more_beyond(measure: str) -> str:
     return difference_metric(f"{measure}_own_minus_equally_ill")
 
 
-HEADLINE = "physiology-dense"
+HEADLINE = DENSE_GROUP
 """The group of labels that bars ask for, and of which every Stage 1 is shown by itself."""
 
 

@@ -7,12 +7,13 @@ from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.models.encoders.names import MAE
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Cell, Table, format_interval
+from pacx.simulation.patients.labels import LABEL_GROUPS
 from studies.illness import names
 from studies.illness.names import AGAINST, EQUALLY_ILL, OWN, RANDOM_VECTORS, more_beyond, subject
 from studies.stepwise.cells import NOT_MEASURED, points, share
 
 FRACTIONS = (0.01, 0.1, 1.0)
-GROUPS = (names.HEADLINE, "anatomical")
+GROUPS = tuple(LABEL_GROUPS)
 
 _MOST_STAGE_1 = 10
 

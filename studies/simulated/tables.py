@@ -9,15 +9,16 @@ from pacx.evaluation.results import ResultRow, Subject, difference_metric
 from pacx.models.encoders.names import CONTRASTIVE_ONLY, ECG_ONLY, LABS_ONLY, MAE, PACX, RANDOM, REGRESSION_ONLY
 from pacx.reporting.result_rows import Rows
 from pacx.reporting.tables import Cell, Table, format_interval
+from pacx.simulation.patients.labels import LABEL_GROUPS
 from studies.simulated import names
 from studies.simulated.names import HOSPITAL, SHARE, STANDARDIZED, STUDY
 from studies.stepwise.cells import NOT_MEASURED, points, share
 
-DENSE, ANATOMICAL = f"{HOSPITAL}, physiology-dense", f"{HOSPITAL}, anatomical"
 AWAY = " at the other site"
 FRACTIONS = (0.01, 0.1, 1.0)
 _GAIN = difference_metric("auroc")
-_DATASETS = {DENSE: "physiology-dense", ANATOMICAL: "anatomical"}
+_DATASETS = {f"{HOSPITAL}, {group}": group for group in LABEL_GROUPS}
+DENSE, ANATOMICAL = _DATASETS
 _HEADS = tuple(f"{short}, {100 * part:g} %" for short in _DATASETS.values() for part in FRACTIONS)
 
 SHOWN: Mapping[str, str] = {
