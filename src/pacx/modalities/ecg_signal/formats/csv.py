@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,8 +70,7 @@ class Csv(OneEcgFormat):
 
     def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
         """All rows are looked at, a part of them at a time; those of the window are kept."""
-        with path.open("rb") as file:
-            text = _text(file.read(NUM_HEAD_BYTES), path)
+        text = _text(unpacked_head(path, NUM_HEAD_BYTES, may_be_cut=True), path)
         table = open_text_table(path, num_above=_num_above(text) or 0)
         columns = [name for name in table.names if _is_lead(name)]
         below = _units_below(text, table, columns)
@@ -114,7 +114,7 @@ def _names_leads(line: str) -> bool:
 
 def _units_below(text: str, table: TextTable, columns: list[str]) -> dict[str, str]:
     """The unit that stands below each name, in lower case, if all leads have one there; {} if there is no such row."""
-    line = next(iter(list(io.StringIO(text, newline=""))[table.num_header_lines :]), "")
+    line = next(islice(io.StringIO(text, newline=""), table.num_header_lines, None), "")
     cells = [cell.strip(_AROUND).casefold() for cell in next(csv.reader([line], delimiter=table.delimiter), [])]
     units = {name: cell for name, cell in zip(table.names, cells, strict=False) if cell in _UNITS}
     return units if all(units.get(name) in MILLIVOLTS for name in columns) else {}
@@ -225,8 +225,10 @@ class _Rows:
 
     def _times(self, column: "pd.Series[str]") -> NDArray[np.float64]:
         """Times in the unit of the column, which is seconds where they are written with colons."""
+        if not column.str.contains(":", regex=False).any():
+            return self._numbers(column)
         parts = column.str.extract(f"^{_CLOCK}$")
-        if not len(parts) or parts[1].isna().any():
+        if parts[1].isna().any():
             return self._numbers(column)
         self._unit_of_time = "s"
         hours, minutes, seconds = (parts[place].fillna("0").str.replace(",", ".").astype(float) for place in range(3))
