@@ -42,7 +42,7 @@ class Spa(Dataset[NoOptions]):
     options_type = NoOptions
 
     def read(self, root, options):
-        raise NotImplementedError
+        raise NotImplementedError  # it is listed and described, never opened
 
 
 class Gait(Modality[Options]):
@@ -50,7 +50,7 @@ class Gait(Modality[Options]):
     options_type = Options
 
     def open(self, options):
-        raise NotImplementedError
+        raise NotImplementedError  # it is listed and described, never opened
 
 
 @dataclass(frozen=True, kw_only=True)

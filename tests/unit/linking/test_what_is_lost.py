@@ -135,7 +135,7 @@ def test_what_fails_first_ends_the_reading_of_measurements(
     def endless(connection: Any, table: Table, *given: object, **settings: Any) -> Staged:
         if table is not Table.MEASUREMENTS:
             assert begun.wait(60)  # measurements do not wait for the others
-            return stage(connection, table, *given, **settings)  # type: ignore[arg-type]  # as given
+            return stage(connection, table, *given, **settings)  # type: ignore[arg-type]  # the arguments are stage's own, handed on
         begun.set()
         for _ in range(3):  # an interrupt may fall between two queries
             with contextlib.suppress(duckdb.InterruptException):

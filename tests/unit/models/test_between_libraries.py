@@ -80,7 +80,7 @@ def test_timm_transformers_and_onnx_runtime_open_our_folder(tmp_path: Path, pool
 
 @torch.inference_mode()
 def test_openvino_runs_our_graph(tmp_path: Path) -> None:
-    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    openvino = pytest.importorskip("openvino", reason="pip install openvino; PaCX does not need it")
     encoder = load_encoder(ours(tmp_path / "ours"))
     write_graph(encoder, tmp_path / "fp32.onnx", takes=GraphInput.PIXELS, gives=GraphOutput.EMBEDDING)
     compiled = openvino.Core().compile_model(tmp_path / "fp32.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
