@@ -23,9 +23,10 @@ ABSENT = ("torch", "timm", "pandas", "sklearn", "scipy", "matplotlib", "onnx")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment into which pacx[serve] was installed, as the Dockerfile installs it."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     found = folder / "bin" / "python"
-    build = [str(found), "-m", "pip", *pip_words(), "-q", "--retries", "1", "--timeout", "10", "--no-compile"]
+    pip = [sys.executable, "-m", "pip", "--python", str(found)]
+    build = [*pip, *pip_words(), "-q", "--retries", "1", "--timeout", "10", "--no-compile"]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         if "NewConnectionError" in done.stderr or "No matching distribution" in done.stderr:
