@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pacx.core.randomness import order, sample_keys
 from pacx.data.packs.pack import Pack
+from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.results import Subject
 from pacx.evaluation.settings import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
@@ -32,6 +33,7 @@ from studies.simulated import names
 from studies.simulated.names import AGE_AND_SEX, RANDOM_TARGETS, SHUFFLED, WITHIN_ACUITY, WITHIN_VIEW
 from studies.stepwise.cohorts import ACUITY_TENTH
 from studies.stepwise.folders import Folders
+from studies.stepwise.probing import PROBE_SEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,7 @@ class StudySizes:
     labs: LabsRun
     distill: DistillRun
     decoder: SegmentationConfig
+    num_probe_seeds: Mapping[float, int] = field(default_factory=lambda: PROBE_SEEDS)
     num_draws: int = 1000
 
     @property
@@ -207,6 +210,7 @@ class StudySizes:
             labs=replace(self.labs, training=shortened(self.labs.training)),
             distill=replace(self.distill, training=shortened(self.distill.training)),
             decoder=replace(self.decoder, epochs=1, warmup_epochs=0, num_seeds=2),
+            num_probe_seeds=dict.fromkeys(FRACTIONS, 2),
             num_draws=50,
         )
 

@@ -45,7 +45,6 @@ from studies.simulated.names import (
 from studies.simulated.steps import AWAY, BaselineStep, HospitalStudy, MaskStep, Stage2Step, view
 from studies.stepwise.cohorts import DOWNSTREAM, MASKED
 from studies.stepwise.finished import Finished, cost_rows, macro, origin
-from studies.stepwise.probing import PROBE_SEEDS
 from studies.stepwise.step import StudyStep
 
 WITHOUT_WIRES = Subject(PACX, condition=names.WITHOUT_WIRES)
@@ -193,7 +192,7 @@ class _Writer:
         """One number of the first subject, against the second where there is one."""
         scored = [self.columns[subject] for subject in behind]
         most = max(each.num_trainings for each in scored)
-        remark = f"{_stage_2(most)}, {PROBE_SEEDS[fraction]} probe seeds"
+        remark = f"{_stage_2(most)}, {self.done.study.sizes.num_probe_seeds[fraction]} probe seeds"
         maker = RowMaker(
             protocol=STUDY,
             dataset=self.dataset,

@@ -86,6 +86,7 @@ def probed(
     """Draws by "group|view"; in life at the other site too, followed encoders with standardized features as well."""
     pack = Pack.open(study.folders.pack(DOWNSTREAM, world.name))
     away = Pack.open(study.folders.pack(DOWNSTREAM, ELSEWHERE)) if world == IN_LIFE else None
+    num_seeds = study.sizes.num_probe_seeds
     found: dict[str, NDArray[np.float32]] = {}
     for pooling in poolings:
         pooled = encoder.pooled_by(pooling)
@@ -95,11 +96,13 @@ def probed(
             data = ClassificationData.from_pack(pack, dataset=group, label_names=names)
             for standardize in (False, True) if is_followed else (False,):
                 key = f"{group}|{view(pooling, standardize=standardize)}"
-                found[key] = probe_draws(study, data, home, read=papers_probe(standardize=standardize))["auroc"]
+                read = papers_probe(standardize=standardize)
+                found[key] = probe_draws(study, data, home, read=read, num_seeds=num_seeds)["auroc"]
             if away is not None and both is not None:
                 carried = _carried(data, away, f"{group} {AWAY}")
                 key = f"{carried.dataset}|{view(pooling)}"
-                found[key] = probe_draws(study, carried, both, read=papers_probe())["auroc"]
+                read = papers_probe()
+                found[key] = probe_draws(study, carried, both, read=read, num_seeds=num_seeds)["auroc"]
     return found
 
 

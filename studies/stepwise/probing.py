@@ -77,7 +77,7 @@ def probe_draws(
     *,
     read: Reader,
     measures: Mapping[str, Measure] = AREA,
-    num_seeds: Mapping[float, int] = PROBE_SEEDS,
+    num_seeds: Mapping[float, int],
 ) -> dict[str, NDArray[np.float32]]:
     """What the probes on each share of the labels score by each measure, (F, 1 + num_draws, L).
 
