@@ -66,11 +66,16 @@ class Csv(OneEcgFormat):
 
     def recognises(self, head: bytes, path: Path) -> bool:
         """By leads among the cells of the heading."""
-        return _num_above(_text(head, path)) is not None
+        if packing(head):
+            try:
+                head = unpacked_head(path, NUM_HEAD_BYTES, may_be_cut=True)
+            except DataError:
+                return False
+        return _num_above(_text(head)) is not None
 
     def read(self, path: Path, window: Window, facts: EcgFacts) -> EcgRecord:
         """All rows are looked at, a part of them at a time; those of the window are kept."""
-        text = _text(unpacked_head(path, NUM_HEAD_BYTES, may_be_cut=True), path)
+        text = _text(unpacked_head(path, NUM_HEAD_BYTES, may_be_cut=True))
         table = open_text_table(path, num_above=_num_above(text) or 0)
         columns = [name for name in table.names if _is_lead(name)]
         below = _units_below(text, table, columns)
@@ -120,13 +125,8 @@ def _units_below(text: str, table: TextTable, columns: list[str]) -> dict[str, s
     return units if all(units.get(name) in MILLIVOLTS for name in columns) else {}
 
 
-def _text(head: bytes, path: Path) -> str:
-    """The beginning of a file as text, unpacked if it is packed; "" where it is none."""
-    if packing(head):
-        try:
-            head = unpacked_head(path, NUM_HEAD_BYTES, may_be_cut=True)
-        except DataError:
-            return ""
+def _text(head: bytes) -> str:
+    """The beginning of a file, unpacked, as text; "" where it is none."""
     is_wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if b"\0" in head and not is_wide:
         return ""
