@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from pacx.core.randomness import order, sample_keys
 from pacx.data.packs.pack import Pack
-from pacx.evaluation.probes.low_data import FRACTIONS
 from pacx.evaluation.results import Subject
 from pacx.evaluation.settings import SegmentationConfig
 from pacx.modalities.targets import FrozenTargets
@@ -33,7 +32,6 @@ from studies.simulated import names
 from studies.simulated.names import AGE_AND_SEX, RANDOM_TARGETS, SHUFFLED, WITHIN_ACUITY, WITHIN_VIEW
 from studies.stepwise.cohorts import ACUITY_TENTH
 from studies.stepwise.folders import Folders
-from studies.stepwise.probing import PROBE_SEEDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +168,10 @@ class Preset(Enum):
     """ViT-B/16 at 224 pixels, 50,000 films to pretrain on, for one GPU."""
 
 
+_PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
+"""Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudySizes:
     """What a preset stands for; the runs still lack their folders."""
@@ -184,7 +186,7 @@ class StudySizes:
     labs: LabsRun
     distill: DistillRun
     decoder: SegmentationConfig
-    num_probe_seeds: Mapping[float, int] = field(default_factory=lambda: PROBE_SEEDS)
+    num_probe_seeds: Mapping[float, int] = field(default_factory=lambda: _PROBE_SEEDS)
     num_draws: int = 1000
 
     @property
@@ -210,7 +212,7 @@ class StudySizes:
             labs=replace(self.labs, training=shortened(self.labs.training)),
             distill=replace(self.distill, training=shortened(self.distill.training)),
             decoder=replace(self.decoder, epochs=1, warmup_epochs=0, num_seeds=2),
-            num_probe_seeds=dict.fromkeys(FRACTIONS, 2),
+            num_probe_seeds=dict.fromkeys(_PROBE_SEEDS, 2),
             num_draws=50,
         )
 

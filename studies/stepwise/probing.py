@@ -20,8 +20,6 @@ from pacx.models.device import chosen_device
 from pacx.models.linear.ridge import PENALTIES, design, explained_left_out, weights_under
 from studies.stepwise.step import Study
 
-PROBE_SEEDS: Mapping[float, int] = {0.01: 20, 0.1: 10, 1.0: 5}
-"""Probes per share of the labels, each with a subset of its own: a hundredth is a dozen films, hence a lottery."""
 Measure = Callable[[Float, NDArray[np.float32], PatientDraws], Float]
 """Scores and labels (N, L) under patient draws to (R, L)."""
 AREA: Mapping[str, Measure] = {"auroc": auroc}
